@@ -1,0 +1,76 @@
+//! One request and its answer, as every stop after the decoders sees them.
+
+use std::net::SocketAddr;
+
+use fathom_abi::ConnectionId;
+
+/// Which end of the exchange this node's process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// It received the request.
+    Server,
+    /// It sent the request.
+    Client,
+}
+
+/// Names one exchange on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ExchangeKey {
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// The number of the message that holds its request.
+    pub message: u32,
+}
+
+/// The trace that a request said it belongs to (W3C Trace Context, `traceparent`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TraceParent {
+    /// The trace id.
+    pub trace_id: [u8; 16],
+    /// The sender's span id.
+    pub span_id: [u8; 8],
+    /// The trace flags.
+    pub flags: u8,
+}
+
+/// Why an exchange has no status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unanswered {
+    /// The connection ended before an answer.
+    Closed,
+}
+
+/// A whole exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// Its name.
+    pub key: ExchangeKey,
+    /// Which end was seen.
+    pub side: Side,
+    /// The process (initial pid namespace).
+    pub tgid: u32,
+    /// The thread that received or sent the request's first byte.
+    pub tid: u32,
+    /// This node's end.
+    pub local: SocketAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+    /// The request method as sent, at most 32 bytes.
+    pub method: String,
+    /// The path without its query, as sent.
+    pub path: String,
+    /// `1.0` or `1.1`.
+    pub version: &'static str,
+    /// The status code, or why there is none.
+    pub status: Result<u16, Unanswered>,
+    /// When the request's first I/O call returned: `CLOCK_MONOTONIC`, nanoseconds.
+    pub start_ns: u64,
+    /// When the answer's last I/O call returned.
+    pub end_ns: u64,
+    /// Bytes of the request, head and body.
+    pub request_bytes: u64,
+    /// Bytes of the answer, head and body.
+    pub response_bytes: u64,
+    /// The `traceparent` that the request carried.
+    pub parent: Option<TraceParent>,
+}

@@ -1,0 +1,3 @@
+//! Messages to exchanges: one file a protocol.
+
+pub mod exchange;

@@ -1,0 +1,41 @@
+//! Finished spans, ready for an exporter.
+
+use std::sync::Arc;
+
+use crate::{l7::exchange::Side, telemetry::metric::Attributes};
+
+/// One finished span of one exchange.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    /// The trace.
+    pub trace_id: [u8; 16],
+    /// This span.
+    pub span_id: [u8; 8],
+    /// The span that the request named as its parent; for a client span that is the application's own span.
+    pub parent_span_id: Option<[u8; 8]>,
+    /// The trace flags.
+    pub flags: u8,
+    /// `GET /users/{id}`, or the method alone.
+    pub name: String,
+    /// SERVER or CLIENT.
+    pub side: Side,
+    /// Nanoseconds since the Unix epoch.
+    pub start_unix_nano: u64,
+    /// Nanoseconds since the Unix epoch.
+    pub end_unix_nano: u64,
+    /// `service.name` and what else is known of the process.
+    pub resource: Arc<Resource>,
+    /// By the HTTP semantic conventions.
+    pub attributes: Attributes,
+    /// Whether the span's status is Error (HTTP: 5xx for a server, 4xx and 5xx for a client, no answer for both).
+    pub error: bool,
+}
+
+/// The process behind a signal, as an OpenTelemetry resource.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Resource {
+    /// `service.name`.
+    pub service_name: Arc<str>,
+    /// The rest: `process.pid`, `process.executable.name`, `container.id`, ….
+    pub attributes: Attributes,
+}

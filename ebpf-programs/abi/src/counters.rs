@@ -1,0 +1,66 @@
+//! What the kernel programs count: one `u64` for each CPU and index of the maps `NET_COUNTERS` and `PROFILE_COUNTERS`.
+//!
+//! For each ring buffer: attempted = delivered + lost to a full ring, exactly.
+
+macro_rules! counters {
+    ($(#[$enum_doc:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$enum_doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl $name {
+            /// All of them, in the order of their indices.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The name that metrics carry.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Indices of `NET_COUNTERS`.
+    NetCounter {
+        /// Flow records that the tap made.
+        FlowAttempted = "flow_attempted",
+        /// Flow records that the ring had no room for.
+        FlowRingFull = "flow_ring_full",
+        /// Message records that the tap made.
+        MessageAttempted = "message_attempted",
+        /// Message records that the ring had no room for.
+        MessageRingFull = "message_ring_full",
+        /// TCP I/O calls with at least one byte that the tap saw.
+        IoSeen = "io_seen",
+        /// I/O on a connection that the full CONNECTIONS map could not take.
+        ConnectionsFull = "connections_full",
+        /// I/O calls whose first bytes could not be read from user memory.
+        UnreadableBuffer = "unreadable_buffer",
+        /// First I/O calls of a message without a user buffer (sendfile, splice, io_uring).
+        NoBuffer = "no_buffer",
+        /// I/O calls that had no room in the INFLIGHT map between entry and return.
+        InflightFull = "inflight_full",
+        /// Requests that had no room in the ACTIVE map.
+        ActiveFull = "active_full",
+        /// Connections given up as not HTTP.
+        GivenUp = "given_up",
+    }
+}
+
+counters! {
+    /// Indices of `PROFILE_COUNTERS`.
+    ProfileCounter {
+        /// Timer ticks that the program saw.
+        Ticks = "ticks",
+        /// Ticks on an idle CPU, which make no sample.
+        Idle = "idle",
+        /// Ticks of processes that the filter leaves out.
+        Filtered = "filtered",
+        /// Sample records that the program made.
+        SampleAttempted = "sample_attempted",
+        /// Sample records that the ring had no room for.
+        SampleRingFull = "sample_ring_full",
+    }
+}

@@ -1,0 +1,129 @@
+//! What the socket taps say of the messages on a connection.
+//!
+//! A message is a run of I/O in one direction; it ends when the direction flips or the socket
+//! closes. The tap sends one record when a message starts, with its first bytes and with the
+//! totals of the message before; the kernel keeps the rest in [`ConnectionState`].
+
+use crate::{ConnectionId, Endpoints, Role};
+
+/// Bytes of user data that one record can carry.
+pub const MAX_CAPTURE: usize = 1024;
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct MessageKind(pub u8);
+
+impl MessageKind {
+    /// A message starts: its first bytes follow.
+    pub const HEAD: Self = Self(1);
+    /// More of a head that the first record did not hold whole.
+    pub const MORE: Self = Self(2);
+    /// The connection ended: only the totals of its last message count.
+    pub const END: Self = Self(3);
+}
+
+/// Which way the bytes of a message go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Direction(pub u8);
+
+impl Direction {
+    /// Nothing was seen yet.
+    pub const NONE: Self = Self(0);
+    /// To this process.
+    pub const RECEIVED: Self = Self(1);
+    /// From this process.
+    pub const SENT: Self = Self(2);
+}
+
+/// The fixed part of a record of the `MESSAGES` ring buffer; `captured` bytes of user data follow it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct MessageEvent {
+    /// The connection.
+    pub id: ConnectionId,
+    /// When the I/O call that this record stems from returned.
+    pub at_ns: u64,
+    /// Bytes of the message before this one (of the last one, where `kind` is END).
+    pub previous_bytes: u64,
+    /// When the last I/O call of that message returned.
+    pub previous_last_ns: u64,
+    /// The process in the initial pid namespace.
+    pub tgid: u32,
+    /// The thread in the initial pid namespace.
+    pub tid: u32,
+    /// The message's number on its connection, from 1; no number is left out, so that a gap is a loss.
+    pub message: u32,
+    /// Bytes that this I/O call moved.
+    pub io_bytes: u32,
+    /// Where in the message the captured bytes start.
+    pub offset: u32,
+    /// Bytes of user data behind this header.
+    pub captured: u16,
+    /// What this record is.
+    pub kind: MessageKind,
+    /// Which way the message goes.
+    pub direction: Direction,
+    /// The two ends.
+    pub endpoints: Endpoints,
+    /// Who opened the connection.
+    pub role: Role,
+    /// Zero.
+    pub reserved: [u8; 7],
+}
+
+/// What the kernel does with a connection's bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Gear(pub u8);
+
+impl Gear {
+    /// Not known yet: heads are looked at.
+    pub const UNKNOWN: Self = Self(0);
+    /// HTTP/1: a record for each message.
+    pub const TURNS: Self = Self(1);
+    /// Nothing that fathom reads: bytes are counted only.
+    pub const COUNT: Self = Self(2);
+    /// fathom's own: nothing is recorded.
+    pub const OWN: Self = Self(3);
+}
+
+/// One value of the `CONNECTIONS` map (key: the sock's address as `u64`). User space reads it when a message has been
+/// open for a while and nothing has followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ConnectionState {
+    /// When fathom first saw the socket.
+    pub born_ns: u64,
+    /// When the SYN was sent; 0 where unknown.
+    pub connect_ns: u64,
+    /// When the handshake was done; 0 where unknown.
+    pub established_ns: u64,
+    /// Bytes of the current message.
+    pub bytes: u64,
+    /// When the current message started.
+    pub first_ns: u64,
+    /// When the current message's last I/O call returned.
+    pub last_ns: u64,
+    /// The current message's number; 0 before the first.
+    pub message: u32,
+    /// The process that owns the socket; see `owner`.
+    pub tgid: u32,
+    /// Bytes of the current message that went out in records.
+    pub captured: u16,
+    /// Which way the current message goes.
+    pub direction: Direction,
+    /// What is done with the bytes.
+    pub gear: Gear,
+    /// Who opened the connection.
+    pub role: Role,
+    /// How `tgid` was learned.
+    pub owner: crate::flow::Owner,
+    /// Messages that looked like nothing known, in a row.
+    pub strangers: u8,
+    /// 1 while the head may go on in the next I/O call.
+    pub head_open: u8,
+    /// The two ends.
+    pub endpoints: Endpoints,
+}

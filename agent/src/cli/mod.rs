@@ -1,8 +1,101 @@
-//! The command line.
+//! The command line: one file a subcommand, each with its clap `Args` and a `run` that returns an [`Outcome`].
 
-use std::process::ExitCode;
+pub mod agent;
+
+use std::{fmt, io::IsTerminal as _, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// See every connection, request, GPU and CPU stack of this node, with no change to the programs it watches.
+#[derive(Debug, Parser)]
+#[command(name = "fathom", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What to log on standard error: error, warn, info, debug, trace, or a filter such as `fathom::export=debug`
+    #[arg(
+        long,
+        global = true,
+        env = "FATHOM_LOG",
+        default_value = "info",
+        value_name = "FILTER"
+    )]
+    log: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch this node until told to stop; serve /metrics and export over OTLP
+    Agent(agent::Args),
+}
+
+/// What a subcommand comes to.
+pub type Outcome = Result<(), Failure>;
+
+/// Why a subcommand ended without doing its job; the exit code says which kind.
+#[derive(Debug)]
+pub enum Failure {
+    /// Exit code 1: this machine, or its state, does not let it work.
+    Cannot(anyhow::Error),
+    /// Exit code 2: a flag, a variable or a configuration file is wrong.
+    Usage(anyhow::Error),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Cannot(_) => 1,
+            Self::Usage(_) => 2,
+        }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Cannot(error.into())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cannot(error) | Self::Usage(error) => write!(f, "{error:#}"),
+        }
+    }
+}
 
 /// Runs the command that the process's arguments name.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = Cli::parse();
+    if let Err(failure) = start_log(&cli.log) {
+        return report(&failure);
+    }
+    let outcome = match &cli.command {
+        Command::Agent(args) => agent::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure),
+    }
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    eprintln!("fathom: {failure}");
+    ExitCode::from(failure.code())
+}
+
+fn start_log(filter: &str) -> Outcome {
+    let filter = EnvFilter::builder().parse(filter).map_err(|error| {
+        Failure::Usage(anyhow::anyhow!(
+            "--log {filter}: {error}; accepted is a level (error, warn, info, debug, trace) or a list of target=level"
+        ))
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    Ok(())
 }

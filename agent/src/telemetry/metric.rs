@@ -12,6 +12,8 @@ pub enum Value {
     Str(Cow<'static, str>),
     /// A whole number.
     Int(i64),
+    /// Yes or no (`otel.metric.overflow`).
+    Bool(bool),
 }
 
 /// A point's attributes, in the order in which they are shown.

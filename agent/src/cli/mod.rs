@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, each with its clap `Args` and a `run` that returns an [`Outcome`].
 
 pub mod agent;
+pub mod gpu;
 
 use std::{fmt, io::IsTerminal as _, process::ExitCode};
 
@@ -28,6 +29,8 @@ struct Cli {
 enum Command {
     /// Watch this node until told to stop; serve /metrics and export over OTLP
     Agent(agent::Args),
+    /// List this node's GPUs
+    Gpu(gpu::Args),
 }
 
 /// What a subcommand comes to.
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
     }
     let outcome = match &cli.command {
         Command::Agent(args) => agent::run(args),
+        Command::Gpu(args) => gpu::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,2 +1,46 @@
-//! skeleton
-fn main() {}
+//! `cargo xtask`: everything that this repository does to itself, one file a task.
+//!
+//! The tasks need nothing but a stable Rust to build; what a task needs beyond that, `cargo xtask setup` provides.
+
+mod build;
+mod build_ebpf;
+mod objects;
+mod shell;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Build, test and measure fathom.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the programs that run in the kernel, into target/bpf
+    BuildEbpf,
+    /// Read every instruction of the built kernel objects: they only observe, and every kernel's loader accepts their form
+    CheckObjects,
+    /// Build the kernel objects and the release binary
+    Build,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().task {
+        Task::BuildEbpf => build_ebpf::run(),
+        Task::CheckObjects => objects::run(),
+        Task::Build => build::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,81 @@
-//! See ARCHITECTURE.md.
+//! Whose a signal is: process ids to processes, services and containers, by way of `/proc`.
+
+mod container;
+mod environ;
+mod process;
+
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
+
+use lru::LruCache;
+
+pub use process::Process;
+
+/// An entry older than this is compared with the process that has its number now.
+const TRUST_NS: u64 = 2_000_000_000;
+
+/// Looks processes up, once each: a process number costs a hash look-up for each record, and a look at `/proc/PID/stat`
+/// every other second, so that a number that was used again is noticed.
+///
+/// What was seen of a process that is gone by now is kept as long as the cache has room.
+pub struct Identity {
+    proc: PathBuf,
+    cache: LruCache<u32, Entry>,
+    unknown: u64,
+}
+
+struct Entry {
+    process: Arc<Process>,
+    checked_ns: u64,
+}
+
+impl Identity {
+    /// Looks in `proc`, which must be the procfs of the initial pid namespace (`/proc` on the host, `/host/proc` or its like in a
+    /// container without the host's pid namespace).
+    pub fn new(proc: impl Into<PathBuf>, capacity: NonZeroUsize) -> Self {
+        Self {
+            proc: proc.into(),
+            cache: LruCache::new(capacity),
+            unknown: 0,
+        }
+    }
+
+    /// The process with this number now, or the one that had it when it was last seen.
+    pub fn process(&mut self, tgid: u32, now_ns: u64) -> Arc<Process> {
+        if let Some(entry) = self.cache.get_mut(&tgid) {
+            if now_ns.saturating_sub(entry.checked_ns) < TRUST_NS {
+                return Arc::clone(&entry.process);
+            }
+            entry.checked_ns = now_ns;
+            if process::is_same(&self.proc, &entry.process) {
+                return Arc::clone(&entry.process);
+            }
+        }
+        let process = match Process::read(&self.proc, tgid) {
+            Some(process) => Arc::new(process),
+            // Gone. What was seen of it, if anything, is the best that is known.
+            None => match self.cache.get(&tgid) {
+                Some(entry) => return Arc::clone(&entry.process),
+                None => {
+                    self.unknown += 1;
+                    return Process::unknown(tgid);
+                }
+            },
+        };
+        self.cache.put(
+            tgid,
+            Entry {
+                process: Arc::clone(&process),
+                checked_ns: now_ns,
+            },
+        );
+        process
+    }
+
+    /// Look-ups of processes that were gone before anything was seen of them.
+    pub fn unknown(&self) -> u64 {
+        self.unknown
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -57,19 +57,20 @@ pub struct Exchange {
     pub remote: SocketAddr,
     /// The request method as sent, at most 32 bytes.
     pub method: String,
-    /// The path without its query, as sent.
+    /// The path without its query, as sent, with what is no visible ASCII percent-encoded; empty for CONNECT. It ends early
+    /// where the capture does.
     pub path: String,
-    /// `1.0` or `1.1`.
+    /// `0.9`, `1.0` or `1.1`.
     pub version: &'static str,
     /// The status code, or why there is none.
     pub status: Result<u16, Unanswered>,
     /// When the request's first I/O call returned: `CLOCK_MONOTONIC`, nanoseconds.
     pub start_ns: u64,
-    /// When the answer's last I/O call returned.
+    /// When the answer's last I/O call returned; without an answer, when the connection ended.
     pub end_ns: u64,
     /// Bytes of the request, head and body.
     pub request_bytes: u64,
-    /// Bytes of the answer, head and body.
+    /// Bytes of the final answer, head and body.
     pub response_bytes: u64,
     /// The `traceparent` that the request carried.
     pub parent: Option<TraceParent>,

@@ -1,3 +1,10 @@
 //! Messages to exchanges: one file a protocol.
 
+pub mod counts;
+mod decoder;
 pub mod exchange;
+pub mod http1;
+pub mod record;
+
+pub use counts::{Counts, ExchangeOutcome, RecordOutcome};
+pub use decoder::{Decoder, Limits};

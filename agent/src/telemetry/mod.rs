@@ -1,4 +1,18 @@
 //! What the node did, as metrics and spans: the data model that both exporters read, and what fills it.
 
+pub mod clock;
+pub mod events;
+pub mod ids;
 pub mod metric;
+pub mod red;
+pub mod route;
 pub mod span;
+pub mod spans;
+pub mod tcp;
+
+pub use clock::Clock;
+pub use events::Events;
+pub use ids::Ids;
+pub use red::Red;
+pub use spans::Spans;
+pub use tcp::Tcp;

@@ -9,9 +9,9 @@ use crate::{l7::exchange::Side, telemetry::metric::Attributes};
 pub struct Span {
     /// The trace.
     pub trace_id: [u8; 16],
-    /// This span.
+    /// This span; for a client whose request carried a `traceparent`, the id that it carried.
     pub span_id: [u8; 8],
-    /// The span that the request named as its parent; for a client span that is the application's own span.
+    /// For a server, the span that the request named; none where that is not known.
     pub parent_span_id: Option<[u8; 8]>,
     /// The trace flags.
     pub flags: u8,

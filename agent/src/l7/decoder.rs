@@ -1,0 +1,213 @@
+//! Records of the `MESSAGES` ring to exchanges.
+//!
+//! A connection's messages alternate in direction and are numbered without a gap, so that this much is certain: which
+//! message answers which, which record is missing, and (by the parity of the numbers) how many requests were in the
+//! records that are. What is not certain makes no exchange: it is counted in [`Counts`] under its reason.
+//!
+//! **When an exchange ends.** At once, where the response's framing says that its first record held it whole (most do).
+//! Else with the next record of the connection, which carries the response's totals. Else, on a connection that has
+//! gone quiet, by [`Decoder::poll_idle`], which asks the kernel for the totals: a response that has all of its
+//! `Content-Length` is done, a chunked one is when nothing was added for a second, and one that lasts until the close
+//! waits for the close. In each case `end_ns` is the time of the response's last I/O call, never the time of the look.
+
+mod connection;
+
+use std::{collections::VecDeque, num::NonZeroUsize, sync::Arc};
+
+use fathom_abi::{
+    ConnectionId,
+    message::{ConnectionState, MessageKind},
+};
+use lru::LruCache;
+
+use self::connection::{Connection, Idle, Out};
+use crate::l7::{
+    counts::{Counts, ExchangeOutcome, RecordOutcome},
+    exchange::Exchange,
+    record::Record,
+};
+
+/// A message that has been open for this long is looked up.
+const LOOK_AFTER_NS: u64 = 100_000_000;
+/// After as many looks in vain, a connection is looked up more rarely.
+const EAGER_LOOKS: u8 = 10;
+/// How long between two such looks.
+const LOOK_RARELY_NS: u64 = 1_000_000_000;
+
+/// What the decoder may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections. One costs about 200 bytes, and 300 more while an exchange is open.
+    pub connections: NonZeroUsize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: const { NonZeroUsize::new(16_384).unwrap() },
+        }
+    }
+}
+
+/// All connections that speak HTTP, and the exchanges that are open on them.
+pub struct Decoder {
+    connections: LruCache<ConnectionId, Connection>,
+    limit: usize,
+    /// Connections to look up, oldest first: at most one entry for each connection.
+    soon: VecDeque<Look>,
+    /// The same, for those that were looked up in vain many times.
+    rarely: VecDeque<Look>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Clone, Copy)]
+struct Look {
+    since_ns: u64,
+    id: ConnectionId,
+}
+
+impl Decoder {
+    /// A decoder that knows of no connection.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            connections: LruCache::unbounded(),
+            limit: limits.connections.get(),
+            soon: VecDeque::new(),
+            rarely: VecDeque::new(),
+            counts: Arc::default(),
+        }
+    }
+
+    /// What came of the records and exchanges so far; stays current.
+    pub fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
+    }
+
+    /// How many connections are held.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Takes one record, and hands on the exchanges that it completes.
+    pub fn record(&mut self, bytes: &[u8], emit: &mut impl FnMut(Exchange)) {
+        let Some(record) = Record::decode(bytes) else {
+            self.counts.record(RecordOutcome::Malformed);
+            return;
+        };
+        let counts = Arc::clone(&self.counts);
+        let mut out = Out {
+            counts: &counts,
+            emit,
+        };
+        let outcome = match record.event.kind {
+            MessageKind::HEAD => self.head(&record, &mut out),
+            MessageKind::MORE => match self.connections.get_mut(&record.event.id) {
+                Some(connection) => connection.more(&record, &mut out),
+                None => RecordOutcome::Unknown,
+            },
+            MessageKind::END => match self.connections.pop(&record.event.id) {
+                Some(mut connection) => connection.end(&record, &mut out),
+                None => RecordOutcome::Unknown,
+            },
+            _ => RecordOutcome::Malformed,
+        };
+        counts.record(outcome);
+    }
+
+    fn head(
+        &mut self,
+        record: &Record<'_>,
+        out: &mut Out<'_, impl FnMut(Exchange)>,
+    ) -> RecordOutcome {
+        let id = record.event.id;
+        if let Some(connection) = self.connections.get_mut(&id) {
+            let outcome = connection.head(record, out);
+            if connection.is_open() && !std::mem::replace(&mut connection.queued, true) {
+                self.soon.push_back(Look {
+                    since_ns: record.event.at_ns,
+                    id,
+                });
+            }
+            return outcome;
+        }
+        while self.connections.len() >= self.limit {
+            if let Some((_, connection)) = self.connections.pop_lru() {
+                connection.drop_open(ExchangeOutcome::Evicted, out);
+            }
+        }
+        let mut connection = Connection::new(record);
+        let outcome = connection.head(record, out);
+        if connection.is_open() {
+            connection.queued = true;
+            self.soon.push_back(Look {
+                since_ns: record.event.at_ns,
+                id,
+            });
+        }
+        self.connections.push(id, connection);
+        outcome
+    }
+
+    /// Asks the kernel about messages that have been open for a while. Call it every 100 ms or so, after the ring has been
+    /// drained; `lookup` reads the `CONNECTIONS` map by the sock's address.
+    pub fn poll_idle(
+        &mut self,
+        now_ns: u64,
+        lookup: &mut dyn FnMut(u64) -> Option<ConnectionState>,
+        emit: &mut impl FnMut(Exchange),
+    ) {
+        let counts = Arc::clone(&self.counts);
+        let mut out = Out {
+            counts: &counts,
+            emit,
+        };
+        for (rare, after_ns) in [(false, LOOK_AFTER_NS), (true, LOOK_RARELY_NS)] {
+            loop {
+                let queue = if rare {
+                    &mut self.rarely
+                } else {
+                    &mut self.soon
+                };
+                let Some(look) =
+                    queue.pop_front_if(|look| look.since_ns.saturating_add(after_ns) <= now_ns)
+                else {
+                    break;
+                };
+                let Some(connection) = self.connections.peek_mut(&look.id) else {
+                    continue;
+                };
+                if !connection.is_open() {
+                    connection.queued = false;
+                    continue;
+                }
+                if connection.touched_ns.saturating_add(LOOK_AFTER_NS) <= now_ns {
+                    let state =
+                        lookup(look.id.sock).filter(|state| state.born_ns == look.id.born_ns);
+                    match connection.idle(state.as_ref(), now_ns, &mut out) {
+                        Idle::Open => {}
+                        Idle::Finished => {
+                            connection.queued = false;
+                            continue;
+                        }
+                        Idle::Gone => {
+                            self.connections.pop(&look.id);
+                            continue;
+                        }
+                    }
+                }
+                let again = Look {
+                    since_ns: now_ns,
+                    id: look.id,
+                };
+                if connection.looks < EAGER_LOOKS {
+                    self.soon.push_back(again);
+                } else {
+                    self.rarely.push_back(again);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+//! An exchange that is not over.
+
+use fathom_abi::{
+    Endpoints,
+    message::{Direction, MessageEvent},
+};
+
+use crate::{
+    l7::{
+        exchange::{Exchange, ExchangeKey, Side, TraceParent, Unanswered},
+        http1::{self, Body},
+    },
+    net::wire::addresses,
+};
+
+/// What is known of an exchange so far.
+pub(super) struct Pending {
+    key: ExchangeKey,
+    tgid: u32,
+    tid: u32,
+    start_ns: u64,
+    request: Option<Request>,
+    /// Bytes of the whole request, where its framing says so.
+    pub(super) request_total: Option<u64>,
+    /// Bytes of its messages that are over.
+    pub(super) request_bytes: u64,
+    pub(super) answer: Option<Answer>,
+    /// The head that is being read, as far as it is known; none once it is whole.
+    pub(super) partial: Option<Vec<u8>>,
+}
+
+struct Request {
+    method: String,
+    path: String,
+    version: Option<&'static str>,
+    parent: Option<TraceParent>,
+    /// Its body is chunked, and its end was not seen.
+    endless: bool,
+    expects_continue: bool,
+    head: u64,
+}
+
+/// The final answer.
+pub(super) struct Answer {
+    status: u16,
+    version: &'static str,
+    /// Bytes of its head; 0 where that was cut.
+    pub(super) head: u64,
+    /// Bytes of the whole answer, where its framing says so.
+    pub(super) total: Option<u64>,
+    /// It ends with a last chunk that was not seen.
+    pub(super) chunked: bool,
+    /// Bytes of its messages that are over.
+    pub(super) bytes: u64,
+    pub(super) end_ns: u64,
+}
+
+impl Pending {
+    pub(super) fn new(event: &MessageEvent) -> Self {
+        Self {
+            key: ExchangeKey {
+                connection: event.id,
+                message: event.message,
+            },
+            tgid: event.tgid,
+            tid: event.tid,
+            start_ns: event.at_ns,
+            request: None,
+            request_total: None,
+            request_bytes: 0,
+            answer: None,
+            partial: None,
+        }
+    }
+
+    pub(super) fn method(&self) -> &str {
+        self.request.as_ref().map_or("", |request| &request.method)
+    }
+
+    /// Takes what a request's head says; `bytes` are the message's, from its start.
+    pub(super) fn take_request(&mut self, head: &http1::Request<'_>, bytes: &[u8]) {
+        let chunked = head.fields.body == Body::Chunked;
+        self.request_total = match head.length {
+            Some(length) if chunked => whole_chunked(bytes, length),
+            _ => head.total(),
+        };
+        self.request = Some(Request {
+            method: head.method.to_owned(),
+            path: http1::path(head.method, head.target),
+            version: head.version,
+            parent: head.fields.parent,
+            endless: chunked && self.request_total.is_none(),
+            expects_continue: head.fields.expects_continue,
+            head: head.length.unwrap_or_default() as u64,
+        });
+    }
+
+    /// Makes do with a cut head, at the end of a message of `total` bytes; whether that is enough. A request line that the
+    /// sender itself left unfinished is no request.
+    pub(super) fn settle_request(&mut self, bytes: &[u8], total: u64) -> bool {
+        match http1::request(bytes) {
+            Ok(head) if head.version.is_some() || total > bytes.len() as u64 => {
+                self.take_request(&head, bytes);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes what the final answer's head says; `bytes` start with it.
+    pub(super) fn take_response(&mut self, head: &http1::Response, bytes: &[u8]) {
+        let chunked = head.fields.body == Body::Chunked;
+        let total = match (head.total(self.method()), head.length) {
+            (None, Some(length)) if chunked => whole_chunked(bytes, length),
+            (total, _) => total,
+        };
+        self.answer = Some(Answer {
+            status: head.status,
+            version: head.version,
+            head: head.length.unwrap_or_default() as u64,
+            total,
+            chunked,
+            bytes: 0,
+            end_ns: 0,
+        });
+    }
+
+    /// Makes do with a cut head; whether that is enough.
+    pub(super) fn settle_response(&mut self, bytes: &[u8]) -> bool {
+        match http1::response(bytes) {
+            Ok(head) if !head.is_interim() => {
+                self.take_response(&head, bytes);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// More came than the request's framing allows, but for the empty line that some clients add (RFC 9112 section 2.2).
+    pub(super) fn request_overrun(&self) -> bool {
+        self.request_total
+            .is_some_and(|total| self.request_bytes > total.saturating_add(2))
+    }
+
+    /// Whether some of the request's body is known to be missing. What a cut head leaves unknown is taken as whole.
+    pub(super) fn request_is_open(&self) -> bool {
+        match self.request_total {
+            Some(total) => self.request_bytes < total,
+            None => self.request.as_ref().is_some_and(|request| request.endless),
+        }
+    }
+
+    /// Whether the answer is known to be whole.
+    pub(super) fn response_is_whole(&self) -> bool {
+        self.answer
+            .as_ref()
+            .is_some_and(|answer| answer.total.is_some_and(|total| answer.bytes >= total))
+    }
+
+    /// Whether the next request may follow although this one's body is not known to be over: its end cannot be seen, or the
+    /// sender waited for a `100 Continue` that never came (RFC 9110 section 10.1.1).
+    pub(super) fn body_may_be_left_out(&self) -> bool {
+        self.request.as_ref().is_some_and(|request| {
+            request.endless || (request.expects_continue && self.request_bytes == request.head)
+        })
+    }
+
+    /// The exchange; none where its request's head never became readable.
+    pub(super) fn exchange(
+        self: Box<Self>,
+        requests: Direction,
+        endpoints: &Endpoints,
+        end_ns: u64,
+    ) -> Option<Exchange> {
+        let request = self.request?;
+        let (local, remote) = addresses(endpoints);
+        Some(Exchange {
+            key: self.key,
+            side: if requests == Direction::RECEIVED {
+                Side::Server
+            } else {
+                Side::Client
+            },
+            tgid: self.tgid,
+            tid: self.tid,
+            local,
+            remote,
+            method: request.method,
+            path: request.path,
+            version: request
+                .version
+                .or(self.answer.as_ref().map(|answer| answer.version))
+                .unwrap_or("1.1"),
+            status: self
+                .answer
+                .as_ref()
+                .map_or(Err(Unanswered::Closed), |answer| Ok(answer.status)),
+            start_ns: self.start_ns,
+            end_ns,
+            request_bytes: self.request_bytes,
+            response_bytes: self.answer.map_or(0, |answer| answer.bytes),
+            parent: request.parent,
+        })
+    }
+}
+
+/// Bytes of a head of `length` and the chunked body behind it, where `bytes` hold both whole.
+fn whole_chunked(bytes: &[u8], length: usize) -> Option<u64> {
+    let body = http1::chunked_length(bytes.get(length..)?)?;
+    u64::try_from(length + body).ok()
+}

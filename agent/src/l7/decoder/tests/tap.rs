@@ -1,0 +1,151 @@
+//! A stand-in for the kernel tap: I/O calls in, records out, by the words of `fathom_abi::message`.
+
+use std::sync::Arc;
+
+use fathom_abi::{
+    ConnectionId, Endpoints, Role,
+    message::{ConnectionState, Direction, MAX_CAPTURE, MessageEvent, MessageKind},
+};
+
+use crate::l7::{Counts, Decoder, Limits, exchange::Exchange, record::Record};
+
+pub(super) const SERVER: Role = Role::SERVER;
+pub(super) const CLIENT: Role = Role::CLIENT;
+
+pub(super) struct Tap {
+    id: ConnectionId,
+    role: Role,
+    message: u32,
+    direction: Direction,
+    bytes: u64,
+    first_ns: u64,
+    last_ns: u64,
+    head_open: bool,
+    pub(super) records: Vec<Vec<u8>>,
+}
+
+impl Tap {
+    pub(super) fn new(role: Role) -> Self {
+        Self::with_sock(role, 0xffff_8000_0000_1000)
+    }
+
+    pub(super) fn with_sock(role: Role, sock: u64) -> Self {
+        Self {
+            id: ConnectionId { sock, born_ns: 1 },
+            role,
+            message: 0,
+            direction: Direction::NONE,
+            bytes: 0,
+            first_ns: 0,
+            last_ns: 0,
+            head_open: false,
+            records: Vec::new(),
+        }
+    }
+
+    pub(super) fn receive(&mut self, data: &[u8], at_ns: u64) -> &mut Self {
+        self.io(Direction::RECEIVED, data, at_ns)
+    }
+
+    pub(super) fn send(&mut self, data: &[u8], at_ns: u64) -> &mut Self {
+        self.io(Direction::SENT, data, at_ns)
+    }
+
+    pub(super) fn close(&mut self, at_ns: u64) -> &mut Self {
+        let event = MessageEvent {
+            previous_bytes: self.bytes,
+            previous_last_ns: self.last_ns,
+            direction: self.direction,
+            ..self.event(MessageKind::END, at_ns)
+        };
+        self.records.push(Record::encode(&event, &[]));
+        self
+    }
+
+    /// What the `CONNECTIONS` map holds.
+    pub(super) fn state(&self) -> ConnectionState {
+        ConnectionState {
+            born_ns: self.id.born_ns,
+            bytes: self.bytes,
+            first_ns: self.first_ns,
+            last_ns: self.last_ns,
+            message: self.message,
+            direction: self.direction,
+            ..ConnectionState::default()
+        }
+    }
+
+    fn io(&mut self, direction: Direction, data: &[u8], at_ns: u64) -> &mut Self {
+        let captured = &data[..data.len().min(MAX_CAPTURE)];
+        let flips = direction != self.direction;
+        if flips || self.head_open {
+            let (previous_bytes, previous_last_ns) = (self.bytes, self.last_ns);
+            if flips {
+                self.message += 1;
+                self.direction = direction;
+                self.bytes = 0;
+                self.first_ns = at_ns;
+            }
+            let event = MessageEvent {
+                previous_bytes: if flips { previous_bytes } else { 0 },
+                previous_last_ns: if flips { previous_last_ns } else { 0 },
+                io_bytes: data.len() as u32,
+                offset: self.bytes as u32,
+                captured: captured.len() as u16,
+                direction,
+                ..self.event(
+                    if flips {
+                        MessageKind::HEAD
+                    } else {
+                        MessageKind::MORE
+                    },
+                    at_ns,
+                )
+            };
+            self.records.push(Record::encode(&event, captured));
+            // The kernel looks at the end of what it captured, and no further.
+            self.head_open = captured.len() == data.len()
+                && !captured.ends_with(b"\r\n\r\n")
+                && self.bytes < 4096;
+        }
+        self.bytes += data.len() as u64;
+        self.last_ns = at_ns;
+        self
+    }
+
+    fn event(&self, kind: MessageKind, at_ns: u64) -> MessageEvent {
+        let address = |last| {
+            let mut address = [0; 16];
+            address[10..].copy_from_slice(&[0xff, 0xff, 127, 0, 0, last]);
+            address
+        };
+        MessageEvent {
+            id: self.id,
+            at_ns,
+            tgid: 10,
+            tid: 11,
+            message: self.message,
+            kind,
+            role: self.role,
+            endpoints: Endpoints {
+                local_addr: address(1),
+                remote_addr: address(2),
+                local_port: 80,
+                remote_port: 40_000,
+                ip_version: 4,
+                reserved: [0; 3],
+            },
+            ..MessageEvent::default()
+        }
+    }
+}
+
+/// What a decoder makes of records.
+pub(super) fn decode(records: &[Vec<u8>]) -> (Vec<Exchange>, Arc<Counts>) {
+    let mut decoder = Decoder::new(Limits::default());
+    let mut exchanges = Vec::new();
+    for record in records {
+        decoder.record(record, &mut |exchange| exchanges.push(exchange));
+    }
+    (exchanges, decoder.counts())
+}

@@ -1,0 +1,96 @@
+//! Trace and span ids. See ARCHITECTURE.md, "Ids".
+//!
+//! An id is a keyed hash of its exchange's key: whoever holds the key names the span without asking, and whoever does not hold
+//! the secret can neither foresee an id nor learn a kernel address from one.
+
+use std::hash::Hasher as _;
+
+use siphasher::{sip::SipHasher24, sip128::Hasher128 as _, sip128::SipHasher24 as SipHasher128};
+
+use crate::l7::exchange::{Exchange, ExchangeKey, Side};
+
+/// The flags of a trace that fathom begins: sampled, and (W3C Trace Context level 2) with a random trace id.
+const FLAGS: u8 = 0b11;
+
+/// Where a span stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanContext {
+    /// The trace.
+    pub trace_id: [u8; 16],
+    /// The span.
+    pub span_id: [u8; 8],
+    /// Its parent.
+    pub parent_span_id: Option<[u8; 8]>,
+    /// The trace flags.
+    pub flags: u8,
+}
+
+/// Makes ids: the same for the same exchange, for as long as the agent runs.
+#[derive(Clone)]
+pub struct Ids {
+    key: [u8; 16],
+}
+
+impl Ids {
+    /// Ids under a secret that the kernel's random number generator draws.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        let mut key = [0; 16];
+        getrandom::fill(&mut key)?;
+        Ok(Self::new(key))
+    }
+
+    /// Ids under this secret.
+    pub fn new(key: [u8; 16]) -> Self {
+        Self { key }
+    }
+
+    /// The trace id of an exchange whose request brought none; never all zero.
+    pub fn trace_id(&self, exchange: &ExchangeKey) -> [u8; 16] {
+        let mut hasher = SipHasher128::new_with_key(&self.key);
+        hasher.write(&bytes(exchange));
+        let hash = hasher.finish128().as_u128();
+        if hash == 0 { 1 } else { hash }.to_be_bytes()
+    }
+
+    /// The span id of an exchange; never all zero.
+    pub fn span_id(&self, exchange: &ExchangeKey) -> [u8; 8] {
+        let mut hasher = SipHasher24::new_with_key(&self.key);
+        hasher.write(&bytes(exchange));
+        let hash = hasher.finish();
+        if hash == 0 { 1 } else { hash }.to_be_bytes()
+    }
+
+    /// Where an exchange's span stands. A server's span is a child of the span that the request named. A client's span *is* the span
+    /// that the request named: the id is what the application sent and the server on the other side has for its parent.
+    pub fn context(&self, exchange: &Exchange) -> SpanContext {
+        let Some(parent) = exchange.parent else {
+            return SpanContext {
+                trace_id: self.trace_id(&exchange.key),
+                span_id: self.span_id(&exchange.key),
+                parent_span_id: None,
+                flags: FLAGS,
+            };
+        };
+        let (span_id, parent_span_id) = match exchange.side {
+            Side::Server => (self.span_id(&exchange.key), Some(parent.span_id)),
+            Side::Client => (parent.span_id, None),
+        };
+        SpanContext {
+            trace_id: parent.trace_id,
+            span_id,
+            parent_span_id,
+            flags: parent.flags,
+        }
+    }
+}
+
+fn bytes(exchange: &ExchangeKey) -> [u8; 20] {
+    let mut bytes = [0; 20];
+    bytes[..8].copy_from_slice(&exchange.connection.sock.to_le_bytes());
+    bytes[8..16].copy_from_slice(&exchange.connection.born_ns.to_le_bytes());
+    bytes[16..].copy_from_slice(&exchange.message.to_le_bytes());
+    bytes
+}
+
+#[cfg(test)]
+mod tests;

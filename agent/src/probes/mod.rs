@@ -1,9 +1,85 @@
 //! The kernel side from user space: load, attach, features, offsets, budget.
 
+pub mod btf;
+pub mod namespace;
+pub mod net;
+pub mod offsets;
+pub mod report;
+pub mod ring;
+pub mod sizes;
+
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
+pub use report::{ProgramReport, TapReport};
+
 /// The kernel objects, as built by `cargo xtask build-ebpf`. aya wants them aligned.
 pub mod objects {
     /// TCP flows and messages.
     pub static NET: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/net"));
     /// CPU stacks.
     pub static PROFILE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/profile"));
+}
+
+/// Why a capability's kernel side does not work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel's type information is missing or unreadable.
+    #[error(transparent)]
+    Btf(#[from] btf::Error),
+    /// The object could not be loaded at all.
+    #[error("loading the {object} object: {error}{}", hint(.error))]
+    Load {
+        /// Which object.
+        object: &'static str,
+        /// What aya said.
+        error: Box<EbpfError>,
+    },
+    /// One program was refused.
+    #[error("{program}: {}", report::program_error(.error))]
+    Program {
+        /// Which program.
+        program: &'static str,
+        /// What aya said.
+        error: Box<ProgramError>,
+    },
+    /// A map is not as it should be.
+    #[error("map {map}: {error}")]
+    Map {
+        /// Which map.
+        map: &'static str,
+        /// What aya said.
+        error: Box<MapError>,
+    },
+    /// The object lacks something that this binary expects in it.
+    #[error(
+        "the {object} object has no {part}: it was built from other sources than this binary; run `cargo xtask build`"
+    )]
+    Foreign {
+        /// Which object.
+        object: &'static str,
+        /// What is missing.
+        part: &'static str,
+    },
+    /// No tap loads on this kernel.
+    #[error("no tap works on this kernel: {}", join(.0))]
+    NoTap(Vec<TapReport>),
+    /// The named tap does not work.
+    #[error("the tap {} does not work on this kernel: {}; `fathom doctor` lists those that do", .0.tap, .0.reason())]
+    Tap(TapReport),
+}
+
+fn join(taps: &[TapReport]) -> String {
+    taps.iter()
+        .map(|tap| format!("{}: {}", tap.tap, tap.reason()))
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+fn hint(error: &EbpfError) -> &'static str {
+    if error.to_string().contains("Operation not permitted")
+        || format!("{error:?}").contains("code: 1,")
+    {
+        "; it needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN"
+    } else {
+        ""
+    }
 }

@@ -5,8 +5,8 @@
 //! A change of any layout or meaning here increases [`VERSION`]; the objects carry it as the
 //! global `ABI_VERSION`, and the loader refuses an object of another version.
 
-#![cfg_attr(not(feature = "user"), no_std)]
-#![forbid(unsafe_op_in_unsafe_fn)]
+#![no_std]
+#![forbid(unsafe_code)]
 
 pub mod counters;
 pub mod flow;

@@ -36,6 +36,7 @@ offsets! {
     sk_v6_rcv_saddr = "sock.__sk_common.skc_v6_rcv_saddr",
     sk_state = "sock.__sk_common.skc_state",
     sk_flags = "sock.__sk_common.skc_flags",
+    sk_net = "sock.__sk_common.skc_net.net",
     sk_protocol = "sock.sk_protocol",
     sk_err = "sock.sk_err",
     tp_bytes_sent = "tcp_sock.bytes_sent",
@@ -64,5 +65,6 @@ offsets! {
     regs_di = "pt_regs.di",
     regs_si = "pt_regs.si",
     regs_dx = "pt_regs.dx",
+    regs_r10 = "pt_regs.r10",
     regs_orig_ax = "pt_regs.orig_ax",
 }

@@ -1,0 +1,53 @@
+//! A mount namespace of fathom's own.
+//!
+//! The syscall tap needs tracefs and objects share maps through bpffs; neither is mounted everywhere. In a namespace of
+//! its own fathom mounts what it needs, and everything vanishes with the process, also after a SIGKILL.
+
+use std::{fs, path::Path};
+
+use rustix::{
+    mount::{MountFlags, MountPropagationFlags, mount, mount_change},
+    thread::UnshareFlags,
+};
+
+/// Where the objects' shared maps are pinned.
+pub const PINS: &str = "/sys/fs/bpf";
+
+const TRACEFS: &str = "/sys/kernel/tracing";
+
+/// What could not be made; what needs it is off.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{what}: {error}; it needs CAP_SYS_ADMIN, and in a container a profile that allows mount(2)"
+)]
+pub struct Error {
+    what: &'static str,
+    error: rustix::io::Errno,
+}
+
+/// Moves this thread, and all that it will start, into a mount namespace of its own with tracefs and bpffs in it.
+/// To be called before any other thread exists.
+///
+/// # Errors
+/// Without the privileges that it takes.
+pub fn enter() -> Result<(), Error> {
+    let failed = |what| move |error| Error { what, error };
+    // SAFETY: only the mount namespace is unshared, no memory or descriptor.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
+        .map_err(failed("making a mount namespace"))?;
+    mount_change(
+        "/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )
+    .map_err(failed("making the mounts private"))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    if !has_entries(TRACEFS) {
+        mount("tracefs", TRACEFS, "tracefs", flags, None)
+            .map_err(failed("mounting tracefs"))?;
+    }
+    mount("bpf", PINS, "bpf", flags, None).map_err(failed("mounting bpffs"))
+}
+
+fn has_entries(folder: &str) -> bool {
+    fs::read_dir(Path::new(folder)).is_ok_and(|mut entries| entries.next().is_some())
+}

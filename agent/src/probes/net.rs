@@ -1,0 +1,477 @@
+//! The `net` object: loading it, choosing its tap, and what user space reads of it.
+
+use std::{
+    fmt, fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+    path::Path,
+    process,
+    str::FromStr,
+};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{HashMap, Map, MapData, PerCpuArray, RingBuf},
+    programs::{FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint, TracePoint},
+};
+use fathom_abi::{
+    VERSION,
+    counters::NetCounter,
+    message::{ConnectionState, MAX_CAPTURE},
+};
+
+use super::{
+    Error, ProgramReport, TapReport, btf::Btf, namespace, objects, offsets::Facts,
+    ring::RingReader, sizes::NetSizes,
+};
+
+const OBJECT: &str = "net";
+
+/// One way to see the bytes of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tap {
+    /// fentry and fexit on the TCP calls.
+    Fentry,
+    /// The socket tracepoints, raw (6.3).
+    RawTracepoint,
+    /// kprobe and kretprobe on the TCP calls.
+    Kprobe,
+    /// The tracepoints of the system calls.
+    Syscall,
+}
+
+impl Tap {
+    /// All of them, the best first: by what they cost the application, then by what they see.
+    pub const ALL: [Self; 4] = [
+        Self::Fentry,
+        Self::RawTracepoint,
+        Self::Kprobe,
+        Self::Syscall,
+    ];
+
+    /// The name that users write and read.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::RawTracepoint => "raw-tracepoint",
+            Self::Kprobe => "kprobe",
+            Self::Syscall => "syscall",
+        }
+    }
+
+    fn programs(self) -> &'static [Attachment] {
+        use Attachment::{FEntry, FExit, KProbe, RawTracepoint, Tracepoint};
+        match self {
+            Self::Fentry => &[
+                FEntry("sendmsg_entry", "tcp_sendmsg"),
+                FExit("sendmsg_exit", "tcp_sendmsg"),
+                FEntry("recvmsg_entry", "tcp_recvmsg"),
+                FExit("recvmsg_exit", "tcp_recvmsg"),
+            ],
+            Self::RawTracepoint => &[
+                RawTracepoint("sock_send", "sock_send_length"),
+                RawTracepoint("sock_recv", "sock_recv_length"),
+            ],
+            Self::Kprobe => &[
+                KProbe("sendmsg_called", &["tcp_sendmsg"]),
+                KProbe("send_returned", &["tcp_sendmsg"]),
+                KProbe("recvmsg_called", &["tcp_recvmsg"]),
+                KProbe("recvmsg_returned", &["tcp_recvmsg"]),
+            ],
+            Self::Syscall => &[Tracepoint("sys_exit", SYSCALLS)],
+        }
+    }
+
+    /// What the tap needs beside on kernels that send files through `tcp_sendpage`.
+    fn sendpage_programs(self) -> &'static [Attachment] {
+        use Attachment::{FEntry, FExit, KProbe};
+        match self {
+            Self::Fentry => &[
+                FEntry("sendpage_entry", "tcp_sendpage"),
+                FExit("sendpage_exit", "tcp_sendpage"),
+            ],
+            Self::Kprobe => &[
+                KProbe("sendpage_called", &["tcp_sendpage"]),
+                KProbe("send_returned", &["tcp_sendpage"]),
+            ],
+            Self::RawTracepoint | Self::Syscall => &[],
+        }
+    }
+
+    /// Whether it notes calls between their entry and their return.
+    const fn has_inflight_calls(self) -> bool {
+        matches!(self, Self::Fentry | Self::Kprobe)
+    }
+}
+
+impl fmt::Display for Tap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Tap {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|tap| tap.name() == text)
+            .ok_or_else(|| {
+                format!("no tap {text}; there are fentry, raw-tracepoint, kprobe, syscall")
+            })
+    }
+}
+
+/// The calls that move bytes, as tracepoints name them.
+const SYSCALLS: &[&str] = &[
+    "sys_exit_read",
+    "sys_exit_write",
+    "sys_exit_readv",
+    "sys_exit_writev",
+    "sys_exit_sendto",
+    "sys_exit_recvfrom",
+    "sys_exit_sendmsg",
+    "sys_exit_recvmsg",
+    "sys_exit_sendmmsg",
+    "sys_exit_recvmmsg",
+    "sys_exit_sendfile64",
+];
+
+/// A program and where it goes.
+#[derive(Clone, Copy, Debug)]
+enum Attachment {
+    FEntry(&'static str, &'static str),
+    FExit(&'static str, &'static str),
+    RawTracepoint(&'static str, &'static str),
+    KProbe(&'static str, &'static [&'static str]),
+    Tracepoint(&'static str, &'static [&'static str]),
+}
+
+/// How the object is to be loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct NetOptions {
+    /// The tap; `None` takes the best that loads.
+    pub tap: Option<Tap>,
+    /// Bytes that its maps may take.
+    pub map_budget: u64,
+    /// Whether a profiler reads the table of threads and exchanges.
+    pub track_active: bool,
+}
+
+/// The loaded and attached object. Dropping it detaches everything.
+#[derive(Debug)]
+pub struct Net {
+    /// The tap that was taken.
+    pub tap: Tap,
+    /// What became of the taps that were tried.
+    pub taps: Vec<TapReport>,
+    /// The programs that are loaded.
+    pub programs: Vec<ProgramReport>,
+    /// Records of messages.
+    pub messages: RingReader,
+    /// Records of flows.
+    pub flows: RingReader,
+    /// The kernel's memory of each connection.
+    pub connections: Connections,
+    /// What the programs counted.
+    pub counters: Counters,
+    map_bytes: u64,
+    /// Owns the programs' links.
+    _ebpf: Ebpf,
+}
+
+impl Net {
+    /// Loads the object and attaches the flow tap and one of the four taps.
+    ///
+    /// A tap whose program the kernel refuses is not tried again; the next one starts from a fresh copy of the object,
+    /// with maps of its own.
+    ///
+    /// # Errors
+    /// Without BTF, without the privileges, or when no wanted tap works.
+    pub fn load(options: &NetOptions) -> Result<Self, Error> {
+        let btf = Btf::kernel()?;
+        let facts = Facts::of(&btf);
+        drop(btf);
+        let wanted: &[Tap] = match &options.tap {
+            Some(tap) => std::slice::from_ref(tap),
+            None => &Tap::ALL,
+        };
+        let mut taps = Vec::new();
+        for &tap in wanted {
+            match Self::load_with(tap, options, &facts) {
+                Ok(mut net) => {
+                    taps.push(TapReport { tap, refused: None });
+                    net.taps = taps;
+                    return Ok(net);
+                }
+                Err(error @ Error::Program { .. }) => taps.push(TapReport {
+                    tap,
+                    refused: Some(error.to_string()),
+                }),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(match (options.tap, taps.pop()) {
+            (Some(_), Some(report)) => Error::Tap(report),
+            (_, last) => {
+                taps.extend(last);
+                Error::NoTap(taps)
+            }
+        })
+    }
+
+    fn load_with(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Self, Error> {
+        let mut ebpf = load_object(tap, options, facts)?;
+        let btf = if tap == Tap::Fentry {
+            Some(aya::Btf::from_sys_fs().map_err(|error| Error::Load {
+                object: OBJECT,
+                error: Box::new(error.into()),
+            })?)
+        } else {
+            None
+        };
+        let mut attachments = vec![Attachment::RawTracepoint(
+            "flow_state",
+            "inet_sock_set_state",
+        )];
+        attachments.extend(tap.programs());
+        if facts.has_sendpage {
+            attachments.extend(tap.sendpage_programs());
+        }
+        for attachment in &attachments {
+            attach(&mut ebpf, *attachment, btf.as_ref())?;
+        }
+        let programs = ebpf
+            .programs()
+            .filter(|(_, program)| program.fd().is_ok())
+            .map(|(name, program)| ProgramReport::of(name, program))
+            .collect();
+        let map_bytes = map_bytes(&ebpf);
+        Ok(Self {
+            tap,
+            taps: Vec::new(),
+            programs,
+            messages: RingReader::new(ring(&mut ebpf, "MESSAGES")?),
+            flows: RingReader::new(ring(&mut ebpf, "FLOWS")?),
+            connections: Connections(
+                HashMap::try_from(take(&mut ebpf, "CONNECTIONS")?)
+                    .map_err(map_error("CONNECTIONS"))?,
+            ),
+            counters: Counters(
+                PerCpuArray::try_from(take(&mut ebpf, "NET_COUNTERS")?)
+                    .map_err(map_error("NET_COUNTERS"))?,
+            ),
+            map_bytes,
+            _ebpf: ebpf,
+        })
+    }
+
+    /// Bytes that the object's maps take in the kernel.
+    pub fn map_bytes(&self) -> u64 {
+        self.map_bytes
+    }
+}
+
+fn load_object(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf, Error> {
+    let sizes = NetSizes::within(options.map_budget);
+    let capture = u32::try_from(MAX_CAPTURE).unwrap_or(u32::MAX);
+    let wake_at = u64::from(sizes.messages / 4);
+    let track_active = u32::from(options.track_active);
+    let own = process::id();
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("OFFSETS", &facts.offsets, true)
+        .override_global("SELF_TGID", &own, true)
+        .override_global("CAPTURE", &capture, true)
+        .override_global("WAKE_AT", &wake_at, true)
+        .override_global("HAS_TASK_PT_REGS", &facts.has_task_pt_regs, true)
+        .override_global("REGS_FROM_STACK", &facts.regs_from_stack, true)
+        .override_global("RECVMSG_ARGUMENTS", &facts.recvmsg_arguments, true)
+        .override_global("ITER_IOVEC", &facts.iter_iovec, true)
+        .override_global("ITER_UBUF", &facts.iter_ubuf, true)
+        .override_global("TRACK_ACTIVE", &track_active, true)
+        .override_global("ABI_VERSION", &VERSION, false)
+        .map_max_entries("MESSAGES", sizes.messages)
+        .map_max_entries("FLOWS", sizes.flows)
+        .map_max_entries("CONNECTIONS", sizes.connections)
+        .map_max_entries(
+            "INFLIGHT",
+            if tap.has_inflight_calls() {
+                sizes.inflight
+            } else {
+                1
+            },
+        )
+        .map_max_entries(
+            "ACTIVE",
+            if options.track_active {
+                sizes.active
+            } else {
+                1
+            },
+        );
+    if options.track_active {
+        loader.map_pin_path("ACTIVE", Path::new(namespace::PINS).join("ACTIVE"));
+    }
+    loader.load(objects::NET).map_err(|error| Error::Load {
+        object: OBJECT,
+        error: Box::new(error),
+    })
+}
+
+fn attach(ebpf: &mut Ebpf, attachment: Attachment, btf: Option<&aya::Btf>) -> Result<(), Error> {
+    let (Attachment::FEntry(name, _)
+    | Attachment::FExit(name, _)
+    | Attachment::RawTracepoint(name, _)
+    | Attachment::KProbe(name, _)
+    | Attachment::Tracepoint(name, _)) = attachment;
+    let foreign = || Error::Foreign {
+        object: OBJECT,
+        part: name,
+    };
+    let program = ebpf.program_mut(name).ok_or_else(foreign)?;
+    let loaded = program.fd().is_ok();
+    let attached = match attachment {
+        Attachment::FEntry(_, function) => attach_fentry(program, function, btf),
+        Attachment::FExit(_, function) => attach_fexit(program, function, btf),
+        Attachment::RawTracepoint(_, event) => attach_raw_tracepoint(program, event),
+        Attachment::KProbe(_, functions) => attach_kprobe(program, functions, loaded),
+        Attachment::Tracepoint(_, events) => attach_tracepoints(program, events),
+    };
+    attached.map_err(|error| Error::Program {
+        program: name,
+        error: Box::new(error),
+    })
+}
+
+fn attach_fentry(
+    program: &mut Program,
+    function: &str,
+    btf: Option<&aya::Btf>,
+) -> Result<(), ProgramError> {
+    let program: &mut FEntry = program.try_into()?;
+    let btf = btf.ok_or(ProgramError::UnexpectedProgramType)?;
+    program.load(function, btf)?;
+    program.attach().map(drop)
+}
+
+fn attach_fexit(
+    program: &mut Program,
+    function: &str,
+    btf: Option<&aya::Btf>,
+) -> Result<(), ProgramError> {
+    let program: &mut FExit = program.try_into()?;
+    let btf = btf.ok_or(ProgramError::UnexpectedProgramType)?;
+    program.load(function, btf)?;
+    program.attach().map(drop)
+}
+
+fn attach_raw_tracepoint(program: &mut Program, event: &str) -> Result<(), ProgramError> {
+    let program: &mut RawTracePoint = program.try_into()?;
+    program.load()?;
+    program.attach(event).map(drop)
+}
+
+fn attach_kprobe(
+    program: &mut Program,
+    functions: &[&str],
+    loaded: bool,
+) -> Result<(), ProgramError> {
+    let program: &mut KProbe = program.try_into()?;
+    // The same program serves two functions on kernels with tcp_sendpage.
+    if !loaded {
+        program.load()?;
+    }
+    for function in functions {
+        program.attach(function, 0)?;
+    }
+    Ok(())
+}
+
+fn attach_tracepoints(program: &mut Program, events: &[&str]) -> Result<(), ProgramError> {
+    let program: &mut TracePoint = program.try_into()?;
+    program.load()?;
+    for event in events {
+        program.attach("syscalls", event)?;
+    }
+    Ok(())
+}
+
+fn take(ebpf: &mut Ebpf, map: &'static str) -> Result<Map, Error> {
+    ebpf.take_map(map).ok_or(Error::Foreign {
+        object: OBJECT,
+        part: map,
+    })
+}
+
+fn ring(ebpf: &mut Ebpf, map: &'static str) -> Result<RingBuf<MapData>, Error> {
+    RingBuf::try_from(take(ebpf, map)?).map_err(map_error(map))
+}
+
+fn map_error(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> Error {
+    move |error| Error::Map {
+        map,
+        error: Box::new(error),
+    }
+}
+
+/// The kernel's own figure for each map (`memlock` in its fdinfo).
+fn map_bytes(ebpf: &Ebpf) -> u64 {
+    ebpf.maps()
+        .filter_map(|(_, map)| {
+            let fd = map_fd(map)?;
+            let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+            let line = info.lines().find(|line| line.starts_with("memlock:"))?;
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        })
+        .sum()
+}
+
+fn map_fd(map: &Map) -> Option<i32> {
+    let data = match map {
+        Map::RingBuf(data) | Map::HashMap(data) | Map::PerCpuArray(data) | Map::Array(data) => data,
+        _ => return None,
+    };
+    Some(data.fd().as_fd().as_raw_fd())
+}
+
+/// The kernel's memory of each connection.
+#[derive(Debug)]
+pub struct Connections(HashMap<MapData, u64, ConnectionRecord>);
+
+/// [`ConnectionState`] as aya takes it.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+struct ConnectionRecord(ConnectionState);
+
+// SAFETY: `#[repr(C)]`, no padding and no pointer (the ABI's tests hold it to that), any bits are valid.
+unsafe impl aya::Pod for ConnectionRecord {}
+
+impl Connections {
+    /// What the kernel knows of a sock; `None` when it is gone.
+    pub fn get(&self, sock: u64) -> Option<ConnectionState> {
+        self.0.get(&sock, 0).ok().map(|record| record.0)
+    }
+}
+
+/// What the programs counted.
+pub struct Counters(PerCpuArray<MapData, u64>);
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.read()).finish()
+    }
+}
+
+impl Counters {
+    /// Each counter's sum over all CPUs, since the object was loaded.
+    pub fn read(&self) -> Vec<(NetCounter, u64)> {
+        NetCounter::ALL
+            .iter()
+            .map(|&counter| {
+                let values = self.0.get(&(counter as u32), 0);
+                (counter, values.map_or(0, |values| values.iter().sum()))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,81 @@
+//! Map sizes from a memory budget.
+
+/// The kernel's memory for one entry of a preallocated hash map, beside key and value (`struct htab_elem`, and its
+/// share of the buckets).
+const HASH_ENTRY: u64 = 48 + 16;
+
+/// How large the `net` object's maps are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetSizes {
+    /// Bytes of the ring of message records.
+    pub messages: u32,
+    /// Bytes of the ring of flow records.
+    pub flows: u32,
+    /// Connections that can be open at the same time.
+    pub connections: u32,
+    /// I/O calls that can be under way at the same time (the taps that need it).
+    pub inflight: u32,
+    /// Threads that can serve an exchange at the same time.
+    pub active: u32,
+}
+
+impl NetSizes {
+    /// Sizes whose sum stays within `budget` bytes, which is at least 2 MiB.
+    pub fn within(budget: u64) -> Self {
+        let budget = budget.max(2 << 20);
+        let connection = 8 + size_of_u64::<fathom_abi::message::ConnectionState>() + HASH_ENTRY;
+        let inflight = 8 + 24 + HASH_ENTRY;
+        let active = 8 + size_of_u64::<fathom_abi::sample::ActiveExchange>() + HASH_ENTRY;
+        Self {
+            messages: power_of_two_below(budget * 2 / 5),
+            flows: power_of_two_below(budget / 10),
+            connections: entries(budget * 3 / 10 / connection, 65_536),
+            inflight: entries(budget / 20 / inflight, 16_384),
+            active: entries(budget / 20 / active, 16_384),
+        }
+    }
+
+    /// Whose memory this is, roughly: the kernel's own figure is read after the maps were made.
+    pub fn declared_bytes(&self) -> u64 {
+        let connection = 8 + size_of_u64::<fathom_abi::message::ConnectionState>() + HASH_ENTRY;
+        u64::from(self.messages)
+            + u64::from(self.flows)
+            + u64::from(self.connections) * connection
+            + u64::from(self.inflight) * (32 + HASH_ENTRY)
+            + u64::from(self.active) * (32 + HASH_ENTRY)
+    }
+}
+
+fn size_of_u64<T>() -> u64 {
+    size_of::<T>() as u64
+}
+
+fn entries(wanted: u64, at_most: u32) -> u32 {
+    u32::try_from(wanted)
+        .unwrap_or(u32::MAX)
+        .clamp(256, at_most)
+}
+
+/// The kernel wants a ring's size to be a power of two of pages.
+fn power_of_two_below(bytes: u64) -> u32 {
+    let bytes = u32::try_from(bytes).unwrap_or(1 << 31).max(64 << 10);
+    1 << bytes.ilog2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_stay_within_every_budget_and_grow_with_it() {
+        let mut before = 0;
+        for mebibytes in [2, 4, 8, 16, 20, 32, 64, 256, 4096, 65_536] {
+            let budget = mebibytes << 20;
+            let sizes = NetSizes::within(budget);
+            assert!(sizes.declared_bytes() <= budget, "{mebibytes}: {sizes:?}");
+            assert!(sizes.declared_bytes() >= before);
+            assert!(sizes.messages.is_power_of_two() && sizes.flows.is_power_of_two());
+            before = sizes.declared_bytes();
+        }
+    }
+}

@@ -1,2 +1,0 @@
-//! skeleton
-#![no_std]

@@ -1,0 +1,88 @@
+//! The kernel's memory of one connection.
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use fathom_abi::{
+    Role,
+    counters::NetCounter,
+    flow::Owner,
+    message::{ConnectionState, Gear},
+};
+
+use crate::{
+    globals::SELF_TGID,
+    maps::{self, CONNECTIONS, LISTENERS, ListenerKey},
+    sock,
+};
+
+/// The state of a sock that was seen before.
+#[inline(always)]
+pub fn find(sock: u64) -> Option<&'static mut ConnectionState> {
+    // SAFETY: the kernel keeps the entry's memory until this program has ended, also when it is deleted meanwhile.
+    CONNECTIONS
+        .get_ptr_mut(sock)
+        .map(|state| unsafe { &mut *state })
+}
+
+/// The state of a sock that was not seen before; `None`, and a count, when the table is full.
+#[inline(always)]
+pub fn make(sock: u64, role: Role) -> Option<&'static mut ConnectionState> {
+    let mut state = ConnectionState {
+        // SAFETY: has no preconditions.
+        born_ns: unsafe { bpf_ktime_get_ns() },
+        role,
+        ..Default::default()
+    };
+    sock::endpoints(sock, &mut state.endpoints);
+    if CONNECTIONS.insert(sock, state, 0).is_err() {
+        maps::count(NetCounter::ConnectionsFull);
+        return None;
+    }
+    find(sock)
+}
+
+/// The process that runs now, in the initial pid namespace.
+#[inline(always)]
+pub fn current_tgid() -> u32 {
+    (bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+/// Whether the process that runs now is the agent.
+#[inline(always)]
+pub fn is_own(tgid: u32) -> bool {
+    tgid == SELF_TGID.load()
+}
+
+/// Notes who owns the socket, if that is better than what is known.
+#[inline(always)]
+pub fn own(state: &mut ConnectionState, tgid: u32, how: Owner) {
+    if how.0 > state.owner.0 {
+        state.owner = how;
+        state.tgid = tgid;
+    }
+}
+
+/// Looks up who listens where the sock was accepted.
+#[inline(always)]
+pub fn own_by_listener(state: &mut ConnectionState, sock: u64) {
+    let key = listener_key(sock);
+    if let Some(tgid) = LISTENERS.get_ptr(key) {
+        // SAFETY: as in `find`.
+        own(state, unsafe { *tgid }, Owner::LISTENER);
+    }
+}
+
+/// What a listening sock and its children have in common.
+#[inline(always)]
+pub fn listener_key(sock: u64) -> ListenerKey {
+    ListenerKey {
+        net: sock::net(sock),
+        port: u32::from(sock::local_port(sock)),
+        reserved: 0,
+    }
+}
+
+/// Whether records are made of it.
+#[inline(always)]
+pub fn is_recorded(state: &ConnectionState) -> bool {
+    state.gear != Gear::OWN
+}

@@ -1,0 +1,201 @@
+//! The flow tap: one raw tracepoint that sees each change of a TCP socket's state (`inet_sock_set_state`, 4.16).
+
+use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::raw_tracepoint, programs::RawTracePointContext};
+use fathom_abi::{
+    ConnectionId, Role,
+    flow::{FlowEvent, FlowKind, Owner},
+    message::{ConnectionState, Gear, MessageEvent, MessageKind},
+};
+
+use crate::{
+    connection,
+    maps::{CONNECTIONS, LISTENERS, OWN_PORTS, PortPair},
+    record, sock,
+};
+
+// `net/tcp_states.h`
+const ESTABLISHED: u64 = 1;
+const SYN_SENT: u64 = 2;
+const SYN_RECV: u64 = 3;
+const FIN_WAIT1: u64 = 4;
+const CLOSE: u64 = 7;
+const LAST_ACK: u64 = 9;
+const LISTEN: u64 = 10;
+
+/// `trace_inet_sock_set_state(sk, oldstate, newstate)`; the sock still has its old state.
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn flow_state(ctx: RawTracePointContext) -> i32 {
+    let sock: u64 = ctx.arg(0);
+    let old = ctx.arg::<u64>(1) & 0xff;
+    let new = ctx.arg::<u64>(2) & 0xff;
+    if !sock::is_tcp(sock) {
+        return 0;
+    }
+    match new {
+        SYN_SENT => connecting(sock),
+        ESTABLISHED => established(sock, old),
+        FIN_WAIT1 | LAST_ACK => closing(sock),
+        CLOSE => closed(sock, old),
+        LISTEN => listening(sock),
+        _ => {}
+    }
+    0
+}
+
+/// connect(2), in the process that calls it.
+#[inline(always)]
+fn connecting(sock: u64) {
+    let Some(state) = connection::make(sock, Role::CLIENT) else {
+        return;
+    };
+    let tgid = connection::current_tgid();
+    state.connect_ns = state.born_ns;
+    connection::own(state, tgid, Owner::USER);
+    if connection::is_own(tgid) {
+        state.gear = Gear::OWN;
+    }
+}
+
+/// The handshake is done, in any process's context.
+#[inline(always)]
+fn established(sock: u64, old: u64) {
+    let accepted = old == SYN_RECV;
+    let state = match connection::find(sock) {
+        Some(state) => state,
+        None => {
+            let role = if accepted {
+                Role::SERVER
+            } else {
+                Role::UNKNOWN
+            };
+            match connection::make(sock, role) {
+                Some(state) => state,
+                None => return,
+            }
+        }
+    };
+    // SAFETY: has no preconditions.
+    state.established_ns = unsafe { bpf_ktime_get_ns() };
+    // The connecting end has its port and address only now.
+    sock::endpoints(sock, &mut state.endpoints);
+    if accepted {
+        connection::own_by_listener(state, sock);
+        let ports = PortPair {
+            local: state.endpoints.local_port,
+            remote: state.endpoints.remote_port,
+        };
+        if OWN_PORTS.get_ptr(ports).is_some() {
+            state.gear = Gear::OWN;
+        }
+    } else if state.gear == Gear::OWN {
+        let seen_from_there = PortPair {
+            local: state.endpoints.remote_port,
+            remote: state.endpoints.local_port,
+        };
+        // A full table: the accepting end is then reported as any other, which is no loss.
+        let _ = OWN_PORTS.insert(seen_from_there, 1, 0);
+    }
+    if connection::is_recorded(state) {
+        send(
+            sock,
+            state,
+            FlowKind::ESTABLISHED,
+            old,
+            state.established_ns,
+        );
+    }
+}
+
+/// close(2) or shutdown(2), in the process that calls it.
+#[inline(always)]
+fn closing(sock: u64) {
+    if let Some(state) = connection::find(sock) {
+        connection::own(state, connection::current_tgid(), Owner::CLOSER);
+    }
+}
+
+/// The sock leaves the kernel's tables.
+#[inline(always)]
+fn closed(sock: u64, old: u64) {
+    if old == LISTEN {
+        let _ = LISTENERS.remove(connection::listener_key(sock));
+        return;
+    }
+    let Some(state) = connection::find(sock) else {
+        return;
+    };
+    if connection::is_recorded(state) {
+        // SAFETY: has no preconditions.
+        let now = unsafe { bpf_ktime_get_ns() };
+        if state.gear == Gear::TURNS && state.message != 0 {
+            end(sock, state, now);
+        }
+        let kind = if old == SYN_SENT {
+            FlowKind::CONNECT_FAILED
+        } else {
+            FlowKind::CLOSED
+        };
+        send(sock, state, kind, old, now);
+    } else {
+        let seen_from_there = PortPair {
+            local: state.endpoints.remote_port,
+            remote: state.endpoints.local_port,
+        };
+        let _ = OWN_PORTS.remove(seen_from_there);
+    }
+    let _ = CONNECTIONS.remove(sock);
+}
+
+/// listen(2), in the process that calls it.
+#[inline(always)]
+fn listening(sock: u64) {
+    let tgid = connection::current_tgid();
+    // A full table: accepted sockets are then owned by whoever reads or writes them first.
+    let _ = LISTENERS.insert(connection::listener_key(sock), tgid, 0);
+}
+
+#[inline(always)]
+fn send(sock: u64, state: &ConnectionState, kind: FlowKind, old: u64, now: u64) {
+    record::flow(&FlowEvent {
+        id: ConnectionId {
+            sock,
+            born_ns: state.born_ns,
+        },
+        at_ns: now,
+        connect_ns: state.connect_ns,
+        established_ns: state.established_ns,
+        bytes_sent: sock::bytes_sent(sock),
+        bytes_received: sock::bytes_received(sock),
+        srtt_us: sock::srtt_us(sock),
+        retransmits: sock::retransmits(sock),
+        tgid: state.tgid,
+        error: sock::error(sock),
+        endpoints: state.endpoints,
+        kind,
+        role: state.role,
+        owner: state.owner,
+        old_state: old as u8,
+        reserved: [0; 4],
+    });
+}
+
+/// The totals of a connection's last message.
+#[inline(always)]
+fn end(sock: u64, state: &ConnectionState, now: u64) {
+    record::message_end(&MessageEvent {
+        id: ConnectionId {
+            sock,
+            born_ns: state.born_ns,
+        },
+        at_ns: now,
+        previous_bytes: state.bytes,
+        previous_last_ns: state.last_ns,
+        tgid: state.tgid,
+        message: state.message,
+        kind: MessageKind::END,
+        direction: state.direction,
+        endpoints: state.endpoints,
+        role: state.role,
+        ..Default::default()
+    });
+}

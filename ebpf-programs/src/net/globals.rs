@@ -1,0 +1,56 @@
+//! What the loader knows and the programs don't. The kernel freezes these before it verifies, so that a branch on one
+//! costs nothing: the verifier removes the side that can't be taken.
+
+use aya_ebpf::Global;
+use fathom_abi::{message::MAX_CAPTURE, offsets::Offsets};
+
+/// Offsets of kernel struct members.
+#[unsafe(no_mangle)]
+pub static OFFSETS: Global<Offsets> = Global::new(Offsets::UNKNOWN);
+
+/// The agent's own process; its sockets make no record.
+#[unsafe(no_mangle)]
+pub static SELF_TGID: Global<u32> = Global::new(0);
+
+/// Bytes of a message that records may carry; at most [`MAX_CAPTURE`].
+#[unsafe(no_mangle)]
+pub static CAPTURE: Global<u32> = Global::new(MAX_CAPTURE as u32);
+
+/// Bytes in `MESSAGES` past which a record wakes its reader.
+#[unsafe(no_mangle)]
+pub static WAKE_AT: Global<u64> = Global::new(u64::MAX);
+
+/// 1 where `bpf_task_pt_regs` exists (5.15).
+#[unsafe(no_mangle)]
+pub static HAS_TASK_PT_REGS: Global<u32> = Global::new(0);
+
+/// Where the saved user registers lie above `task_struct.stack`, for kernels without that helper.
+#[unsafe(no_mangle)]
+pub static REGS_FROM_STACK: Global<u64> = Global::new(0);
+
+/// Arguments of `tcp_recvmsg`: 6 before 5.19, 5 since (`nonblock` went away).
+#[unsafe(no_mangle)]
+pub static RECVMSG_ARGUMENTS: Global<u32> = Global::new(5);
+
+/// The value of `ITER_IOVEC`, which moved between kernels.
+#[unsafe(no_mangle)]
+pub static ITER_IOVEC: Global<u32> = Global::new(u32::MAX);
+
+/// The value of `ITER_UBUF` (6.0).
+#[unsafe(no_mangle)]
+pub static ITER_UBUF: Global<u32> = Global::new(u32::MAX);
+
+/// 1 to keep the table of threads and the exchanges they serve.
+#[unsafe(no_mangle)]
+pub static TRACK_ACTIVE: Global<u32> = Global::new(1);
+
+/// One offset of [`OFFSETS`], read by itself: loading the whole table would not fit the stack.
+macro_rules! offset {
+    ($member:ident) => {{
+        let table = (&raw const $crate::globals::OFFSETS).cast::<fathom_abi::offsets::Offsets>();
+        // SAFETY: `Global` is transparent over its value, which is always initialized; volatile because the
+        // loader writes it after the compiler is done.
+        unsafe { core::ptr::read_volatile(&raw const (*table).$member) }
+    }};
+}
+pub(crate) use offset;

@@ -1,0 +1,67 @@
+//! Sending records to user space. A record never wakes its reader, who drains on a timer, unless the ring fills up.
+
+use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::generated::bpf_ringbuf_output,
+};
+use fathom_abi::{
+    counters::NetCounter,
+    flow::FlowEvent,
+    message::{MAX_CAPTURE, MessageEvent},
+};
+
+use crate::{
+    globals::WAKE_AT,
+    maps::{self, FLOWS, MESSAGES, Scratch},
+};
+
+/// Sends a flow record.
+#[inline(always)]
+pub fn flow(event: &FlowEvent) {
+    maps::count(NetCounter::FlowAttempted);
+    match FLOWS.reserve::<FlowEvent>(0) {
+        Some(mut entry) => {
+            entry.write(*event);
+            entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+        }
+        None => maps::count(NetCounter::FlowRingFull),
+    }
+}
+
+/// Sends a message record without bytes.
+#[inline(always)]
+pub fn message_end(event: &MessageEvent) {
+    maps::count(NetCounter::MessageAttempted);
+    match MESSAGES.reserve::<MessageEvent>(0) {
+        Some(mut entry) => {
+            entry.write(*event);
+            entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+        }
+        None => maps::count(NetCounter::MessageRingFull),
+    }
+}
+
+/// Sends a message record with the `captured` bytes behind it.
+#[inline(always)]
+pub fn message(scratch: &mut Scratch, captured: u32) {
+    maps::count(NetCounter::MessageAttempted);
+    let flags = if MESSAGES.query(u64::from(BPF_RB_AVAIL_DATA)) >= WAKE_AT.load() {
+        BPF_RB_FORCE_WAKEUP
+    } else {
+        BPF_RB_NO_WAKEUP
+    };
+    // The mask tells the verifier what `captured` is anyway.
+    let len = size_of::<MessageEvent>() as u64 + u64::from(captured & (MAX_CAPTURE as u32 * 2 - 1));
+    // SAFETY: the scratch holds the header and twice the bytes that `captured` can name.
+    let sent = unsafe {
+        bpf_ringbuf_output(
+            (&raw const MESSAGES).cast_mut().cast(),
+            (&raw mut *scratch).cast(),
+            len,
+            u64::from(flags),
+        )
+    };
+    if sent != 0 {
+        maps::count(NetCounter::MessageRingFull);
+    }
+}

@@ -1,0 +1,90 @@
+//! What a `struct sock` says.
+
+use fathom_abi::{Endpoints, offsets::ABSENT};
+
+use crate::{globals::offset, kernel::read};
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const IPPROTO_TCP: u16 = 6;
+/// `SOCK_DONE` of `enum sock_flags`: a FIN was taken in.
+const SOCK_DONE: u32 = 1;
+
+/// Whether the sock is TCP over IPv4 or IPv6.
+#[inline(always)]
+pub fn is_tcp(sock: u64) -> bool {
+    let family = read::<u16>(sock, offset!(sk_family)).unwrap_or(0);
+    if family != AF_INET && family != AF_INET6 {
+        return false;
+    }
+    read::<u16>(sock, offset!(sk_protocol)).unwrap_or(0) == IPPROTO_TCP
+}
+
+/// Its two ends; zeros where they can't be read.
+#[inline(always)]
+pub fn endpoints(sock: u64, into: &mut Endpoints) {
+    into.local_port = read::<u16>(sock, offset!(sk_num)).unwrap_or(0);
+    into.remote_port = u16::from_be(read::<u16>(sock, offset!(sk_dport)).unwrap_or(0));
+    if read::<u16>(sock, offset!(sk_family)) == Some(AF_INET6) && offset!(sk_v6_daddr) != ABSENT {
+        into.ip_version = 6;
+        into.local_addr = read(sock, offset!(sk_v6_rcv_saddr)).unwrap_or([0; 16]);
+        into.remote_addr = read(sock, offset!(sk_v6_daddr)).unwrap_or([0; 16]);
+    } else {
+        into.ip_version = 4;
+        into.local_addr = mapped(read(sock, offset!(sk_rcv_saddr)).unwrap_or([0; 4]));
+        into.remote_addr = mapped(read(sock, offset!(sk_daddr)).unwrap_or([0; 4]));
+    }
+}
+
+/// An IPv4 address as RFC 4291 section 2.5.5.2 maps it.
+#[inline(always)]
+fn mapped(v4: [u8; 4]) -> [u8; 16] {
+    let [a, b, c, d] = v4;
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+}
+
+/// The network namespace, as its address.
+#[inline(always)]
+pub fn net(sock: u64) -> u64 {
+    read(sock, offset!(sk_net)).unwrap_or(0)
+}
+
+/// The local port.
+#[inline(always)]
+pub fn local_port(sock: u64) -> u16 {
+    read(sock, offset!(sk_num)).unwrap_or(0)
+}
+
+/// The error that the socket holds, an errno.
+#[inline(always)]
+pub fn error(sock: u64) -> u32 {
+    read(sock, offset!(sk_err)).unwrap_or(0)
+}
+
+/// Payload bytes sent, each once.
+#[inline(always)]
+pub fn bytes_sent(sock: u64) -> u64 {
+    let sent: u64 = read(sock, offset!(tp_bytes_sent)).unwrap_or(0);
+    let again: u64 = read(sock, offset!(tp_bytes_retrans)).unwrap_or(0);
+    sent.wrapping_sub(again)
+}
+
+/// Payload bytes received in order. The kernel counts a FIN as one byte (`tcp_rcv_nxt_update` up to `end_seq`).
+#[inline(always)]
+pub fn bytes_received(sock: u64) -> u64 {
+    let received: u64 = read(sock, offset!(tp_bytes_received)).unwrap_or(0);
+    let flags: u64 = read(sock, offset!(sk_flags)).unwrap_or(0);
+    received.wrapping_sub((flags >> SOCK_DONE) & 1)
+}
+
+/// The smoothed round-trip time in microseconds (the kernel keeps it times eight).
+#[inline(always)]
+pub fn srtt_us(sock: u64) -> u32 {
+    read::<u32>(sock, offset!(tp_srtt_us)).unwrap_or(0) >> 3
+}
+
+/// Segments sent again.
+#[inline(always)]
+pub fn retransmits(sock: u64) -> u32 {
+    read(sock, offset!(tp_total_retrans)).unwrap_or(0)
+}

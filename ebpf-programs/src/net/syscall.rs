@@ -1,0 +1,170 @@
+//! The system call that the current task is in, from the registers that it saved when it entered the kernel.
+//!
+//! They still hold the arguments when the call returns, so that the taps need no program at the entry.
+
+use aya_ebpf::helpers::{
+    bpf_get_current_task, bpf_probe_read_user,
+    generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
+};
+use fathom_abi::message::Direction;
+
+use crate::{
+    globals::{HAS_TASK_PT_REGS, REGS_FROM_STACK, offset},
+    kernel::read,
+};
+
+/// Numbers of `arch/x86/entry/syscalls/syscall_64.tbl`.
+#[cfg(bpf_target_arch = "x86_64")]
+mod number {
+    pub const READ: u64 = 0;
+    pub const WRITE: u64 = 1;
+    pub const READV: u64 = 19;
+    pub const WRITEV: u64 = 20;
+    pub const SENDFILE: u64 = 40;
+    pub const SENDTO: u64 = 44;
+    pub const RECVFROM: u64 = 45;
+    pub const SENDMSG: u64 = 46;
+    pub const RECVMSG: u64 = 47;
+    pub const RECVMMSG: u64 = 299;
+    pub const SENDMMSG: u64 = 307;
+}
+
+/// Numbers of `include/uapi/asm-generic/unistd.h`.
+#[cfg(bpf_target_arch = "aarch64")]
+mod number {
+    pub const READ: u64 = 63;
+    pub const WRITE: u64 = 64;
+    pub const READV: u64 = 65;
+    pub const WRITEV: u64 = 66;
+    pub const SENDFILE: u64 = 71;
+    pub const SENDTO: u64 = 206;
+    pub const RECVFROM: u64 = 207;
+    pub const SENDMSG: u64 = 211;
+    pub const RECVMSG: u64 = 212;
+    pub const RECVMMSG: u64 = 243;
+    pub const SENDMMSG: u64 = 269;
+}
+
+/// `MSG_PEEK`: the bytes stay where they are and will be read again.
+pub const MSG_PEEK: u64 = 2;
+
+/// Segments of an iovec that are looked at for the first bytes.
+const MAX_SEGMENTS: u64 = 4;
+
+/// A piece of user memory.
+#[derive(Clone, Copy)]
+pub struct Buffer {
+    /// Its address; 0 for none.
+    pub address: u64,
+    /// Its length.
+    pub len: u64,
+}
+
+impl Buffer {
+    const NONE: Self = Self { address: 0, len: 0 };
+}
+
+/// Where the current task's saved registers lie.
+#[inline(always)]
+pub fn registers() -> u64 {
+    if HAS_TASK_PT_REGS.load() != 0 {
+        // SAFETY: both helpers are there (the loader tried), and the current task is a task.
+        return unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
+    }
+    // SAFETY: has no preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    read::<u64>(task, offset!(task_stack))
+        .unwrap_or(0)
+        .wrapping_add(REGS_FROM_STACK.load())
+}
+
+/// Which way the bytes of a system call go; NONE for one that moves none.
+#[inline(always)]
+pub fn direction(nr: u64) -> Direction {
+    match nr {
+        number::READ | number::READV | number::RECVFROM | number::RECVMSG | number::RECVMMSG => {
+            Direction::RECEIVED
+        }
+        number::WRITE
+        | number::WRITEV
+        | number::SENDTO
+        | number::SENDMSG
+        | number::SENDMMSG
+        | number::SENDFILE => Direction::SENT,
+        _ => Direction::NONE,
+    }
+}
+
+/// The number of the system call that the task is in; one that names none where it is in none.
+#[inline(always)]
+pub fn current(registers: u64) -> u64 {
+    read(registers, offset!(regs_orig_ax)).unwrap_or(u64::MAX)
+}
+
+/// Whether the call only looks at what it reads.
+#[inline(always)]
+pub fn peeks(registers: u64, nr: u64) -> bool {
+    let flags = match nr {
+        number::RECVFROM | number::RECVMMSG => read::<u64>(registers, offset!(regs_r10)),
+        number::RECVMSG => read::<u64>(registers, offset!(regs_dx)),
+        _ => None,
+    };
+    flags.unwrap_or(0) & MSG_PEEK != 0
+}
+
+/// Whether the call's result is a number of messages and not of bytes.
+#[inline(always)]
+pub fn counts_messages(nr: u64) -> bool {
+    nr == number::SENDMMSG || nr == number::RECVMMSG
+}
+
+/// The file descriptor that the call moves bytes through.
+#[inline(always)]
+pub fn descriptor(registers: u64) -> u32 {
+    read::<u64>(registers, offset!(regs_di)).unwrap_or(u64::MAX) as u32
+}
+
+/// Where the call's first bytes lie in user memory.
+#[inline(always)]
+pub fn buffer(registers: u64, nr: u64) -> Buffer {
+    let second: u64 = read(registers, offset!(regs_si)).unwrap_or(0);
+    match nr {
+        number::READ | number::WRITE | number::SENDTO | number::RECVFROM => Buffer {
+            address: second,
+            len: read(registers, offset!(regs_dx)).unwrap_or(0),
+        },
+        number::READV | number::WRITEV => {
+            segments(second, read(registers, offset!(regs_dx)).unwrap_or(0))
+        }
+        // `struct mmsghdr` starts with its `struct user_msghdr`.
+        number::SENDMSG | number::RECVMSG | number::SENDMMSG | number::RECVMMSG => message(second),
+        _ => Buffer::NONE,
+    }
+}
+
+/// `struct user_msghdr`: msg_iov at 16, msg_iovlen at 24.
+#[inline(always)]
+fn message(address: u64) -> Buffer {
+    // SAFETY: the helper checks the user address.
+    match unsafe { bpf_probe_read_user((address + 16) as *const [u64; 2]) } {
+        Ok([iov, count]) => segments(iov, count),
+        Err(_) => Buffer::NONE,
+    }
+}
+
+/// The first segment of a `struct iovec` array that is not empty.
+#[inline(always)]
+pub fn segments(address: u64, count: u64) -> Buffer {
+    for index in 0..MAX_SEGMENTS {
+        if index >= count {
+            break;
+        }
+        // SAFETY: the helper checks the user address.
+        match unsafe { bpf_probe_read_user((address + index * 16) as *const [u64; 2]) } {
+            Ok([address, len]) if len != 0 => return Buffer { address, len },
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    Buffer::NONE
+}

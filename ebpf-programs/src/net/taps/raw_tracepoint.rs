@@ -1,0 +1,42 @@
+//! `sock_send_length` and `sock_recv_length` (6.3): they fire for sockets only, after the copy.
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use fathom_abi::message::Direction;
+
+use crate::{
+    io::{self, Io},
+    syscall::{self, MSG_PEEK},
+};
+
+/// `trace_sock_send_length(sk, ret, flags)`
+#[raw_tracepoint(tracepoint = "sock_send_length")]
+pub fn sock_send(ctx: RawTracePointContext) -> i32 {
+    length(&ctx, Direction::SENT);
+    0
+}
+
+/// `trace_sock_recv_length(sk, ret, flags)`
+#[raw_tracepoint(tracepoint = "sock_recv_length")]
+pub fn sock_recv(ctx: RawTracePointContext) -> i32 {
+    if ctx.arg::<u64>(2) & MSG_PEEK == 0 {
+        length(&ctx, Direction::RECEIVED);
+    }
+    0
+}
+
+#[inline(always)]
+fn length(ctx: &RawTracePointContext, direction: Direction) {
+    let bytes = ctx.arg::<u64>(1) as i32;
+    if bytes <= 0 {
+        return;
+    }
+    let registers = syscall::registers();
+    let buffer = syscall::buffer(registers, syscall::current(registers));
+    let io = Io {
+        sock: ctx.arg(0),
+        bytes: bytes as u64,
+        buffer: buffer.address,
+        len: buffer.len,
+    };
+    io::on_io(&io, direction);
+}

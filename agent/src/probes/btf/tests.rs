@@ -71,7 +71,7 @@ fn enums_and_functions_are_found() {
     assert_eq!(btf.arguments("tcp_sendmsg"), Some(3));
     assert!(matches!(btf.arguments("tcp_recvmsg"), Some(5 | 6)));
     assert_eq!(btf.arguments("no_such_function"), None);
-    assert_eq!(btf.value("sock_flags", "SOCK_DONE"), Some(1));
+    assert_eq!(btf.value("bpf_map_type", "BPF_MAP_TYPE_RINGBUF"), Some(27));
     assert_eq!(btf.size("iovec"), Some(16));
     assert_eq!(btf.offset("sock.no_such_member"), None);
 }

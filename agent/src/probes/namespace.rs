@@ -42,8 +42,7 @@ pub fn enter() -> Result<(), Error> {
     .map_err(failed("making the mounts private"))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     if !has_entries(TRACEFS) {
-        mount("tracefs", TRACEFS, "tracefs", flags, None)
-            .map_err(failed("mounting tracefs"))?;
+        mount("tracefs", TRACEFS, "tracefs", flags, None).map_err(failed("mounting tracefs"))?;
     }
     mount("bpf", PINS, "bpf", flags, None).map_err(failed("mounting bpffs"))
 }

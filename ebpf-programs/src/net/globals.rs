@@ -28,7 +28,7 @@ pub static HAS_TASK_PT_REGS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static REGS_FROM_STACK: Global<u64> = Global::new(0);
 
-/// Arguments of `tcp_recvmsg`: 6 before 5.19, 5 since (`nonblock` went away).
+/// Arguments of `tcp_recvmsg`: 6 before 5.19, then 5 (`nonblock` went away), then 4 (`addr_len` did too).
 #[unsafe(no_mangle)]
 pub static RECVMSG_ARGUMENTS: Global<u32> = Global::new(5);
 

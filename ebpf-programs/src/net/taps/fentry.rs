@@ -37,7 +37,7 @@ pub fn sendpage_exit(ctx: FExitContext) -> i32 {
     0
 }
 
-/// `tcp_recvmsg(sk, msg, len, [nonblock,] flags, addr_len)`
+/// `tcp_recvmsg(sk, msg, len, [nonblock,] flags[, addr_len])`
 #[fentry(function = "tcp_recvmsg")]
 pub fn recvmsg_entry(ctx: FEntryContext) -> i32 {
     let flags: u64 = if RECVMSG_ARGUMENTS.load() == 6 {
@@ -54,10 +54,10 @@ pub fn recvmsg_entry(ctx: FEntryContext) -> i32 {
 /// `int tcp_recvmsg(…)`: the result lies behind the arguments.
 #[fexit(function = "tcp_recvmsg")]
 pub fn recvmsg_exit(ctx: FExitContext) -> i32 {
-    let result: u64 = if RECVMSG_ARGUMENTS.load() == 6 {
-        ctx.arg(6)
-    } else {
-        ctx.arg(5)
+    let result: u64 = match RECVMSG_ARGUMENTS.load() {
+        6 => ctx.arg(6),
+        5 => ctx.arg(5),
+        _ => ctx.arg(4),
     };
     tcp_calls::exit(result as i32, Direction::RECEIVED);
     0

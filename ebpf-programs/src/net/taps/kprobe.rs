@@ -30,7 +30,7 @@ pub fn send_returned(ctx: RetProbeContext) -> u32 {
     0
 }
 
-/// `tcp_recvmsg(sk, msg, len, [nonblock,] flags, addr_len)`
+/// `tcp_recvmsg(sk, msg, len, [nonblock,] flags[, addr_len])`
 #[kprobe]
 pub fn recvmsg_called(ctx: ProbeContext) -> u32 {
     let flags: u64 = if RECVMSG_ARGUMENTS.load() == 6 {

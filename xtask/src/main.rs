@@ -2,9 +2,11 @@
 //!
 //! The tasks need nothing but a stable Rust to build; what a task needs beyond that, `cargo xtask setup` provides.
 
+mod apt;
 mod build;
 mod build_ebpf;
 mod objects;
+mod setup;
 mod shell;
 mod toolchain;
 
@@ -22,6 +24,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Install what building and testing need: packages with apt, tools into a folder of fathom's own
+    Setup,
     /// Build the programs that run in the kernel, into target/bpf
     BuildEbpf,
     /// Read every instruction of the built kernel objects: they only observe, and every kernel's loader accepts their form
@@ -32,9 +36,10 @@ enum Task {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
+        Task::Setup => setup::run(setup::Purpose::Test),
         Task::BuildEbpf => build_ebpf::run(),
         Task::CheckObjects => objects::run(),
-        Task::Build => build::run(),
+        Task::Build => setup::run(setup::Purpose::Build).and_then(|()| build::run()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -97,3 +97,13 @@ pub fn is_root() -> bool {
             == Some("0")
     })
 }
+
+/// A command that runs as root: through sudo when this process is not.
+pub fn as_root(program: impl AsRef<OsStr>) -> Command {
+    if is_root() {
+        return command(program);
+    }
+    let mut sudo = command("sudo");
+    sudo.arg(program);
+    sudo
+}

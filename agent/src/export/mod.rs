@@ -1,1 +1,3 @@
-//! See ARCHITECTURE.md.
+//! The last stop: what the node did, in the formats of backends.
+
+pub mod otlp;

@@ -1,3 +1,5 @@
 //! The last stop: what the node did, in the formats of backends.
 
+pub mod http;
+pub mod openmetrics;
 pub mod otlp;

@@ -14,7 +14,7 @@ pub const OBJECTS: [&str; 2] = ["net", "profile"];
 
 /// Builds each object and puts it where the agent's build script finds it.
 pub fn run() -> Result<()> {
-    shell::run(&mut Toolchain::find()?.cargo("build")?)?;
+    shell::run(&mut Toolchain::find()?.build()?)?;
     let built = toolchain::build_dir().join(TARGET).join("release");
     let objects = shell::objects();
     fs::create_dir_all(&objects).with_context(|| format!("cannot create {}", objects.display()))?;

@@ -5,9 +5,12 @@
 mod apt;
 mod build;
 mod build_ebpf;
+mod dist;
 mod objects;
+mod run;
 mod setup;
 mod shell;
+mod test;
 mod toolchain;
 
 use std::process::ExitCode;
@@ -30,8 +33,18 @@ enum Task {
     BuildEbpf,
     /// Read every instruction of the built kernel objects: they only observe, and every kernel's loader accepts their form
     CheckObjects,
+    /// Run everything that CI runs, and end with one line of counts
+    Test(test::Options),
     /// Build the kernel objects and the release binary
     Build,
+    /// Build everything and start `fathom agent` in the foreground
+    Run {
+        /// What to pass on to `fathom agent`, after `--`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Put the one file to ship into target/dist
+    Dist,
 }
 
 fn main() -> ExitCode {
@@ -39,7 +52,10 @@ fn main() -> ExitCode {
         Task::Setup => setup::run(setup::Purpose::Test),
         Task::BuildEbpf => build_ebpf::run(),
         Task::CheckObjects => objects::run(),
+        Task::Test(options) => test::run(&options),
         Task::Build => setup::run(setup::Purpose::Build).and_then(|()| build::run()),
+        Task::Run { arguments } => run::run(&arguments),
+        Task::Dist => setup::run(setup::Purpose::Build).and_then(|()| dist::run()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -21,6 +21,8 @@ pub enum Purpose {
     Test,
 }
 
+pub use tools::deny as cargo_deny_path;
+
 /// Installs what is missing.
 pub fn run(purpose: Purpose) -> Result<()> {
     match Release::here() {

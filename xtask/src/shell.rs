@@ -80,7 +80,8 @@ pub fn output(command: &mut Command) -> Result<String> {
 
 /// The command line of `command`, for messages.
 fn show(command: &Command) -> String {
-    std::iter::once(command.get_program())
+    let program = Path::new(command.get_program());
+    std::iter::once(program.file_name().unwrap_or(program.as_os_str()))
         .chain(command.get_args())
         .map(|word| word.to_string_lossy())
         .collect::<Vec<_>>()

@@ -56,8 +56,31 @@ impl Toolchain {
         )
     }
 
-    /// A cargo command that builds for the kernel with this toolchain; `subcommand` is `build` or `check`.
-    pub fn cargo(&self, subcommand: &str) -> Result<Command> {
+    /// The command that builds the kernel programs.
+    pub fn build(&self) -> Result<Command> {
+        let mut command = self.cargo("build", &build_dir(), &[])?;
+        command.arg("--quiet");
+        Ok(command)
+    }
+
+    /// The command that checks them with clippy, warnings being errors; in a folder of its own, for its flags would
+    /// have everything built anew.
+    pub fn lint(&self) -> Result<Command> {
+        let mut command = self.cargo(
+            "check",
+            &shell::root().join("target/ebpf-lint"),
+            &["-Dwarnings"],
+        )?;
+        command.arg("--quiet");
+        match self {
+            Self::Debian => command.env("RUSTC_WORKSPACE_WRAPPER", "/usr/bin/clippy-driver"),
+            Self::Nightly => command.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver"),
+        };
+        Ok(command)
+    }
+
+    /// cargo's `subcommand` for the kernel's target with this toolchain.
+    fn cargo(&self, subcommand: &str, folder: &Path, more_flags: &[&str]) -> Result<Command> {
         let mut command = shell::command(host_cargo());
         for name in HOST_ONLY {
             command.env_remove(name);
@@ -75,13 +98,17 @@ impl Toolchain {
             }
         }
         let linker = linker()?;
+        let linker = format!("-Clinker={}", linker.display());
         let flags = [
-            format!("-Clinker={}", linker.display()),
-            "-Cdebuginfo=2".to_owned(),
-            "-Clink-arg=--btf".to_owned(),
-            "-Cpanic=abort".to_owned(),
+            linker.as_str(),
+            "-Cdebuginfo=2",
+            "-Clink-arg=--btf",
+            "-Cpanic=abort",
         ];
-        command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+        command.env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            [&flags, more_flags].concat().join("\u{1f}"),
+        );
         command.args([
             "--release",
             "--target",
@@ -90,7 +117,7 @@ impl Toolchain {
             "fathom-ebpf",
             "--target-dir",
         ]);
-        command.arg(build_dir());
+        command.arg(folder);
         Ok(command)
     }
 }

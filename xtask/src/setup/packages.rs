@@ -61,20 +61,29 @@ impl Package {
 
 /// Debian's Rust with a ready-made `core` for the kernel: under a name of its own in 12, in 13 the ordinary one of
 /// backports.
-fn rust(release: u32) -> [Package; 3] {
+fn rust(release: u32) -> [Package; 4] {
     let compiler = "compiles the kernel programs";
     let builder = "the cargo that belongs to it";
+    let linter = "clippy of that very compiler, for the kernel programs";
     let core = "its `core` for the kernel's target";
     match release {
         ..=12 => [
             Package::build("rustc-web", compiler),
             Package::build("cargo-web", builder),
             Package::build("libstd-rust-web-dev-bpf", core),
+            Package {
+                purpose: Purpose::Test,
+                ..Package::build("rust-web-clippy", linter)
+            },
         ],
         13.. => [
             Package::build("rustc", compiler),
             Package::build("cargo", builder),
             Package::build("libstd-rust-dev-bpf", core),
+            Package {
+                purpose: Purpose::Test,
+                ..Package::build("rust-clippy", linter)
+            },
         ]
         .map(|package| Package {
             origin: Origin::Backports,

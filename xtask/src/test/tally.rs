@@ -1,0 +1,138 @@
+//! Counting tests from what test programs print.
+
+use std::{
+    fmt,
+    io::{BufRead, BufReader},
+    ops::Add,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+
+/// How many tests passed, failed and were skipped.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    pub passed: u64,
+    pub failed: u64,
+    pub skipped: u64,
+}
+
+impl Tally {
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Runs `command`, shows its standard output and counts the tests that it reports there.
+    pub fn count(&mut self, command: &mut Command) -> Result<()> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {program}"))?;
+        let stdout = child.stdout.take().context("its output is a pipe")?;
+        for line in BufReader::new(stdout).split(b'\n') {
+            let line = line?;
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            if let Some(counted) = libtest(&line).or_else(|| closing(&line)) {
+                *self = *self + counted;
+            }
+        }
+        let status = child.wait()?;
+        ensure!(status.success(), "{program}: {status}");
+        Ok(())
+    }
+}
+
+impl Add for Tally {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            passed: self.passed + other.passed,
+            failed: self.failed + other.failed,
+            skipped: self.skipped + other.skipped,
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            passed,
+            failed,
+            skipped,
+        } = self;
+        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
+    }
+}
+
+/// Rust's own closing line: `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+fn libtest(line: &str) -> Option<Tally> {
+    let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let mut parts = counts.split("; ");
+    Some(Tally {
+        passed: part(parts.next()?, "passed")?,
+        failed: part(parts.next()?, "failed")?,
+        skipped: part(parts.next()?, "ignored")?,
+    })
+}
+
+/// The scenarios' closing line, in the form that this task itself ends with.
+fn closing(line: &str) -> Option<Tally> {
+    let mut parts = line.trim().split(", ");
+    let tally = Tally {
+        passed: part(parts.next()?, "passed")?,
+        failed: part(parts.next()?, "failed")?,
+        skipped: part(parts.next()?, "skipped")?,
+    };
+    parts.next().is_none().then_some(tally)
+}
+
+fn part(text: &str, word: &str) -> Option<u64> {
+    text.strip_suffix(word)?.trim_end().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::{Tally, closing, libtest};
+
+    #[test]
+    fn both_closing_lines_are_read() {
+        let expected = Tally {
+            passed: 12,
+            failed: 1,
+            skipped: 3,
+        };
+        let line = "test result: FAILED. 12 passed; 1 failed; 3 ignored; 0 measured; 7 filtered out; finished in 0.0s";
+        assert_eq!(libtest(line), Some(expected));
+        assert_eq!(closing(&expected.to_string()), Some(expected));
+        for other in [
+            "",
+            "12 passed",
+            "test tests::x ... ok",
+            "1 passed, 0 failed, 0 skipped, 2 lost",
+        ] {
+            assert_eq!(libtest(other).or_else(|| closing(other)), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_fails_is_an_error_and_is_still_counted() {
+        let mut tally = Tally::default();
+        let outcome = tally
+            .count(Command::new("sh").args(["-c", "echo 2 passed, 1 failed, 0 skipped; exit 3"]));
+        assert!(outcome.is_err());
+        assert_eq!(
+            tally,
+            Tally {
+                passed: 2,
+                failed: 1,
+                skipped: 0
+            }
+        );
+    }
+}

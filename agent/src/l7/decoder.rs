@@ -58,6 +58,8 @@ pub struct Decoder {
     /// The same, for those that were looked up in vain many times.
     rarely: VecDeque<Look>,
     counts: Arc<Counts>,
+    /// Connections were dropped for want of room: one that seems new may be an old one.
+    evicted: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -75,6 +77,7 @@ impl Decoder {
             soon: VecDeque::new(),
             rarely: VecDeque::new(),
             counts: Arc::default(),
+            evicted: false,
         }
     }
 
@@ -100,51 +103,48 @@ impl Decoder {
             emit,
         };
         let outcome = match record.event.kind {
-            MessageKind::HEAD => self.head(&record, &mut out),
-            MessageKind::MORE => match self.connections.get_mut(&record.event.id) {
-                Some(connection) => connection.more(&record, &mut out),
-                None => RecordOutcome::Unknown,
-            },
+            MessageKind::HEAD => self.with(&record, &mut out, Connection::head),
+            MessageKind::MORE => self.with(&record, &mut out, Connection::more),
             MessageKind::END => match self.connections.pop(&record.event.id) {
                 Some(mut connection) => connection.end(&record, &mut out),
-                None => RecordOutcome::Unknown,
+                None => {
+                    // Its messages' records are missing, all of them.
+                    Connection::new(&record, self.evicted).end(&record, &mut out);
+                    RecordOutcome::Unknown
+                }
             },
             _ => RecordOutcome::Malformed,
         };
         counts.record(outcome);
     }
 
-    fn head(
+    /// Gives a record to its connection, which is made if need be.
+    fn with<'a, E: FnMut(Exchange)>(
         &mut self,
         record: &Record<'_>,
-        out: &mut Out<'_, impl FnMut(Exchange)>,
+        out: &mut Out<'a, E>,
+        take: impl FnOnce(&mut Connection, &Record<'_>, &mut Out<'a, E>) -> RecordOutcome,
     ) -> RecordOutcome {
         let id = record.event.id;
-        if let Some(connection) = self.connections.get_mut(&id) {
-            let outcome = connection.head(record, out);
-            if connection.is_open() && !std::mem::replace(&mut connection.queued, true) {
-                self.soon.push_back(Look {
-                    since_ns: record.event.at_ns,
-                    id,
-                });
-            }
-            return outcome;
-        }
-        while self.connections.len() >= self.limit {
-            if let Some((_, connection)) = self.connections.pop_lru() {
-                connection.drop_open(ExchangeOutcome::Evicted, out);
+        if self.connections.len() >= self.limit && !self.connections.contains(&id) {
+            while self.connections.len() >= self.limit {
+                if let Some((_, connection)) = self.connections.pop_lru() {
+                    self.evicted = true;
+                    connection.drop_open(ExchangeOutcome::Evicted, out);
+                }
             }
         }
-        let mut connection = Connection::new(record);
-        let outcome = connection.head(record, out);
-        if connection.is_open() {
-            connection.queued = true;
+        let evicted = self.evicted;
+        let connection = self
+            .connections
+            .get_or_insert_mut(id, || Connection::new(record, evicted));
+        let outcome = take(connection, record, out);
+        if connection.is_open() && !std::mem::replace(&mut connection.queued, true) {
             self.soon.push_back(Look {
                 since_ns: record.event.at_ns,
                 id,
             });
         }
-        self.connections.push(id, connection);
         outcome
     }
 

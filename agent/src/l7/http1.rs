@@ -264,6 +264,15 @@ pub fn path(method: &str, target: &[u8]) -> String {
     }
 }
 
+/// Whether these bytes are a request's first, as far as can be told: however few, they are those of a known method.
+pub fn may_be_request(bytes: &[u8]) -> bool {
+    let method = bytes.strip_suffix(b" ").unwrap_or(bytes);
+    request(bytes).is_ok()
+        || KNOWN_METHODS
+            .iter()
+            .any(|known| known.as_bytes().starts_with(method))
+}
+
 /// How many requests start in `bytes`, read one after another. The last may be cut; what is no request ends the count.
 pub fn count_requests(mut bytes: &[u8]) -> u64 {
     let mut count = 0;

@@ -1,28 +1,20 @@
 //! One connection: the message that is under way, and the exchange that it belongs to.
 
-use fathom_abi::{
-    Endpoints, Role,
-    message::{ConnectionState, Direction, MessageEvent},
-};
+use fathom_abi::{Endpoints, Role, message::Direction};
 
 use crate::l7::{
     counts::{Counts, ExchangeOutcome, RecordOutcome},
     exchange::Exchange,
-    http1::{self, Refused},
+    http1,
     record::Record,
 };
 
+mod idle;
 mod pending;
+mod read;
 
+pub(super) use self::idle::Idle;
 use self::pending::Pending;
-
-/// The longest head that is put together from several records.
-const MAX_HEAD: usize = 8 * 1024;
-/// A chunked response to which nothing was added for so long is taken as ended.
-const QUIET_NS: u64 = 1_000_000_000;
-/// How often a connection must be found gone, or ahead, before what it had open is given up: the records that explain it may
-/// still be in the ring.
-const PATIENCE: u8 = 3;
 
 /// Where a connection's results go.
 pub(super) struct Out<'a, E> {
@@ -39,16 +31,6 @@ impl<E: FnMut(Exchange)> Out<'_, E> {
     fn lost(&self, reason: ExchangeOutcome, count: u64) {
         self.counts.exchange(reason, count);
     }
-}
-
-/// What a look at a quiet connection came to.
-pub(super) enum Idle {
-    /// Its exchange is still open.
-    Open,
-    /// Its exchange was handed on or given up.
-    Finished,
-    /// It is over, and its last record never came.
-    Gone,
 }
 
 /// What the connection is used for.
@@ -93,6 +75,10 @@ pub(super) struct Connection {
     mode: Mode,
     /// Records are missing, and no request was seen since: the next response's request is counted already.
     after_gap: bool,
+    /// Something on it was HTTP/1. Until then nothing says that missing records held requests.
+    speaks_http: bool,
+    /// Requests that are missing if it turns out to speak HTTP/1.
+    missing: u64,
     /// The decoder has it in a queue.
     pub(super) queued: bool,
     /// Looks in vain since the newest record.
@@ -102,16 +88,22 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// A connection of which nothing but the first record is known.
-    pub(super) fn new(record: &Record<'_>) -> Self {
+    /// A connection of which nothing but the first record is known. Where fathom saw it begin, the records of its messages
+    /// before this one are missing, unless they were `forgotten`.
+    pub(super) fn new(record: &Record<'_>, forgotten: bool) -> Self {
         let event = &record.event;
+        let from_the_start = event.role != Role::UNKNOWN && !forgotten;
         Self {
             endpoints: event.endpoints,
             pending: None,
             bytes: 0,
             touched_ns: event.at_ns,
             now: Now::Stranger,
-            message: event.message.wrapping_sub(1),
+            message: if from_the_start {
+                0
+            } else {
+                event.message.wrapping_sub(1)
+            },
             direction: Direction::NONE,
             requests: match event.role {
                 Role::CLIENT => Direction::SENT,
@@ -120,6 +112,8 @@ impl Connection {
             },
             mode: Mode::Http,
             after_gap: false,
+            speaks_http: false,
+            missing: 0,
             queued: false,
             looks: 0,
             astray: 0,
@@ -167,7 +161,8 @@ impl Connection {
             if event.message < self.message {
                 return RecordOutcome::OutOfOrder;
             }
-            // The message's first record is missing, and with it what the message is.
+            // The message's first record is missing, and with it what the message is; but only heads of HTTP go on.
+            self.speaks_http(out);
             self.gap(
                 event.message.wrapping_add(1),
                 opposite(event.direction),
@@ -180,11 +175,16 @@ impl Connection {
             self.touched(event.at_ns);
             return RecordOutcome::Unknown;
         }
+        let told = self.bytes;
         // A record that stems from the same I/O call as the one before adds no bytes.
-        if u64::from(event.offset) >= self.bytes {
+        if u64::from(event.offset) >= told {
             self.bytes = u64::from(event.offset) + u64::from(event.io_bytes);
         }
         self.touched(event.at_ns);
+        let skipped = match self.now {
+            Now::Interim(skipped) | Now::Response(skipped) => skipped,
+            _ => 0,
+        };
         let Some(head) = self
             .pending
             .as_mut()
@@ -192,11 +192,20 @@ impl Connection {
         else {
             return self.unused();
         };
-        let (Now::Interim(skipped) | Now::Response(skipped)) = self.now else {
-            return self.extend_request(head, record, out);
-        };
-        let head = extended(head, skipped, record);
-        self.read_response(&head, skipped, event.at_ns, out)
+        let known = skipped + head.len() as u64;
+        if known == told && u64::from(event.offset) > told {
+            // All was captured so far, and here is a hole: a record between the two is missing.
+            self.give_up(ExchangeOutcome::RecordLost, out);
+            self.now = Now::Stranger;
+            self.after_gap = true;
+            return RecordOutcome::Unknown;
+        }
+        let head = read::extended(head, known, record);
+        if self.now == Now::Request {
+            self.read_request(&head, http1::request(&head), event, out)
+        } else {
+            self.read_response(&head, skipped, event.at_ns, out)
+        }
     }
 
     /// The connection ended.
@@ -207,6 +216,8 @@ impl Connection {
     ) -> RecordOutcome {
         let event = &record.event;
         if event.message > self.message {
+            // The tap tells the end only of connections that spoke HTTP/1.
+            self.speaks_http(out);
             // The numbers go one further, so that the last message is among the missing.
             let last = if event.direction == Direction::NONE {
                 self.direction
@@ -265,7 +276,7 @@ impl Connection {
             Now::Stranger | Now::Done(_) => self.pending = Some(pending),
             Now::Request => {
                 if let Some(head) = pending.partial.take()
-                    && !pending.settle_request(&head, total)
+                    && !pending.settle_request(&head, self.bytes)
                 {
                     out.lost(ExchangeOutcome::BadRequest, 1);
                     self.after_gap = true;
@@ -279,6 +290,7 @@ impl Connection {
                 }
             }
             Now::Interim(bytes) => {
+                pending.partial = None;
                 if total > bytes {
                     out.lost(ExchangeOutcome::FinalUnseen, 1);
                 } else {
@@ -331,255 +343,27 @@ impl Connection {
         } else {
             missing.div_ceil(2)
         };
-        out.lost(ExchangeOutcome::RecordLost, requests);
+        if self.speaks_http {
+            out.lost(ExchangeOutcome::RecordLost, requests);
+        } else {
+            self.missing += requests;
+        }
         self.now = Now::Stranger;
         self.after_gap = true;
+    }
+
+    /// A head was read.
+    fn speaks_http<E: FnMut(Exchange)>(&mut self, out: &Out<'_, E>) {
+        self.speaks_http = true;
+        out.lost(
+            ExchangeOutcome::RecordLost,
+            std::mem::take(&mut self.missing),
+        );
     }
 
     fn pipelined<E: FnMut(Exchange)>(&mut self, requests: u64, out: &Out<'_, E>) {
         self.mode = Mode::Pipelined;
         out.lost(ExchangeOutcome::Pipelined, requests);
-    }
-
-    /// What a record comes to that nothing waits for.
-    fn unused(&self) -> RecordOutcome {
-        match self.mode {
-            Mode::Http => RecordOutcome::Delivered,
-            Mode::Pipelined => RecordOutcome::Pipelined,
-            Mode::Upgraded => RecordOutcome::Upgraded,
-        }
-    }
-
-    /// Finds out what a new message is.
-    fn open<E: FnMut(Exchange)>(
-        &mut self,
-        record: &Record<'_>,
-        out: &mut Out<'_, E>,
-    ) -> RecordOutcome {
-        let event = &record.event;
-        match self.mode {
-            Mode::Http => {}
-            Mode::Upgraded => return RecordOutcome::Upgraded,
-            Mode::Pipelined => {
-                if event.direction == self.requests {
-                    out.lost(
-                        ExchangeOutcome::Pipelined,
-                        http1::count_requests(record.data),
-                    );
-                }
-                return RecordOutcome::Pipelined;
-            }
-        }
-        let is_response = self.requests != Direction::NONE && event.direction != self.requests;
-        let Some(pending) = self.pending.as_mut() else {
-            return if is_response {
-                self.orphan(record, out)
-            } else {
-                self.start(record, out)
-            };
-        };
-        match (&pending.answer, is_response) {
-            (None, true) => {
-                self.now = Now::Response(0);
-                self.read_response(record.data, 0, event.at_ns, out)
-            }
-            (None, false) => {
-                // After an interim answer: the body that it asked for, or that was under way.
-                self.now = Now::Request;
-                RecordOutcome::Delivered
-            }
-            (Some(answer), true) => {
-                if answer.total.is_none() && http1::response(record.data).is_ok() {
-                    // The message before held the rest of a body and a request behind it.
-                    if let Some(pending) = self.pending.take() {
-                        self.finish(pending, out);
-                    }
-                    self.pipelined(1, out);
-                } else {
-                    self.now = Now::Response(0);
-                }
-                RecordOutcome::Delivered
-            }
-            (Some(_), false) => {
-                let request =
-                    || http1::request(record.data).is_ok_and(|request| request.version.is_some());
-                if pending.body_may_be_left_out() && request() {
-                    if let Some(pending) = self.pending.take() {
-                        self.finish(pending, out);
-                    }
-                    return self.start(record, out);
-                }
-                self.now = Now::Tail;
-                RecordOutcome::Delivered
-            }
-        }
-    }
-
-    /// A message in the direction of requests, and nothing is open.
-    fn start<E: FnMut(Exchange)>(
-        &mut self,
-        record: &Record<'_>,
-        out: &mut Out<'_, E>,
-    ) -> RecordOutcome {
-        match http1::request(record.data) {
-            Err(Refused::NotHttp) => return self.orphan(record, out),
-            Err(Refused::Short)
-                if self.requests == Direction::NONE
-                    && http1::response(record.data) != Err(Refused::NotHttp) =>
-            {
-                return self.orphan(record, out);
-            }
-            _ => {}
-        }
-        self.requests = record.event.direction;
-        self.after_gap = false;
-        self.now = Now::Request;
-        self.pending = Some(Box::new(Pending::new(&record.event)));
-        self.read_request(record.data, &record.event, out)
-    }
-
-    /// A message that no open request explains.
-    fn orphan<E: FnMut(Exchange)>(
-        &mut self,
-        record: &Record<'_>,
-        out: &mut Out<'_, E>,
-    ) -> RecordOutcome {
-        let Ok(response) = http1::response(record.data) else {
-            return RecordOutcome::NotHttp;
-        };
-        if self.requests == Direction::NONE {
-            self.requests = opposite(record.event.direction);
-        }
-        if record.event.direction == self.requests {
-            return RecordOutcome::NotHttp;
-        }
-        if !response.is_interim() && !std::mem::take(&mut self.after_gap) {
-            out.lost(ExchangeOutcome::NoRequest, 1);
-        }
-        RecordOutcome::Delivered
-    }
-
-    fn extend_request<E: FnMut(Exchange)>(
-        &mut self,
-        head: Vec<u8>,
-        record: &Record<'_>,
-        out: &mut Out<'_, E>,
-    ) -> RecordOutcome {
-        let head = extended(head, 0, record);
-        self.read_request(&head, &record.event, out)
-    }
-
-    /// Reads as much of the open request's head as is there.
-    fn read_request<E: FnMut(Exchange)>(
-        &mut self,
-        head: &[u8],
-        event: &MessageEvent,
-        out: &mut Out<'_, E>,
-    ) -> RecordOutcome {
-        let Some(pending) = self.pending.as_mut() else {
-            return self.unused();
-        };
-        match http1::request(head) {
-            Ok(request) if request.length.is_some() => {
-                pending.take_request(&request, head);
-                let behind = pending
-                    .request_total
-                    .and_then(|total| head.get(usize::try_from(total).ok()?..));
-                let more = behind.map_or(0, http1::count_requests);
-                if more > 0 {
-                    self.pending = None;
-                    self.pipelined(1 + more, out);
-                    return RecordOutcome::Pipelined;
-                }
-            }
-            Err(Refused::NotHttp) => {
-                self.pending = None;
-                self.now = Now::Stranger;
-                if event.offset > 0 {
-                    out.lost(ExchangeOutcome::BadRequest, 1);
-                    self.after_gap = true;
-                }
-                return RecordOutcome::NotHttp;
-            }
-            Ok(_) | Err(Refused::Short) => pending.partial = Some(head.to_vec()),
-        }
-        RecordOutcome::Delivered
-    }
-
-    /// Reads as much of the answer's head as is there; `head` starts `skipped` bytes into the message.
-    fn read_response<E: FnMut(Exchange)>(
-        &mut self,
-        mut head: &[u8],
-        mut skipped: u64,
-        at_ns: u64,
-        out: &mut Out<'_, E>,
-    ) -> RecordOutcome {
-        let Some(pending) = self.pending.as_mut() else {
-            return self.unused();
-        };
-        loop {
-            match http1::response(head) {
-                Ok(response) if response.is_interim() => {
-                    let Some(rest) = response.length.and_then(|length| head.get(length..)) else {
-                        break;
-                    };
-                    skipped += (head.len() - rest.len()) as u64;
-                    self.now = Now::Interim(skipped);
-                    head = rest;
-                    if rest.is_empty() {
-                        return RecordOutcome::Delivered;
-                    }
-                }
-                Ok(response) if response.length.is_some() => {
-                    self.now = Now::Response(skipped);
-                    pending.take_response(&response, head);
-                    return self.answered(response.status, skipped, at_ns, out);
-                }
-                Ok(_) | Err(Refused::Short) => break,
-                Err(Refused::NotHttp) => {
-                    self.now = Now::Stranger;
-                    self.give_up(ExchangeOutcome::BadResponse, out);
-                    return RecordOutcome::NotHttp;
-                }
-            }
-        }
-        self.now = Now::Response(skipped);
-        pending.partial = Some(head.to_vec());
-        RecordOutcome::Delivered
-    }
-
-    /// The answer's head is whole; perhaps the answer is.
-    fn answered<E: FnMut(Exchange)>(
-        &mut self,
-        status: u16,
-        skipped: u64,
-        at_ns: u64,
-        out: &mut Out<'_, E>,
-    ) -> RecordOutcome {
-        let Some(mut pending) = self.pending.take() else {
-            return self.unused();
-        };
-        let upgraded =
-            status == 101 || (pending.method() == "CONNECT" && (200..300).contains(&status));
-        let bytes = self.bytes.saturating_sub(skipped);
-        let request_is_open = pending.request_is_open();
-        let Some(answer) = pending.answer.as_mut() else {
-            return self.unused();
-        };
-        if upgraded {
-            self.mode = Mode::Upgraded;
-            answer.bytes = answer.head;
-            answer.end_ns = at_ns;
-            self.finish(pending, out);
-        } else if answer.total == Some(bytes) && !request_is_open {
-            answer.bytes = bytes;
-            answer.end_ns = at_ns;
-            self.now = Now::Done(Some(self.bytes));
-            self.finish(pending, out);
-        } else {
-            self.pending = Some(pending);
-        }
-        RecordOutcome::Delivered
     }
 
     fn finish<E: FnMut(Exchange)>(&mut self, pending: Box<Pending>, out: &mut Out<'_, E>) {
@@ -592,78 +376,6 @@ impl Connection {
             None => out.lost(ExchangeOutcome::BadRequest, 1),
         }
     }
-
-    /// What the kernel says of a quiet connection; `state` is its entry, if it still is this connection's.
-    pub(super) fn idle<E: FnMut(Exchange)>(
-        &mut self,
-        state: Option<&ConnectionState>,
-        now_ns: u64,
-        out: &mut Out<'_, E>,
-    ) -> Idle {
-        self.looks = self.looks.saturating_add(1);
-        let Some(state) = state else {
-            self.astray += 1;
-            if self.astray < PATIENCE {
-                return Idle::Open;
-            }
-            self.give_up(ExchangeOutcome::RecordLost, out);
-            return Idle::Gone;
-        };
-        if state.message != self.message {
-            self.astray += 1;
-            if self.astray < PATIENCE || state.message < self.message {
-                return Idle::Open;
-            }
-            self.gap(
-                state.message.wrapping_add(1),
-                opposite(state.direction),
-                out,
-            );
-            self.message = state.message;
-            self.direction = state.direction;
-            return Idle::Finished;
-        }
-        let Some(pending) = self.pending.as_mut() else {
-            return Idle::Finished;
-        };
-        let quiet = now_ns.saturating_sub(state.last_ns) >= QUIET_NS;
-        let (bytes, end_ns) = match (self.now, pending.answer.as_ref()) {
-            (Now::Response(skipped), Some(answer)) if pending.partial.is_none() => (
-                answer.bytes + state.bytes.saturating_sub(skipped),
-                state.last_ns,
-            ),
-            (Now::Tail, Some(answer)) if quiet => (answer.bytes, answer.end_ns),
-            _ => return Idle::Open,
-        };
-        let Some(answer) = pending.answer.as_mut() else {
-            return Idle::Open;
-        };
-        let done = match answer.total {
-            Some(total) if bytes > total => {
-                self.now = Now::Done(None);
-                self.give_up(ExchangeOutcome::BadResponse, out);
-                return Idle::Finished;
-            }
-            Some(total) => bytes == total,
-            None => answer.chunked && quiet,
-        };
-        let exact = answer.total.is_some();
-        if !done || (pending.request_is_open() && !quiet) {
-            return Idle::Open;
-        }
-        if let Some(mut pending) = self.pending.take() {
-            if let Some(answer) = pending.answer.as_mut() {
-                answer.bytes = bytes;
-                answer.end_ns = end_ns;
-            }
-            if self.now == Now::Tail {
-                pending.request_bytes += state.bytes;
-            }
-            self.now = Now::Done((exact && self.now != Now::Tail).then_some(state.bytes));
-            self.finish(pending, out);
-        }
-        Idle::Finished
-    }
 }
 
 fn opposite(direction: Direction) -> Direction {
@@ -672,13 +384,4 @@ fn opposite(direction: Direction) -> Direction {
         Direction::RECEIVED => Direction::SENT,
         other => other,
     }
-}
-
-/// A cut head with what the record adds to it; a record that leaves a hole adds nothing.
-fn extended(mut head: Vec<u8>, skipped: u64, record: &Record<'_>) -> Vec<u8> {
-    if skipped + head.len() as u64 == u64::from(record.event.offset) {
-        let room = MAX_HEAD.saturating_sub(head.len());
-        head.extend_from_slice(&record.data[..record.data.len().min(room)]);
-    }
-    head
 }

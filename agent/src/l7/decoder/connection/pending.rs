@@ -95,11 +95,11 @@ impl Pending {
         });
     }
 
-    /// Makes do with a cut head, at the end of a message of `total` bytes; whether that is enough. A request line that the
-    /// sender itself left unfinished is no request.
-    pub(super) fn settle_request(&mut self, bytes: &[u8], total: u64) -> bool {
+    /// Makes do with a cut head, of whose message records told of `told` bytes; whether that is enough. It is where the request line
+    /// is whole, and where the capture ended within it. Else the sender did not finish it, or the record that did is missing.
+    pub(super) fn settle_request(&mut self, bytes: &[u8], told: u64) -> bool {
         match http1::request(bytes) {
-            Ok(head) if head.version.is_some() || total > bytes.len() as u64 => {
+            Ok(head) if head.version.is_some() || told > bytes.len() as u64 => {
                 self.take_request(&head, bytes);
                 true
             }

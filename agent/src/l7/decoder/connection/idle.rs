@@ -1,0 +1,96 @@
+//! What the kernel says of a connection that has gone quiet.
+
+use fathom_abi::message::ConnectionState;
+
+use super::{Connection, Now, Out, opposite};
+use crate::l7::{counts::ExchangeOutcome, exchange::Exchange};
+
+/// A chunked response to which nothing was added for so long is taken as ended.
+const QUIET_NS: u64 = 1_000_000_000;
+/// How often a connection must be found gone, or ahead, before what it had open is given up: the records that explain it may
+/// still be in the ring.
+const PATIENCE: u8 = 3;
+
+/// What a look at a quiet connection came to.
+pub(in crate::l7::decoder) enum Idle {
+    /// Its exchange is still open.
+    Open,
+    /// Its exchange was handed on or given up.
+    Finished,
+    /// It is over, and its last record never came.
+    Gone,
+}
+
+impl Connection {
+    /// What the kernel says of a quiet connection; `state` is its entry, if it still is this connection's.
+    pub(in crate::l7::decoder) fn idle<E: FnMut(Exchange)>(
+        &mut self,
+        state: Option<&ConnectionState>,
+        now_ns: u64,
+        out: &mut Out<'_, E>,
+    ) -> Idle {
+        self.looks = self.looks.saturating_add(1);
+        let Some(state) = state else {
+            self.astray += 1;
+            if self.astray < PATIENCE {
+                return Idle::Open;
+            }
+            self.give_up(ExchangeOutcome::RecordLost, out);
+            return Idle::Gone;
+        };
+        if state.message != self.message {
+            self.astray += 1;
+            if self.astray < PATIENCE || state.message < self.message {
+                return Idle::Open;
+            }
+            self.gap(
+                state.message.wrapping_add(1),
+                opposite(state.direction),
+                out,
+            );
+            self.message = state.message;
+            self.direction = state.direction;
+            return Idle::Finished;
+        }
+        let Some(pending) = self.pending.as_mut() else {
+            return Idle::Finished;
+        };
+        let quiet = now_ns.saturating_sub(state.last_ns) >= QUIET_NS;
+        let (bytes, end_ns) = match (self.now, pending.answer.as_ref()) {
+            (Now::Response(skipped), Some(answer)) if pending.partial.is_none() => (
+                answer.bytes + state.bytes.saturating_sub(skipped),
+                state.last_ns,
+            ),
+            (Now::Tail, Some(answer)) if quiet => (answer.bytes, answer.end_ns),
+            _ => return Idle::Open,
+        };
+        let Some(answer) = pending.answer.as_mut() else {
+            return Idle::Open;
+        };
+        let done = match answer.total {
+            Some(total) if bytes > total => {
+                self.now = Now::Done(None);
+                self.give_up(ExchangeOutcome::BadResponse, out);
+                return Idle::Finished;
+            }
+            Some(total) => bytes == total,
+            None => answer.chunked && quiet,
+        };
+        let exact = answer.total.is_some();
+        if !done || (pending.request_is_open() && !quiet) {
+            return Idle::Open;
+        }
+        if let Some(mut pending) = self.pending.take() {
+            if let Some(answer) = pending.answer.as_mut() {
+                answer.bytes = bytes;
+                answer.end_ns = end_ns;
+            }
+            if self.now == Now::Tail {
+                pending.request_bytes += state.bytes;
+            }
+            self.now = Now::Done((exact && self.now != Now::Tail).then_some(state.bytes));
+            self.finish(pending, out);
+        }
+        Idle::Finished
+    }
+}

@@ -54,6 +54,8 @@ outcomes! {
         Pipelined = "pipelined",
         /// Its request's head could not be read, or never became whole.
         BadRequest = "bad_request",
+        /// The start of its request or of its answer could not be captured (sendfile, io_uring, an address that faults).
+        Unreadable = "unreadable",
         /// What came back was no HTTP/1 response, or more than its framing allows.
         BadResponse = "bad_response",
         /// A 1xx answer was seen, and its final answer followed where it is not captured.

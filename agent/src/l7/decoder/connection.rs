@@ -75,10 +75,10 @@ pub(super) struct Connection {
     mode: Mode,
     /// Records are missing, and no request was seen since: the next response's request is counted already.
     after_gap: bool,
-    /// Something on it was HTTP/1. Until then nothing says that missing records held requests.
+    /// Something on it was HTTP/1.
     speaks_http: bool,
-    /// Requests that are missing if it turns out to speak HTTP/1.
-    missing: u64,
+    /// Messages that are missing, received and sent, for as long as it is not known which are requests.
+    missing: [u64; 2],
     /// The decoder has it in a queue.
     pub(super) queued: bool,
     /// Looks in vain since the newest record.
@@ -88,21 +88,20 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// A connection of which nothing but the first record is known. Where fathom saw it begin, the records of its messages
-    /// before this one are missing, unless they were `forgotten`.
+    /// A connection of which nothing but its first record is known. The tap numbers its messages from 1, so that the records of
+    /// those before this one are missing, unless the connection was `forgotten`.
     pub(super) fn new(record: &Record<'_>, forgotten: bool) -> Self {
         let event = &record.event;
-        let from_the_start = event.role != Role::UNKNOWN && !forgotten;
         Self {
             endpoints: event.endpoints,
             pending: None,
             bytes: 0,
             touched_ns: event.at_ns,
             now: Now::Stranger,
-            message: if from_the_start {
-                0
-            } else {
+            message: if forgotten {
                 event.message.wrapping_sub(1)
+            } else {
+                0
             },
             direction: Direction::NONE,
             requests: match event.role {
@@ -113,7 +112,7 @@ impl Connection {
             mode: Mode::Http,
             after_gap: false,
             speaks_http: false,
-            missing: 0,
+            missing: [0; 2],
             queued: false,
             looks: 0,
             astray: 0,
@@ -278,7 +277,7 @@ impl Connection {
                 if let Some(head) = pending.partial.take()
                     && !pending.settle_request(&head, self.bytes)
                 {
-                    out.lost(ExchangeOutcome::BadRequest, 1);
+                    out.lost(cut_short(&head, ExchangeOutcome::BadRequest), 1);
                     self.after_gap = true;
                     return;
                 }
@@ -301,7 +300,7 @@ impl Connection {
                 if let Some(head) = pending.partial.take()
                     && !pending.settle_response(&head)
                 {
-                    out.lost(ExchangeOutcome::BadResponse, 1);
+                    out.lost(cut_short(&head, ExchangeOutcome::BadResponse), 1);
                     return;
                 }
                 let Some(answer) = pending.answer.as_mut() else {
@@ -336,29 +335,39 @@ impl Connection {
         self.give_up(ExchangeOutcome::RecordLost, out);
         let missing = u64::from(next.wrapping_sub(self.message).saturating_sub(1));
         // Going back from `next`, every other message is in the other direction.
-        let requests = if self.requests == Direction::NONE || self.mode == Mode::Upgraded {
-            0
-        } else if self.requests == direction {
-            missing / 2
+        let (same, other) = (missing / 2, missing.div_ceil(2));
+        let [received, sent] = &mut self.missing;
+        let (same_way, other_way) = if direction == Direction::RECEIVED {
+            (received, sent)
         } else {
-            missing.div_ceil(2)
+            (sent, received)
         };
+        *same_way += same;
+        *other_way += other;
         if self.speaks_http {
-            out.lost(ExchangeOutcome::RecordLost, requests);
-        } else {
-            self.missing += requests;
+            self.count_missing(out);
         }
         self.now = Now::Stranger;
         self.after_gap = true;
     }
 
-    /// A head was read.
+    /// The connection is known to speak HTTP/1: by a head that was read, or because the tap makes such records of no other.
     fn speaks_http<E: FnMut(Exchange)>(&mut self, out: &Out<'_, E>) {
         self.speaks_http = true;
-        out.lost(
-            ExchangeOutcome::RecordLost,
-            std::mem::take(&mut self.missing),
-        );
+        self.count_missing(out);
+    }
+
+    fn count_missing<E: FnMut(Exchange)>(&mut self, out: &Out<'_, E>) {
+        let [received, sent] = self.missing;
+        let requests = match self.requests {
+            _ if self.mode == Mode::Upgraded => 0,
+            Direction::RECEIVED => received,
+            Direction::SENT => sent,
+            // Either way round it is as many, or one more.
+            _ => received.min(sent),
+        };
+        self.missing = [0; 2];
+        out.lost(ExchangeOutcome::RecordLost, requests);
     }
 
     fn pipelined<E: FnMut(Exchange)>(&mut self, requests: u64, out: &Out<'_, E>) {
@@ -383,5 +392,14 @@ fn opposite(direction: Direction) -> Direction {
         Direction::SENT => Direction::RECEIVED,
         Direction::RECEIVED => Direction::SENT,
         other => other,
+    }
+}
+
+/// Why a head of which only this much was captured makes no exchange.
+fn cut_short(head: &[u8], reason: ExchangeOutcome) -> ExchangeOutcome {
+    if head.is_empty() {
+        ExchangeOutcome::Unreadable
+    } else {
+        reason
     }
 }

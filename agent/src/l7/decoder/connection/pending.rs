@@ -2,7 +2,7 @@
 
 use fathom_abi::{
     Endpoints,
-    message::{Direction, MessageEvent},
+    message::{Direction, MAX_CAPTURE, MessageEvent},
 };
 
 use crate::{
@@ -99,7 +99,11 @@ impl Pending {
     /// is whole, and where the capture ended within it. Else the sender did not finish it, or the record that did is missing.
     pub(super) fn settle_request(&mut self, bytes: &[u8], told: u64) -> bool {
         match http1::request(bytes) {
-            Ok(head) if head.version.is_some() || told > bytes.len() as u64 => {
+            Ok(head)
+                if head.version.is_some()
+                    || told > bytes.len() as u64
+                    || bytes.len() >= MAX_CAPTURE =>
+            {
                 self.take_request(&head, bytes);
                 true
             }

@@ -385,3 +385,56 @@ fn a_request_that_its_sender_did_not_finish_is_counted() {
     assert!(exchanges.is_empty());
     assert_eq!(counts.exchanges(ExchangeOutcome::BadRequest), 1);
 }
+
+#[test]
+fn an_answer_that_could_not_be_captured_is_counted() {
+    let mut tap = Tap::new(SERVER);
+    tap.receive(GET, 1);
+    tap.unreadable = true;
+    tap.send(OK, 2);
+    tap.unreadable = false;
+    tap.receive(GET, 3).send(OK, 4);
+    let (seen, counts) = statuses(&tap);
+    assert_eq!(
+        (
+            seen.as_slice(),
+            counts.exchanges(ExchangeOutcome::Unreadable)
+        ),
+        ([200].as_slice(), 1)
+    );
+    assert_eq!(counts.lost(), 1);
+}
+
+#[test]
+fn a_request_that_could_not_be_captured_is_counted_once() {
+    let mut tap = Tap::new(SERVER);
+    tap.unreadable = true;
+    tap.receive(GET, 1);
+    tap.unreadable = false;
+    tap.send(OK, 2).receive(GET, 3).send(OK, 4);
+    let (seen, counts) = statuses(&tap);
+    assert_eq!(
+        (
+            seen.as_slice(),
+            counts.exchanges(ExchangeOutcome::Unreadable)
+        ),
+        ([200].as_slice(), 1)
+    );
+    assert_eq!(counts.lost(), 1);
+}
+
+#[test]
+fn a_body_behind_sendfile_counts_with_its_bytes() {
+    let mut tap = Tap::new(SERVER);
+    tap.receive(GET, 1)
+        .send(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", 2);
+    tap.unreadable = true;
+    tap.send(&[0; 5000], 3);
+    tap.unreadable = false;
+    tap.receive(GET, 9);
+    let (exchanges, _) = decode(&tap.records);
+    assert_eq!(
+        (exchanges[0].end_ns, exchanges[0].response_bytes),
+        (3, 41 + 5000)
+    );
+}

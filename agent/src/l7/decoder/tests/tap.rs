@@ -18,9 +18,12 @@ pub(super) struct Tap {
     message: u32,
     direction: Direction,
     bytes: u64,
+    captured: usize,
     first_ns: u64,
     last_ns: u64,
     head_open: bool,
+    /// The next call's bytes are not in user memory (sendfile).
+    pub(super) unreadable: bool,
     pub(super) records: Vec<Vec<u8>>,
 }
 
@@ -36,9 +39,11 @@ impl Tap {
             message: 0,
             direction: Direction::NONE,
             bytes: 0,
+            captured: 0,
             first_ns: 0,
             last_ns: 0,
             head_open: false,
+            unreadable: false,
             records: Vec::new(),
         }
     }
@@ -76,16 +81,27 @@ impl Tap {
     }
 
     fn io(&mut self, direction: Direction, data: &[u8], at_ns: u64) -> &mut Self {
-        let captured = &data[..data.len().min(MAX_CAPTURE)];
         let flips = direction != self.direction;
-        if flips || self.head_open {
-            let (previous_bytes, previous_last_ns) = (self.bytes, self.last_ns);
-            if flips {
-                self.message += 1;
-                self.direction = direction;
-                self.bytes = 0;
-                self.first_ns = at_ns;
-            }
+        let room = if flips {
+            MAX_CAPTURE
+        } else {
+            MAX_CAPTURE - self.captured
+        };
+        let captured = if self.unreadable {
+            &[]
+        } else {
+            &data[..data.len().min(room)]
+        };
+        let (previous_bytes, previous_last_ns) = (self.bytes, self.last_ns);
+        let open = std::mem::take(&mut self.head_open);
+        if flips {
+            self.message += 1;
+            self.direction = direction;
+            self.bytes = 0;
+            self.captured = 0;
+            self.first_ns = at_ns;
+        }
+        if flips || (open && !captured.is_empty()) {
             let event = MessageEvent {
                 previous_bytes: if flips { previous_bytes } else { 0 },
                 previous_last_ns: if flips { previous_last_ns } else { 0 },
@@ -103,10 +119,10 @@ impl Tap {
                 )
             };
             self.records.push(Record::encode(&event, captured));
-            // The kernel looks at the end of what it captured, and no further.
-            self.head_open = captured.len() == data.len()
-                && !captured.ends_with(b"\r\n\r\n")
-                && self.bytes < 4096;
+            // The tap looks at the end of what it captured, and no further.
+            self.captured += captured.len();
+            let whole = captured.len() == data.len() && self.captured < MAX_CAPTURE;
+            self.head_open = whole && !captured.is_empty() && !captured.ends_with(b"\r\n\r\n");
         }
         self.bytes += data.len() as u64;
         self.last_ns = at_ns;

@@ -1,142 +1,294 @@
-use std::{fs, path::PathBuf};
+use std::{io::Write as _, time::Duration};
 
 use super::*;
 
-fn load(text: &str) -> Result<Config, String> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("fathom.yaml");
-    fs::write(&path, text).unwrap();
-    Config::load(Some(&path), |_| None, &Overrides::default()).map_err(|error| {
-        error
-            .to_string()
-            .replace(&format!("{}/", folder.path().display()), "")
-    })
+fn load(text: &str, variables: &[(&str, &str)], flags: Overrides) -> Result<Config, ConfigError> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let env = |name: &str| {
+        let found = variables.iter().find(|(key, _)| *key == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    Config::load(Some(file.path()), env, flags)
 }
 
-fn defaults() -> Config {
-    Config::load(None, |_| None, &Overrides::default()).unwrap()
+fn from_file(text: &str) -> Result<Config, ConfigError> {
+    load(text, &[], Overrides::default())
 }
 
 #[test]
-fn the_documented_file_says_the_defaults() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/config.yaml");
-    let documented = Config::load(Some(&path), |_| None, &Overrides::default()).unwrap();
-    assert_eq!(format!("{documented:?}"), format!("{:?}", defaults()));
-    let text = fs::read_to_string(path).unwrap();
+fn nothing_given_is_the_default() {
+    for text in [
+        "",
+        "# only a comment\n",
+        "---\n",
+        "{}",
+        "otlp:\n",
+        "listen:\n",
+    ] {
+        let config = from_file(text).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:9464", "{text:?}");
+        assert_eq!(config.memory_limit, 64 << 20);
+        assert_eq!(config.tap, None);
+        assert_eq!(config.profile_frequency, 100);
+        let Capabilities { net, profile, gpu } = config.capabilities;
+        assert!(net && profile && gpu);
+        assert!(config.otlp.is_off());
+    }
+}
+
+/// The documented example holds the defaults, and every key that there is.
+#[test]
+fn the_example_is_the_default() {
+    let example = include_str!("../../../deploy/config.yaml");
+    let shown = format!("{:?}", from_file(example).unwrap());
+    assert_eq!(shown, format!("{:?}", from_file("").unwrap()));
     for key in [
         "capabilities",
         "tap",
         "listen",
         "memory_limit",
-        "otlp",
-        "endpoint",
-        "headers",
-        "interval",
-        "timeout",
-        "compression",
         "profile",
         "frequency",
     ] {
-        assert!(text.contains(&format!("{key}:")), "{key} is not documented");
+        assert!(example.contains(&format!("{key}:")), "{key}");
+    }
+    for key in ["endpoint", "headers", "interval", "timeout", "compression"] {
+        assert!(example.contains(&format!("  {key}:")), "otlp.{key}");
     }
 }
+
+#[test]
+fn every_key_has_an_effect() {
+    let config = from_file(
+        "capabilities:\n  - net\n  - gpu\ntap: kprobe\nlisten: '[::1]:1'\nmemory_limit: 1Gi\nprofile:\n  frequency: 97\n\
+         otlp:\n  endpoint: http://collector:4317\n  headers:\n    api-key: secret\n    number: '007'\n  interval: 1m\n  timeout: 500ms\n  compression: gzip\n",
+    )
+    .unwrap();
+    assert_eq!(
+        config.capabilities,
+        Capabilities {
+            net: true,
+            profile: false,
+            gpu: true
+        }
+    );
+    assert_eq!(config.tap, Some(Tap::Kprobe));
+    assert_eq!(config.listen.to_string(), "[::1]:1");
+    assert_eq!(config.memory_limit, 1 << 30);
+    assert_eq!(config.profile_frequency, 97);
+    assert_eq!(config.otlp.interval, Duration::from_secs(60));
+    let traces = config.otlp.traces.unwrap();
+    assert_eq!(traces.endpoint.to_string(), "http://collector:4317/");
+    assert_eq!(traces.timeout, Duration::from_millis(500));
+    assert!(traces.gzip);
+    let headers = [("api-key", "secret"), ("number", "007")];
+    assert_eq!(
+        traces.headers,
+        headers.map(|(k, v)| (k.to_owned(), v.to_owned()))
+    );
+}
+
+#[test]
+fn flags_override_variables_which_override_the_file() {
+    let text = "tap: kprobe\nlisten: 127.0.0.1:1\nmemory_limit: 32MiB\ncapabilities: [net]\notlp:\n  endpoint: http://file:1\n  interval: 5s\n";
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://variable:2"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "7000"),
+    ];
+    let endpoint = |config: &Config| config.otlp.traces.clone().unwrap().endpoint.to_string();
+    let config = load(text, &variables, Overrides::default()).unwrap();
+    assert_eq!(endpoint(&config), "http://variable:2/");
+    assert_eq!(config.otlp.interval, Duration::from_secs(7));
+    assert_eq!(config.memory_limit, 32 << 20);
+    let flags = Overrides {
+        capabilities: Some(vec!["profile".into(), "gpu".into()]),
+        tap: Some("auto".into()),
+        listen: Some("localhost:3".into()),
+        memory_limit: Some("65536KiB".into()),
+        otlp_endpoint: Some("http://flag:3".into()),
+    };
+    let config = load(text, &variables, flags).unwrap();
+    assert_eq!(endpoint(&config), "http://flag:3/");
+    assert_eq!(config.tap, None);
+    assert_eq!(config.listen.to_string(), "127.0.0.1:3");
+    assert_eq!(config.memory_limit, 64 << 20);
+    assert!(!config.capabilities.net && config.capabilities.profile);
+}
+
+/// Text, the line that is to be named, and the beginning of what is said of it.
+const BAD: &[(&str, u64, &str)] = &[
+    (
+        "tap: auto\nlisten_on: x\n",
+        2,
+        "listen_on: there is no such key; accepted is one of capabilities, tap, listen",
+    ),
+    (
+        "\n\notlp:\n  endpont: http://h:1\n",
+        4,
+        "otlp.endpont: there is no such key; accepted is one of endpoint",
+    ),
+    (
+        "profile:\n  frequency: 0\n",
+        2,
+        "profile.frequency: \"0\" is no such number",
+    ),
+    (
+        "profile: 100\n",
+        1,
+        "profile: \"100\" where keys should be; accepted is one of frequency",
+    ),
+    (
+        "tap: [fentry]\n",
+        1,
+        "tap: a list where one value should be; accepted is auto",
+    ),
+    (
+        "tap: ebpf\n",
+        1,
+        "tap: there is no tap \"ebpf\"; accepted is auto, fentry",
+    ),
+    (
+        "listen: 9464\n",
+        1,
+        "listen: \"9464\" is no address with a port; accepted is ADDRESS:PORT",
+    ),
+    (
+        "memory_limit: 1MiB\n",
+        1,
+        "memory_limit: \"1MiB\" is too little",
+    ),
+    (
+        "memory_limit: 64MB\n",
+        1,
+        "memory_limit: \"64MB\" is no size",
+    ),
+    ("memory_limit: -5\n", 1, "memory_limit: \"-5\" is no size"),
+    (
+        "memory_limit: 99999999999999999999TiB\n",
+        1,
+        "memory_limit: ",
+    ),
+    (
+        "capabilities:\n  - net\n  - cpu\n",
+        3,
+        "capabilities: there is no capability \"cpu\"",
+    ),
+    (
+        "capabilities: []\n",
+        1,
+        "capabilities: nothing would be watched",
+    ),
+    (
+        "capabilities:\n  net: true\n",
+        2,
+        "capabilities: a mapping where a list should be",
+    ),
+    (
+        "otlp:\n  interval: 10\n",
+        2,
+        "otlp.interval: \"10\" is no such time; accepted is a time",
+    ),
+    (
+        "otlp:\n  endpoint: ftp://h\n",
+        2,
+        "otlp.endpoint: \"ftp://h\" has the scheme \"ftp\"; accepted is http://",
+    ),
+    (
+        "otlp:\n  endpoint: http://h:4318/v1/traces\n",
+        2,
+        "otlp.endpoint: ",
+    ),
+    (
+        "otlp:\n  compression: zip\n",
+        2,
+        "otlp.compression: there is no compression \"zip\"",
+    ),
+    (
+        "otlp:\n  endpoint: http://h:1\n  headers: secret\n",
+        3,
+        "otlp.headers: is no mapping",
+    ),
+    (
+        "otlp:\n  headers:\n    a: 007\n",
+        3,
+        "otlp.headers.a: the value is no text; accepted is text, in quotes",
+    ),
+    (
+        "otlp:\n  headers:\n    a: [secret]\n",
+        3,
+        "otlp.headers.a: the value is no text",
+    ),
+    (
+        "otlp:\n  endpoint: http://h:1\n  headers:\n    a b: secret\n",
+        4,
+        "otlp.headers: \"a b\" is no header name",
+    ),
+    ("tap: auto\ntap: fentry\n", 2, ""),
+    ("tap: auto\n  listen: x\n", 2, ""),
+    ("tap: 'auto\n", 2, ""),
+    ("- tap\n", 1, "a list where keys should be"),
+    ("just words\n", 1, "\"just words\" where keys should be"),
+];
 
 #[test]
 fn what_is_wrong_is_one_line_with_file_line_and_key() {
-    for (text, expected) in [
-        (
-            "listen: 127.0.0.1:9464\ntapp: auto\n",
-            "fathom.yaml:2: tapp: ",
-        ),
-        (
-            "tap: ebpf\n",
-            "fathom.yaml:1: tap: no tap \"ebpf\"; accepted is auto, fentry",
-        ),
-        (
-            "otlp:\n  endpoint: http://127.0.0.1:4317\n  interval: soon\n",
-            "fathom.yaml:3: interval: \"soon\" is no duration; accepted is",
-        ),
-        (
-            "memory_limit: 1MiB\n",
-            "fathom.yaml:1: memory_limit: \"1MiB\" is too little; accepted is",
-        ),
-        ("memory_limit: [1]\n", "fathom.yaml:1: memory_limit: "),
-        (
-            "profile:\n  frequency: fast\n",
-            "fathom.yaml:2: frequency: ",
-        ),
-        (
-            "profile:\n  frequency: 100000\n",
-            "fathom.yaml:2: frequency: 100000 samples a second; accepted is 1 to 1000",
-        ),
-        (
-            "listen: nowhere\n",
-            "fathom.yaml:1: listen: \"nowhere\" is no address; accepted is",
-        ),
-        (
-            "capabilities: [net, sound]\n",
-            "fathom.yaml:1: capabilities: no capability \"sound\"",
-        ),
-        ("tap: auto\ntap: auto\n", "fathom.yaml:2: tap: "),
-    ] {
-        let error = load(text).unwrap_err();
+    for (text, line, message) in BAD {
+        let error = from_file(text).expect_err(text);
+        let (path, found) = error.place.clone().unwrap_or_else(|| panic!("{error}"));
+        let shown = error.to_string();
+        assert_eq!(found, *line, "{text:?}: {shown}");
+        let start = format!("{}:{line}: {message}", path.display());
+        assert!(shown.starts_with(&start), "{shown}\nis not\n{start}");
         assert!(
-            error.starts_with(expected),
-            "{text:?}\n got {error}\nwant {expected}"
+            !shown.contains('\n') && !shown.contains("secret"),
+            "{shown}"
         );
-        assert!(!error.contains('\n'), "{error}");
     }
 }
 
 #[test]
-fn flags_stand_above_the_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("fathom.yaml");
-    fs::write(
-        &path,
-        "tap: kprobe\nlisten: 127.0.0.1:1\ncapabilities: [gpu]\n",
-    )
-    .unwrap();
-    let flags = Overrides {
-        tap: Some("syscall".to_owned()),
-        capabilities: Some(vec!["net".to_owned()]),
-        memory_limit: Some("1GiB".to_owned()),
-        ..Overrides::default()
+fn bad_flags_and_variables_are_named() {
+    let flags = |change: fn(&mut Overrides)| {
+        let mut flags = Overrides::default();
+        change(&mut flags);
+        load("", &[], flags).unwrap_err().to_string()
     };
-    let config = Config::load(Some(&path), |_| None, &flags).unwrap();
-    assert_eq!(config.tap, Some(Tap::Syscall));
-    assert_eq!(config.listen.port(), 1);
-    assert!(config.capabilities.net && !config.capabilities.gpu);
-    assert_eq!(config.memory_limit, 1 << 30);
-}
-
-#[test]
-fn a_wrong_flag_names_itself() {
-    let flags = Overrides {
-        listen: Some("here".to_owned()),
-        ..Overrides::default()
-    };
-    let error = Config::load(None, |_| None, &flags).unwrap_err();
+    let line = flags(|flags| flags.tap = Some("x".into()));
     assert!(
-        error
-            .to_string()
-            .starts_with("--listen: \"here\" is no address"),
-        "{error}"
+        line.starts_with("--tap: there is no tap \"x\"; accepted is auto"),
+        "{line}"
+    );
+    let line = flags(|flags| flags.listen = Some("x".into()));
+    assert!(line.starts_with("--listen: "), "{line}");
+    let line = flags(|flags| flags.memory_limit = Some("x".into()));
+    assert!(line.starts_with("--memory-limit: "), "{line}");
+    let line = flags(|flags| flags.capabilities = Some(vec!["x".into()]));
+    assert!(line.starts_with("--capabilities: "), "{line}");
+    let line = flags(|flags| flags.otlp_endpoint = Some("x://y".into()));
+    assert!(line.starts_with("--otlp-endpoint: "), "{line}");
+    let variable = [("OTEL_METRIC_EXPORT_INTERVAL", "soon")];
+    let line = load("", &variable, Overrides::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        line.starts_with("OTEL_METRIC_EXPORT_INTERVAL: \"soon\" is no such number"),
+        "{line}"
     );
 }
 
 #[test]
-fn a_file_that_is_not_there_is_said_so() {
-    let error = Config::load(
-        Some(Path::new("/nonexistent.yaml")),
-        |_| None,
-        &Overrides::default(),
-    )
-    .unwrap_err();
+fn a_file_that_is_not_there_or_no_text_is_said() {
+    let none = |_: &str| None;
+    let path = Path::new("/nonexistent/config.yaml");
+    let error = Config::load(Some(path), none, Overrides::default()).unwrap_err();
+    let line = error.to_string();
     assert!(
-        error
-            .to_string()
-            .starts_with("/nonexistent.yaml: can't be read: No such file"),
-        "{error}"
+        line.starts_with("/nonexistent/config.yaml: can't be read: "),
+        "{line}"
     );
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), b"tap: auto\nlisten: \xff\n").unwrap();
+    let error = Config::load(Some(file.path()), none, Overrides::default()).unwrap_err();
+    assert_eq!(error.place.unwrap().1, 2);
 }

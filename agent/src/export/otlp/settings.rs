@@ -182,12 +182,15 @@ fn target(
             "grpc (port 4317 of most collectors)",
         ));
     }
-    let headers = match env.of_signal(signal, "HEADERS") {
-        Some((name, value)) => headers(&name, &value)?,
-        None => given.headers.clone(),
+    let (source, headers) = match env.of_signal(signal, "HEADERS") {
+        Some((name, value)) => {
+            let headers = pairs(&name, &value)?;
+            (name, headers)
+        }
+        None => ("otlp.headers".to_owned(), given.headers.clone()),
     };
     for (header, value) in &headers {
-        check_header(header, value)?;
+        check_header(&source, header, value)?;
     }
     let gzip = match env.of_signal(signal, "COMPRESSION") {
         Some((_, value)) if value == "gzip" => true,
@@ -263,26 +266,20 @@ fn endpoint(name: &str, value: &str, insecure: bool) -> Result<Uri, BadSetting> 
     Ok(uri)
 }
 
-/// `key=value,key=value` with percent-encoded values (W3C Baggage without properties).
-fn headers(name: &str, text: &str) -> Result<Vec<(String, String)>, BadSetting> {
-    pairs(name, text)
-}
-
-fn check_header(name: &str, value: &str) -> Result<(), BadSetting> {
-    const WHERE: &str = "OTEL_EXPORTER_OTLP_HEADERS or otlp.headers";
+fn check_header(source: &str, name: &str, value: &str) -> Result<(), BadSetting> {
     let key = tonic::metadata::MetadataKey::<tonic::metadata::Ascii>::from_bytes(
         name.to_ascii_lowercase().as_bytes(),
     );
     if key.is_err() {
         return Err(bad(
-            WHERE,
+            source,
             format!("{name:?} is no header name"),
             "letters, digits, '-', '_' and '.', not ending in \"-bin\"",
         ));
     }
     if tonic::metadata::MetadataValue::<tonic::metadata::Ascii>::try_from(value).is_err() {
         return Err(bad(
-            WHERE,
+            source,
             format!("the value of {name} has characters that a header can't hold"),
             "visible ASCII",
         ));
@@ -314,6 +311,7 @@ fn resource(
     Ok((resource, service_name.unwrap_or_else(|| "fathom".into())))
 }
 
+/// `key=value,key=value` with percent-encoded values (W3C Baggage without properties).
 fn pairs(name: &str, text: &str) -> Result<Vec<(String, String)>, BadSetting> {
     text.split(',')
         .map(str::trim)

@@ -12,6 +12,7 @@ mod setup;
 mod shell;
 mod test;
 mod toolchain;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,8 @@ enum Task {
     },
     /// Put the one file to ship into target/dist
     Dist,
+    /// Run the scenarios on every kernel of the matrix, in guests under QEMU
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Task::Build => setup::run(setup::Purpose::Build).and_then(|()| build::run()),
         Task::Run { arguments } => run::run(&arguments),
         Task::Dist => setup::run(setup::Purpose::Build).and_then(|()| dist::run()),
+        Task::Vm(args) => vm::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

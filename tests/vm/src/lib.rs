@@ -1,0 +1,6 @@
+//! What `cargo xtask vm` and the `scenario` program say to each other: a plan goes into a guest, records come out.
+
+#![forbid(unsafe_code)]
+
+pub mod plan;
+pub mod report;

@@ -1,0 +1,238 @@
+//! The guest's root: one initramfs with the programs of the scenarios and the libraries that these need.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell;
+
+/// What the guest starts: just enough of a system for [`fathom_scenarios::plan`] to be carried out.
+const INIT: &str = "#!/bin/sh
+export PATH=/bin:/usr/sbin:/usr/bin:/sbin HOME=/root
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/shm && mount -t tmpfs tmpfs /dev/shm
+mount -t tmpfs tmpfs /tmp
+ip link set lo up
+exec /bin/scenario guest --plan /plan.json --records /dev/ttyS1
+";
+
+const DIRECTORY: u32 = 0o040_755;
+const FILE: u32 = 0o100_644;
+const PROGRAM: u32 = 0o100_755;
+const LINK: u32 = 0o120_777;
+
+/// An initramfs in the making: paths in the guest, each with its mode and content.
+pub struct Image {
+    entries: BTreeMap<String, (u32, Vec<u8>)>,
+}
+
+impl Image {
+    /// A root with busybox, the init script and what libc and nginx look up.
+    pub fn new() -> Result<Self> {
+        let mut image = Self {
+            entries: BTreeMap::new(),
+        };
+        for dir in ["dev", "proc", "sys", "run", "root", "var/log/nginx", "tmp"] {
+            image.directory(dir);
+        }
+        image.add("init", PROGRAM, INIT.as_bytes().to_vec());
+        image.add(
+            "etc/passwd",
+            FILE,
+            b"root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n".to_vec(),
+        );
+        image.add(
+            "etc/group",
+            FILE,
+            b"root:x:0:\nnogroup:x:65534:\nnobody:x:65534:\n".to_vec(),
+        );
+        image.add(
+            "etc/hosts",
+            FILE,
+            b"127.0.0.1 localhost\n::1 localhost\n".to_vec(),
+        );
+        image.busybox()?;
+        Ok(image)
+    }
+
+    /// Puts the program `file` into the guest's /bin, and the shared libraries that it needs where it looks for them.
+    pub fn program(&mut self, file: &Path) -> Result<()> {
+        let name = file
+            .file_name()
+            .with_context(|| format!("{} has no name", file.display()))?
+            .to_string_lossy();
+        self.add(&format!("bin/{name}"), PROGRAM, read(file)?);
+        for library in libraries(file)? {
+            let inside = library.to_string_lossy().trim_start_matches('/').to_owned();
+            if !self.entries.contains_key(&inside) {
+                self.add(&inside, PROGRAM, read(&library)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the program `name` of the system into the guest; `package` is what a user installs when it is missing.
+    pub fn system_program(&mut self, name: &str, package: &str) -> Result<()> {
+        let file = shell::find(name)
+            .with_context(|| format!("no {name} for the guest: install {package}"))?;
+        self.program(&file)
+    }
+
+    /// Puts a plain file into the guest.
+    pub fn file(&mut self, inside: &str, content: Vec<u8>) {
+        self.add(inside, FILE, content);
+    }
+
+    /// Writes the image: the `newc` form of cpio, which the kernel unpacks (Documentation/driver-api/early-userspace/
+    /// buffer-format.rst). It is not compressed: the emulated processor would take longer to unpack it than to copy it.
+    pub fn write(&self, to: &Path) -> Result<()> {
+        let mut archive = Vec::new();
+        for (inode, (name, (mode, content))) in self.entries.iter().enumerate() {
+            entry(&mut archive, inode + 1, name, *mode, content)?;
+        }
+        entry(&mut archive, 0, "TRAILER!!!", 0, &[])?;
+        fs::write(to, &archive).with_context(|| format!("cannot write {}", to.display()))
+    }
+
+    fn busybox(&mut self) -> Result<()> {
+        let file =
+            shell::find("busybox").context("no busybox for the guest: install busybox-static")?;
+        if !libraries(&file)?.is_empty() {
+            bail!("{} is not static: install busybox-static", file.display());
+        }
+        let applets = shell::output(Command::new(&file).arg("--list"))?;
+        for applet in applets.lines() {
+            self.add(&format!("bin/{applet}"), LINK, b"/bin/busybox".to_vec());
+        }
+        self.add("bin/busybox", PROGRAM, read(&file)?);
+        Ok(())
+    }
+
+    fn directory(&mut self, path: &str) {
+        let mut so_far = String::new();
+        for part in path.split('/') {
+            if !so_far.is_empty() {
+                so_far.push('/');
+            }
+            so_far.push_str(part);
+            self.entries
+                .entry(so_far.clone())
+                .or_insert((DIRECTORY, Vec::new()));
+        }
+    }
+
+    fn add(&mut self, inside: &str, mode: u32, content: Vec<u8>) {
+        if let Some((parent, _)) = inside.rsplit_once('/') {
+            self.directory(parent);
+        }
+        self.entries.insert(inside.to_owned(), (mode, content));
+    }
+}
+
+/// One member of a `newc` archive: a header of thirteen eight-digit numbers, the name and the content, each padded to
+/// four bytes.
+fn entry(archive: &mut Vec<u8>, inode: usize, name: &str, mode: u32, content: &[u8]) -> Result<()> {
+    let size = u32::try_from(content.len()).with_context(|| format!("{name} is too big"))?;
+    let fields = [
+        u32::try_from(inode)?,
+        mode,
+        0,
+        0,
+        1,
+        0,
+        size,
+        0,
+        0,
+        0,
+        0,
+        u32::try_from(name.len() + 1)?,
+        0,
+    ];
+    archive.extend_from_slice(b"070701");
+    for field in fields {
+        archive.extend_from_slice(format!("{field:08X}").as_bytes());
+    }
+    archive.extend_from_slice(name.as_bytes());
+    archive.push(0);
+    pad(archive);
+    archive.extend_from_slice(content);
+    pad(archive);
+    Ok(())
+}
+
+fn pad(archive: &mut Vec<u8>) {
+    archive.resize(archive.len().next_multiple_of(4), 0);
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// The shared libraries that `program` loads at its start, as the dynamic linker resolves them; none for a static one.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    if fs::metadata(program)?.permissions().mode() & 0o111 == 0 {
+        bail!("{} is no program", program.display());
+    }
+    let output = Command::new("ldd")
+        .arg(program)
+        .output()
+        .context("cannot start ldd")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if let Some(missing) = text.lines().find(|line| line.contains("not found")) {
+        bail!(
+            "{} lacks a library here: {}",
+            program.display(),
+            missing.trim()
+        );
+    }
+    Ok(text.lines().filter_map(library).collect())
+}
+
+/// The path in a line of ldd: `libc.so.6 => /lib/… (0x…)` or `/lib64/ld-linux-x86-64.so.2 (0x…)`.
+fn library(line: &str) -> Option<PathBuf> {
+    let line = line.trim();
+    let path = line.split_once("=> ").map_or(line, |(_, path)| path);
+    let path = path.split_whitespace().next()?;
+    path.starts_with('/').then(|| PathBuf::from(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::{entry, library};
+
+    #[test]
+    fn ldd_lines_name_libraries_by_path() {
+        let line = "\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)";
+        assert_eq!(
+            library(line),
+            Some(PathBuf::from("/lib/x86_64-linux-gnu/libc.so.6"))
+        );
+        let loader = "\t/lib64/ld-linux-x86-64.so.2 (0x00007f)";
+        assert_eq!(
+            library(loader),
+            Some(PathBuf::from("/lib64/ld-linux-x86-64.so.2"))
+        );
+        assert_eq!(library("\tlinux-vdso.so.1 (0x00007f)"), None);
+        assert_eq!(library("\tstatically linked"), None);
+    }
+
+    #[test]
+    fn an_archive_member_is_padded_to_four_bytes() {
+        let mut archive = Vec::new();
+        entry(&mut archive, 1, "a", 0o100_644, b"xyzzy").expect("a member");
+        // 110 bytes of header, two of name, no padding; five of content, three of padding.
+        assert_eq!(archive.len(), 112 + 8);
+        assert!(archive.starts_with(b"07070100000001000081A4"));
+        assert_eq!(&archive[112..117], b"xyzzy");
+    }
+}

@@ -3,6 +3,7 @@
 //! The tasks need nothing but a stable Rust to build; what a task needs beyond that, `cargo xtask setup` provides.
 
 mod apt;
+mod bench;
 mod build;
 mod build_ebpf;
 mod dist;
@@ -44,6 +45,11 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Measure what fathom costs
+    Bench {
+        #[command(subcommand)]
+        what: bench::Bench,
+    },
     /// Put the one file to ship into target/dist
     Dist,
     /// Run the scenarios on every kernel of the matrix, in guests under QEMU
@@ -58,6 +64,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Build => setup::run(setup::Purpose::Build).and_then(|()| build::run()),
         Task::Run { arguments } => run::run(&arguments),
+        Task::Bench { what } => bench::run(&what),
         Task::Dist => setup::run(setup::Purpose::Build).and_then(|()| dist::run()),
         Task::Vm(args) => vm::run(&args),
     };

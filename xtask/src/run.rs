@@ -1,6 +1,8 @@
 //! `cargo xtask run`: from a fresh checkout to a running agent.
 
-use anyhow::Result;
+use std::os::unix::process::CommandExt as _;
+
+use anyhow::{Context as _, Result};
 
 use crate::{build, setup, shell};
 
@@ -8,5 +10,7 @@ use crate::{build, setup, shell};
 pub fn run(arguments: &[String]) -> Result<()> {
     setup::run(setup::Purpose::Build)?;
     let binary = build::release()?;
-    shell::run(shell::as_root(binary).arg("agent").args(arguments))
+    // Becoming the agent leaves the terminal's signals and the exit code to it.
+    let error = shell::as_root(binary).arg("agent").args(arguments).exec();
+    Err(error).context("cannot start fathom")
 }

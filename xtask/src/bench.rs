@@ -1,0 +1,27 @@
+//! `cargo xtask bench`: what fathom costs.
+
+mod agent;
+mod bpftrace;
+mod overhead;
+mod process;
+mod report;
+mod server;
+mod statistics;
+mod wrk;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// What to measure.
+#[derive(Subcommand)]
+pub enum Bench {
+    /// What the watched application pays: nginx under wrk, in pairs of runs with the agent on and off
+    Overhead(overhead::Options),
+}
+
+/// Measures it.
+pub fn run(bench: &Bench) -> Result<()> {
+    match bench {
+        Bench::Overhead(options) => overhead::run(options),
+    }
+}

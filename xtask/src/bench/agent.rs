@@ -1,0 +1,160 @@
+//! The agent under measurement: the release binary, started anew for each run.
+
+use std::{
+    fs::{self, File},
+    io::{Read, Write},
+    net::TcpStream,
+    path::PathBuf,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::process::{self, Running};
+use crate::shell;
+
+/// A running agent.
+pub struct Agent {
+    process: Running,
+    port: u16,
+    /// From the start of the process to the first ready answer.
+    pub ready_after: Duration,
+}
+
+impl Agent {
+    /// Starts `fathom agent` with `arguments` and waits until it says that every probe is attached.
+    pub fn start(binary: &PathBuf, port: u16, arguments: &[&str]) -> Result<Self> {
+        let folder = shell::target().join("bench");
+        fs::create_dir_all(&folder)?;
+        let path = folder.join("agent.log");
+        let log =
+            File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        let start = Instant::now();
+        let mut process = Running::start(
+            shell::command(binary)
+                .args([
+                    "agent",
+                    "--no-table",
+                    "--listen",
+                    &format!("127.0.0.1:{port}"),
+                ])
+                .args(arguments)
+                .stdout(Stdio::null())
+                .stderr(log),
+        )?;
+        loop {
+            if get(port, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+                return Ok(Self {
+                    process,
+                    port,
+                    ready_after: start.elapsed(),
+                });
+            }
+            if let Some(status) = process.ended()? {
+                let said = fs::read_to_string(&path).unwrap_or_default();
+                bail!(
+                    "{status}: {}",
+                    said.trim().lines().last().unwrap_or("and said nothing")
+                );
+            }
+            if start.elapsed() > Duration::from_secs(20) {
+                bail!("not ready after 20 s: see {}", path.display());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        process::cpu_seconds(self.process.pid())
+    }
+
+    pub fn resident_bytes(&self) -> Result<u64> {
+        process::resident_bytes(self.process.pid())
+    }
+
+    /// What /metrics says.
+    pub fn metrics(&self) -> Result<Metrics> {
+        Ok(Metrics(get(self.port, "/metrics")?))
+    }
+
+    /// Ends it as a service manager would.
+    pub fn stop(mut self) -> Result<()> {
+        self.process.stop("TERM")?;
+        Ok(())
+    }
+}
+
+/// A page of /metrics.
+pub struct Metrics(String);
+
+impl Metrics {
+    /// Bytes of BPF maps.
+    pub fn map_bytes(&self) -> Option<f64> {
+        self.sum("fathom_memory_usage_bytes", |labels| {
+            labels.contains("\"maps\"")
+        })
+    }
+
+    /// Events that some stage lost, for whatever reason.
+    pub fn lost(&self) -> Option<f64> {
+        self.sum("fathom_events_total", |labels| {
+            !labels.contains("outcome=\"delivered\"")
+        })
+    }
+
+    /// The sum of the series of `name` whose labels `wanted` accepts; `None` when the page lacks the name.
+    fn sum(&self, name: &str, wanted: impl Fn(&str) -> bool) -> Option<f64> {
+        let mut series = self
+            .0
+            .lines()
+            .filter_map(|line| {
+                line.strip_prefix(name)?
+                    .strip_prefix('{')?
+                    .rsplit_once("} ")
+            })
+            .peekable();
+        series.peek()?;
+        Some(
+            series
+                .filter(|(labels, _)| wanted(labels))
+                .filter_map(|(_, value)| value.split_whitespace().next()?.parse::<f64>().ok())
+                .sum(),
+        )
+    }
+}
+
+/// One HTTP answer, head and body.
+fn get(port: u16, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Metrics;
+
+    #[test]
+    fn series_are_summed_by_label_and_a_missing_name_is_no_zero() {
+        let page = Metrics(
+            "# TYPE fathom_memory_usage_bytes gauge\n\
+             fathom_memory_usage_bytes{kind=\"resident\"} 100\n\
+             fathom_memory_usage_bytes{kind=\"maps\"} 25\n\
+             fathom_events_total{stage=\"tap\",signal=\"messages\",outcome=\"delivered\"} 90\n\
+             fathom_events_total{stage=\"ring\",signal=\"messages\",outcome=\"full\"} 2\n\
+             fathom_events_total{stage=\"decoder\",signal=\"flows\",outcome=\"late\"} 3 1700000000.0\n"
+                .to_owned(),
+        );
+        assert_eq!(page.map_bytes(), Some(25.0));
+        assert_eq!(page.lost(), Some(5.0));
+        assert_eq!(Metrics(String::new()).lost(), None);
+    }
+}

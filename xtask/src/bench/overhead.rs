@@ -1,0 +1,267 @@
+//! `cargo xtask bench overhead`: the price on the watched application.
+//!
+//! Runs go in pairs, on/off then off/on (ABBA), so that a drift of the machine falls on both; each pair gives one
+//! ratio, and the row shows their median and their ends. The first row compares off with off: its spread is the noise
+//! that the other rows carry too.
+
+use std::{path::PathBuf, thread, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use super::{
+    agent::Agent,
+    bpftrace::Counter,
+    report::{self, Machine, Report, Row},
+    server::Server,
+    statistics::Spread,
+    wrk::{self, Load, Pace},
+};
+use crate::{build, setup, shell};
+
+/// How to measure.
+#[derive(Args)]
+pub struct Options {
+    /// Pairs of runs a row
+    #[arg(long, default_value_t = 7)]
+    pairs: u32,
+    /// Seconds a run
+    #[arg(long, default_value_t = 5)]
+    seconds: u32,
+    /// Measure only rows whose name contains this (repeat for more)
+    #[arg(long, value_name = "TEXT")]
+    row: Vec<String>,
+    /// The loopback port of nginx; the agent takes the next one
+    #[arg(long, default_value_t = 25_080)]
+    port: u16,
+    /// Measure this binary instead of building one
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+}
+
+/// What is on in the "on" runs.
+enum Watcher {
+    Nothing,
+    Agent(&'static [&'static str]),
+    Bpftrace,
+}
+
+struct Plan {
+    name: &'static str,
+    watcher: Watcher,
+    pace: Pace,
+}
+
+const fn agent(name: &'static str, arguments: &'static [&'static str]) -> Plan {
+    Plan {
+        name,
+        watcher: Watcher::Agent(arguments),
+        pace: Pace::Saturated,
+    }
+}
+
+const PLANS: [Plan; 9] = [
+    Plan {
+        name: "nothing (noise)",
+        watcher: Watcher::Nothing,
+        pace: Pace::Saturated,
+    },
+    agent("net, fentry", &["--capabilities", "net", "--tap", "fentry"]),
+    agent(
+        "net, raw-tracepoint",
+        &["--capabilities", "net", "--tap", "raw-tracepoint"],
+    ),
+    agent("net, kprobe", &["--capabilities", "net", "--tap", "kprobe"]),
+    agent(
+        "net, syscall",
+        &["--capabilities", "net", "--tap", "syscall"],
+    ),
+    agent("profile", &["--capabilities", "profile"]),
+    agent("everything", &[]),
+    Plan {
+        name: "bpftrace, counting",
+        watcher: Watcher::Bpftrace,
+        pace: Pace::Saturated,
+    },
+    Plan {
+        name: "everything, 10,000/s",
+        watcher: Watcher::Agent(&[]),
+        pace: Pace::TenThousand,
+    },
+];
+
+/// What one run gave.
+struct Sample {
+    load: Load,
+    application_cpu: f64,
+    agent: Option<AgentSample>,
+}
+
+struct AgentSample {
+    cpu: f64,
+    resident: u64,
+    maps: Option<f64>,
+    lost: Option<f64>,
+    ready: Duration,
+}
+
+/// Measures and writes the report.
+pub fn run(options: &Options) -> Result<()> {
+    ensure!(
+        shell::is_root(),
+        "measuring loads kernel programs: start it as root"
+    );
+    ensure!(
+        options.pairs > 0 && options.seconds > 0,
+        "no pairs or no seconds: nothing to measure"
+    );
+    let binary = match &options.binary {
+        Some(binary) => binary
+            .canonicalize()
+            .with_context(|| format!("no binary at {}", binary.display()))?,
+        None => {
+            setup::run(setup::Purpose::Test)?;
+            build::release()?
+        }
+    };
+    let server = Server::start(options.port)?;
+    let bench = Bench {
+        options,
+        server: &server,
+        binary,
+    };
+    let mut rows = Vec::new();
+    for plan in PLANS.iter().filter(|plan| {
+        options.row.is_empty()
+            || options
+                .row
+                .iter()
+                .any(|part| plan.name.contains(part.as_str()))
+    }) {
+        eprintln!("measures: {}", plan.name);
+        let row = bench.row(plan)?;
+        eprintln!("{}", report::line(&row));
+        rows.push(row);
+    }
+    server.stop()?;
+    Report {
+        machine: Machine::here()?,
+        pairs: options.pairs,
+        seconds: options.seconds,
+        rows,
+    }
+    .write()
+}
+
+struct Bench<'o> {
+    options: &'o Options,
+    server: &'o Server,
+    binary: PathBuf,
+}
+
+impl Bench<'_> {
+    fn row(&self, plan: &Plan) -> Result<Row> {
+        // What does not load here has a row too, with the reason.
+        if let Watcher::Agent(arguments) = plan.watcher {
+            match Agent::start(&self.binary, self.options.port + 1, arguments) {
+                Ok(agent) => agent.stop()?,
+                Err(why) => return Ok(Row::refused(plan.name, &format!("{why:#}"))),
+            }
+        }
+        let mut pairs = Vec::new();
+        for pair in 0..self.options.pairs {
+            pairs.push(if pair % 2 == 0 {
+                let on = self.sample(&plan.watcher, plan.pace)?;
+                (on, self.sample(&Watcher::Nothing, plan.pace)?)
+            } else {
+                let off = self.sample(&Watcher::Nothing, plan.pace)?;
+                (self.sample(&plan.watcher, plan.pace)?, off)
+            });
+        }
+        Ok(summary(plan.name, &pairs))
+    }
+
+    /// One run: start what watches, load, read the meters, end it.
+    fn sample(&self, watcher: &Watcher, pace: Pace) -> Result<Sample> {
+        match watcher {
+            Watcher::Nothing => self.load(pace, None),
+            Watcher::Agent(arguments) => {
+                let agent = Agent::start(&self.binary, self.options.port + 1, arguments)?;
+                let sample = self.load(pace, Some(&agent))?;
+                agent.stop()?;
+                Ok(sample)
+            }
+            Watcher::Bpftrace => {
+                let counter = Counter::start()?;
+                let sample = self.load(pace, None)?;
+                counter.stop(sample.load.requests)?;
+                Ok(sample)
+            }
+        }
+    }
+
+    fn load(&self, pace: Pace, agent: Option<&Agent>) -> Result<Sample> {
+        thread::sleep(Duration::from_millis(300));
+        let application = self.server.cpu_seconds()?;
+        let own = agent.map(Agent::cpu_seconds).transpose()?;
+        let load = wrk::run(&self.server.url(), pace, self.options.seconds)?;
+        let application_cpu = self.server.cpu_seconds()? - application;
+        let agent = match (agent, own) {
+            (Some(agent), Some(before)) => {
+                let cpu = agent.cpu_seconds()? - before;
+                let metrics = agent.metrics()?;
+                Some(AgentSample {
+                    cpu,
+                    resident: agent.resident_bytes()?,
+                    maps: metrics.map_bytes(),
+                    lost: metrics.lost(),
+                    ready: agent.ready_after,
+                })
+            }
+            _ => None,
+        };
+        Ok(Sample {
+            load,
+            application_cpu,
+            agent,
+        })
+    }
+}
+
+/// The row of some pairs, each (on, off).
+fn summary(name: &str, pairs: &[(Sample, Sample)]) -> Row {
+    const MICRO: f64 = 1e6;
+    let cpu = |sample: &Sample| sample.application_cpu / sample.load.requests * MICRO;
+    let agents = || {
+        pairs
+            .iter()
+            .filter_map(|(on, _)| Some((on, on.agent.as_ref()?)))
+    };
+    Row {
+        name: name.to_owned(),
+        refused: None,
+        requests_per_second_off: Spread::of(pairs.iter().map(|(_, off)| off.load.per_second)),
+        throughput_ratio: Spread::of(
+            pairs
+                .iter()
+                .map(|(on, off)| on.load.per_second / off.load.per_second),
+        ),
+        application_cpu_off_us: Spread::of(pairs.iter().map(|(_, off)| cpu(off))),
+        application_cpu_on_us: Spread::of(pairs.iter().map(|(on, _)| cpu(on))),
+        agent_cpu_us: Spread::of(agents().map(|(on, agent)| agent.cpu / on.load.requests * MICRO)),
+        agent_core_percent: Spread::of(
+            agents().map(|(on, agent)| agent.cpu / (on.load.requests / on.load.per_second) * 100.0),
+        ),
+        resident_mib: Spread::of(agents().map(|(_, agent)| mebibytes(agent.resident))),
+        map_mib: Spread::of(
+            agents().filter_map(|(_, agent)| Some(agent.maps? / f64::from(1 << 20))),
+        ),
+        lost_events: Spread::of(agents().filter_map(|(_, agent)| agent.lost)),
+        ready_seconds: Spread::of(agents().map(|(_, agent)| agent.ready.as_secs_f64())),
+    }
+}
+
+/// Bytes as MiB; kibibytes are exact enough and fit.
+fn mebibytes(bytes: u64) -> f64 {
+    u32::try_from(bytes >> 10).map_or(f64::INFINITY, |kibibytes| f64::from(kibibytes) / 1024.0)
+}

@@ -1,7 +1,10 @@
 //! The command line: one file a subcommand, each with its clap `Args` and a `run` that returns an [`Outcome`].
 
 pub mod agent;
+pub mod flows;
 pub mod gpu;
+mod live;
+pub mod requests;
 
 use std::{fmt, io::IsTerminal as _, process::ExitCode};
 
@@ -31,6 +34,10 @@ enum Command {
     Agent(agent::Args),
     /// List this node's GPUs
     Gpu(gpu::Args),
+    /// Show each HTTP request of this node
+    Requests(requests::Args),
+    /// Show each TCP connection of this node
+    Flows(flows::Args),
 }
 
 /// What a subcommand comes to.
@@ -77,6 +84,8 @@ pub fn main() -> ExitCode {
     let outcome = match &cli.command {
         Command::Agent(args) => agent::run(args),
         Command::Gpu(args) => gpu::run(args),
+        Command::Requests(args) => requests::run(args),
+        Command::Flows(args) => flows::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,195 @@
+//! What `fathom requests` and `fathom flows` have in common: a time to run, a way to be stopped, and lines on standard output.
+
+use std::{
+    io::{self, Write as _},
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use fathom_abi::counters::NetCounter;
+
+use crate::{
+    cli::Failure,
+    identity::Identity,
+    probes::{
+        namespace,
+        net::{Net, NetOptions, Tap},
+    },
+    telemetry::Clock,
+};
+
+/// What the kernel's maps may take.
+const MAP_BUDGET: u64 = 16 * 1024 * 1024;
+/// Processes whose names are kept.
+const PROCESSES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+/// How long a line may be late.
+const TICK: Duration = Duration::from_millis(10);
+/// Records taken at a time, so that neither ring starves the other.
+const BATCH: usize = 4096;
+
+/// Flags of both.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub struct Args {
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Stop after so many seconds; without it, with Ctrl-C
+    #[arg(short, long, value_name = "SECONDS")]
+    pub duration: Option<f64>,
+    /// Only this process
+    #[arg(short, long)]
+    pub pid: Option<u32>,
+    /// How sockets are watched: auto, fentry, raw-tracepoint, kprobe or syscall
+    #[arg(long, value_name = "TAP", default_value = "auto")]
+    pub tap: String,
+}
+
+/// A watch under way.
+pub struct Live {
+    pub net: Net,
+    pub identity: Identity,
+    pub clock: Clock,
+    stop: Arc<AtomicBool>,
+    until: Option<Instant>,
+    out: io::BufWriter<io::Stdout>,
+}
+
+impl Live {
+    /// Attaches the probes.
+    pub fn start(args: &Args) -> Result<Self, Failure> {
+        let usage = |message: String| Failure::Usage(anyhow::anyhow!(message));
+        let tap: Option<Tap> = match args.tap.as_str() {
+            "auto" => None,
+            name => Some(
+                name.parse()
+                    .map_err(|error| usage(format!("--tap: {error}, and auto")))?,
+            ),
+        };
+        let duration = match args.duration {
+            None => None,
+            Some(seconds) => Some(
+                Duration::try_from_secs_f64(seconds)
+                    .ok()
+                    .filter(|time| !time.is_zero())
+                    .ok_or_else(|| {
+                        usage(format!(
+                            "--duration {seconds}: give a number of seconds greater than 0"
+                        ))
+                    })?,
+            ),
+        };
+        if let Err(error) = namespace::enter() {
+            tracing::warn!("no mount namespace of its own: {error}");
+        }
+        let net = Net::load(&NetOptions {
+            tap,
+            map_budget: MAP_BUDGET,
+            track_active: false,
+        })?;
+        Ok(Self {
+            net,
+            identity: Identity::new("/proc", PROCESSES),
+            clock: Clock::new(),
+            stop: stop_on_interrupt()?,
+            until: duration.and_then(|duration| Instant::now().checked_add(duration)),
+            out: io::BufWriter::new(io::stdout()),
+        })
+    }
+
+    /// Whether to go on; waits for the next tick.
+    pub fn tick(&mut self) -> Result<bool, Failure> {
+        self.out.flush().context("writing to standard output")?;
+        let left = self
+            .until
+            .map(|until| until.saturating_duration_since(Instant::now()));
+        if self.stop.load(Relaxed) || left.is_some_and(|left| left.is_zero()) {
+            return Ok(false);
+        }
+        self.net
+            .messages
+            .wait(left.map_or(TICK, |left| left.min(TICK)))
+            .context("waiting for the ring buffer")?;
+        Ok(true)
+    }
+
+    /// Hands all records of one ring to `take`.
+    pub fn drain(&mut self, ring: Ring, mut take: impl FnMut(&[u8])) {
+        let reader = match ring {
+            Ring::Messages => &mut self.net.messages,
+            Ring::Flows => &mut self.net.flows,
+        };
+        while reader.drain(BATCH, &mut take) == BATCH {}
+    }
+
+    /// Writes a line.
+    pub fn line(&mut self, line: impl std::fmt::Display) -> Result<(), Failure> {
+        writeln!(self.out, "{line}").context("writing to standard output")?;
+        Ok(())
+    }
+
+    /// What one of the kernel's counters stands at.
+    pub fn counter(&self, wanted: NetCounter) -> u64 {
+        let counters = self.net.counters.read();
+        counters
+            .iter()
+            .find(|(counter, _)| *counter == wanted)
+            .map_or(0, |(_, count)| *count)
+    }
+}
+
+/// Which ring buffer.
+#[derive(Clone, Copy)]
+pub enum Ring {
+    Messages,
+    Flows,
+}
+
+/// `HH:MM:SS.mmm`, UTC.
+pub fn time_of_day(unix_ns: u64) -> String {
+    let ms = unix_ns / 1_000_000;
+    let (seconds, ms) = (ms / 1000 % 86_400, ms % 1000);
+    format!(
+        "{:02}:{:02}:{:02}.{ms:03}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
+}
+
+/// A duration with three digits that count.
+pub fn duration(ns: u64) -> String {
+    let us = ns as f64 / 1e3;
+    if us < 1e3 {
+        format!("{us:.0} µs")
+    } else if us < 1e6 {
+        format!("{:.2} ms", us / 1e3)
+    } else {
+        format!("{:.2} s", us / 1e6)
+    }
+}
+
+fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .context("starting the signal handler")?;
+    let flag = Arc::clone(&stop);
+    thread::Builder::new()
+        .name("fathom-signals".into())
+        .spawn(move || {
+            // Without a handler Ctrl-C ends the process at once, which does no harm either.
+            if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+                flag.store(true, Relaxed);
+            }
+        })
+        .context("starting the signal handler")?;
+    Ok(stop)
+}

@@ -1,0 +1,124 @@
+//! `fathom requests`: each HTTP request of the node, a line when it is over.
+
+use fathom_abi::counters::NetCounter;
+use serde_json::json;
+
+use super::live::{self, Live, Ring, duration, time_of_day};
+use crate::{
+    cli::Outcome,
+    identity::Process,
+    l7::{
+        Decoder, Limits,
+        exchange::{Exchange, Side},
+    },
+    telemetry::{Clock, route},
+};
+
+/// Flags of `fathom requests`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    live: live::Args,
+}
+
+/// Shows requests until the time is up.
+///
+/// # Errors
+/// When no tap works here, or a flag is wrong.
+pub fn run(args: &Args) -> Outcome {
+    let args = &args.live;
+    let mut live = Live::start(args)?;
+    let mut decoder = Decoder::new(Limits::default());
+    let counts = decoder.counts();
+    if !args.json {
+        live.line(format_args!(
+            "{:<12}  {:<6} {:>6} {:>9} {:>9}  {:<20} {:<7} PATH",
+            "TIME (UTC)", "SIDE", "STATUS", "DURATION", "BYTES", "PROCESS", "METHOD"
+        ))?;
+    }
+    let mut exchanges = Vec::new();
+    let mut shown = 0_u64;
+    let mut go_on = true;
+    while go_on {
+        go_on = live.tick()?;
+        live.drain(Ring::Messages, |record| {
+            decoder.record(record, &mut |exchange| exchanges.push(exchange))
+        });
+        // The other ring is not shown here, and must not fill up.
+        live.drain(Ring::Flows, |_| {});
+        let connections = &live.net.connections;
+        decoder.poll_idle(
+            Clock::monotonic_ns(),
+            &mut |sock| connections.get(sock),
+            &mut |exchange| {
+                exchanges.push(exchange);
+            },
+        );
+        for exchange in exchanges.drain(..) {
+            if args.pid.is_some_and(|pid| pid != exchange.tgid) {
+                continue;
+            }
+            let process = live.identity.process(exchange.tgid, exchange.end_ns);
+            let start_ns = live.clock.unix_ns(exchange.start_ns);
+            shown += 1;
+            if args.json {
+                live.line(document(&exchange, &process, start_ns))?;
+            } else {
+                live.line(line(&exchange, &process, start_ns))?;
+            }
+        }
+    }
+    live.tick()?;
+    let refused = live.counter(NetCounter::MessageRingFull);
+    if !args.json {
+        eprintln!(
+            "{shown} requests; {} more are known and could not be shown, {refused} records found the ring buffer full",
+            counts.lost()
+        );
+    }
+    Ok(())
+}
+
+fn side(side: Side) -> &'static str {
+    match side {
+        Side::Server => "server",
+        Side::Client => "client",
+    }
+}
+
+fn line(exchange: &Exchange, process: &Process, start_unix_ns: u64) -> String {
+    let status = exchange
+        .status
+        .map_or_else(|_| "-".to_owned(), |status| status.to_string());
+    format!(
+        "{:<12}  {:<6} {status:>6} {:>9} {:>9}  {:<20} {:<7} {}",
+        time_of_day(start_unix_ns),
+        side(exchange.side),
+        duration(exchange.end_ns.saturating_sub(exchange.start_ns)),
+        exchange.response_bytes,
+        format!("{}[{}]", process.service, exchange.tgid),
+        exchange.method,
+        exchange.path,
+    )
+}
+
+fn document(exchange: &Exchange, process: &Process, start_unix_ns: u64) -> serde_json::Value {
+    json!({
+        "start_unix_ns": start_unix_ns,
+        "duration_ns": exchange.end_ns.saturating_sub(exchange.start_ns),
+        "side": side(exchange.side),
+        "method": exchange.method,
+        "path": exchange.path,
+        "route": route::template(&exchange.path),
+        "status": exchange.status.ok(),
+        "version": exchange.version,
+        "request_bytes": exchange.request_bytes,
+        "response_bytes": exchange.response_bytes,
+        "local": exchange.local,
+        "remote": exchange.remote,
+        "service": &*process.service,
+        "pid": exchange.tgid,
+        "tid": exchange.tid,
+        "container": process.container,
+    })
+}

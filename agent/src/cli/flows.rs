@@ -57,10 +57,8 @@ pub fn run(args: &Args) -> Outcome {
         }
     }
     live.tick()?;
-    if !args.json {
-        let refused = live.counter(NetCounter::FlowRingFull);
-        eprintln!("{shown} records; {refused} more found the ring buffer full");
-    }
+    let refused = live.counter(NetCounter::FlowRingFull);
+    eprintln!("{shown} records; {refused} more found the ring buffer full");
     Ok(())
 }
 

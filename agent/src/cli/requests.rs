@@ -70,12 +70,11 @@ pub fn run(args: &Args) -> Outcome {
     }
     live.tick()?;
     let refused = live.counter(NetCounter::MessageRingFull);
-    if !args.json {
-        eprintln!(
-            "{shown} requests; {} more are known and could not be shown, {refused} records found the ring buffer full",
-            counts.lost()
-        );
-    }
+    // Standard error holds no data, so that this disturbs no reader of JSON.
+    eprintln!(
+        "{shown} requests; {} more are known and could not be shown; {refused} records found the ring buffer full",
+        counts.lost()
+    );
     Ok(())
 }
 

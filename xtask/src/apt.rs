@@ -99,11 +99,14 @@ impl PrivateSources {
     /// Writes a list of `suites` (`bookworm-backports`) at this machine's mirror into `folder`.
     pub fn create(folder: &Path, release: &Release, suites: &[String]) -> Result<Self> {
         let mirror = mirror(&release.codename)?;
+        let keyring = ["gpg", "pgp"]
+            .map(|kind| format!("/usr/share/keyrings/debian-archive-keyring.{kind}"))
+            .into_iter()
+            .find(|path| Path::new(path).is_file())
+            .context("no keyring of Debian's archive: install debian-archive-keyring")?;
         let text: String = suites
             .iter()
-            .map(|suite| {
-                format!("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {mirror} {suite} main\n")
-            })
+            .map(|suite| format!("deb [signed-by={keyring}] {mirror} {suite} main\n"))
             .collect();
         fs::create_dir_all(folder.join("lists/partial"))
             .and_then(|()| fs::write(folder.join("sources.list"), text))

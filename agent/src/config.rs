@@ -8,6 +8,7 @@ use std::{
     fmt, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use self::file::File;
@@ -29,6 +30,8 @@ pub struct Config {
     pub memory_limit: u64,
     /// CPU samples a second, on each CPU.
     pub profile_frequency: u32,
+    /// How often profiles are sent.
+    pub profile_interval: Duration,
     /// What goes over OTLP and where.
     pub otlp: Settings,
 }
@@ -42,6 +45,15 @@ pub struct Capabilities {
     pub profile: bool,
     /// GPUs.
     pub gpu: bool,
+}
+
+impl Capabilities {
+    /// Everything.
+    pub const ALL: Self = Self {
+        net: true,
+        profile: true,
+        gpu: true,
+    };
 }
 
 /// What the flags say; `None` where a flag is not given.
@@ -114,44 +126,41 @@ impl Config {
     pub fn load(
         path: Option<&Path>,
         env: impl Fn(&str) -> Option<String>,
-        flags: Overrides,
+        flags: &Overrides,
     ) -> Result<Self, ConfigError> {
         let mut file = match path {
             Some(path) => read(path)?,
             None => File::default(),
         };
-        if let Some(list) = flags.capabilities {
+        if let Some(list) = &flags.capabilities {
             let list = value::capabilities(list.iter().map(String::as_str));
             file.capabilities = Some(list.map_err(|bad| ConfigError::of("--capabilities", bad))?);
         }
-        if let Some(text) = flags.tap {
-            let tap = value::tap(&text).map_err(|bad| ConfigError::of("--tap", bad))?;
+        if let Some(text) = &flags.tap {
+            let tap = value::tap(text).map_err(|bad| ConfigError::of("--tap", bad))?;
             file.tap = Some(tap);
         }
-        if let Some(text) = flags.listen {
-            let listen = value::listen(&text).map_err(|bad| ConfigError::of("--listen", bad))?;
+        if let Some(text) = &flags.listen {
+            let listen = value::listen(text).map_err(|bad| ConfigError::of("--listen", bad))?;
             file.listen = Some(listen);
         }
-        if let Some(text) = flags.memory_limit {
+        if let Some(text) = &flags.memory_limit {
             let limit =
-                value::memory_limit(&text).map_err(|bad| ConfigError::of("--memory-limit", bad))?;
+                value::memory_limit(text).map_err(|bad| ConfigError::of("--memory-limit", bad))?;
             file.memory_limit = Some(limit);
         }
-        file.otlp.endpoint_flag = flags.otlp_endpoint;
+        file.otlp.endpoint_flag.clone_from(&flags.otlp_endpoint);
         let otlp = Settings::resolve(&file.otlp, env, &hostname())
             .map_err(|bad| file.locate(bad, path))?;
         Ok(Self {
-            capabilities: file.capabilities.unwrap_or(Capabilities {
-                net: true,
-                profile: true,
-                gpu: true,
-            }),
+            capabilities: file.capabilities.unwrap_or(Capabilities::ALL),
             tap: file.tap.flatten(),
             listen: file
                 .listen
                 .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9464))),
             memory_limit: file.memory_limit.unwrap_or(64 << 20),
             profile_frequency: file.profile_frequency.unwrap_or(100),
+            profile_interval: file.profile_interval.unwrap_or(Duration::from_secs(10)),
             otlp,
         })
     }

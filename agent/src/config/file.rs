@@ -1,6 +1,6 @@
 //! The file's keys.
 
-use std::{collections::HashMap, net::SocketAddr, path::Path};
+use std::{collections::HashMap, net::SocketAddr, path::Path, time::Duration};
 
 use serde_saphyr::Spanned;
 
@@ -19,7 +19,7 @@ const TOP: &[&str] = &[
     "profile",
     "otlp",
 ];
-const PROFILE: &[&str] = &["frequency"];
+const PROFILE: &[&str] = &["frequency", "interval"];
 const OTLP: &[&str] = &["endpoint", "headers", "interval", "timeout", "compression"];
 
 /// What the file says; `None` where it says nothing.
@@ -30,6 +30,7 @@ pub(super) struct File {
     pub(super) listen: Option<SocketAddr>,
     pub(super) memory_limit: Option<u64>,
     pub(super) profile_frequency: Option<u32>,
+    pub(super) profile_interval: Option<Duration>,
     pub(super) otlp: Given,
     /// The line of each key under `otlp`, for those of its values that are judged later.
     pub(super) lines: HashMap<String, u64>,
@@ -74,7 +75,12 @@ impl File {
             prefix: "profile.",
         };
         for (key, entry) in at.entries(section, PROFILE)? {
-            self.profile_frequency = Some(at.scalar(key, entry, value::frequency)?);
+            match key {
+                "frequency" => {
+                    self.profile_frequency = Some(at.scalar(key, entry, value::frequency)?);
+                }
+                _ => self.profile_interval = Some(at.scalar(key, entry, value::duration)?),
+            }
         }
         Ok(())
     }

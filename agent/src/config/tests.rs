@@ -1,8 +1,8 @@
-use std::{io::Write as _, time::Duration};
+use std::io::Write as _;
 
 use super::*;
 
-fn load(text: &str, variables: &[(&str, &str)], flags: Overrides) -> Result<Config, ConfigError> {
+fn load(text: &str, variables: &[(&str, &str)], flags: &Overrides) -> Result<Config, ConfigError> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     let env = |name: &str| {
@@ -13,7 +13,7 @@ fn load(text: &str, variables: &[(&str, &str)], flags: Overrides) -> Result<Conf
 }
 
 fn from_file(text: &str) -> Result<Config, ConfigError> {
-    load(text, &[], Overrides::default())
+    load(text, &[], &Overrides::default())
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn the_example_is_the_default() {
 #[test]
 fn every_key_has_an_effect() {
     let config = from_file(
-        "capabilities:\n  - net\n  - gpu\ntap: kprobe\nlisten: '[::1]:1'\nmemory_limit: 1Gi\nprofile:\n  frequency: 97\n\
+        "capabilities:\n  - net\n  - gpu\ntap: kprobe\nlisten: '[::1]:1'\nmemory_limit: 1Gi\nprofile:\n  frequency: 97\n  interval: 30s\n\
          otlp:\n  endpoint: http://collector:4317\n  headers:\n    api-key: secret\n    number: '007'\n  interval: 1m\n  timeout: 500ms\n  compression: gzip\n",
     )
     .unwrap();
@@ -77,6 +77,7 @@ fn every_key_has_an_effect() {
     assert_eq!(config.listen.to_string(), "[::1]:1");
     assert_eq!(config.memory_limit, 1 << 30);
     assert_eq!(config.profile_frequency, 97);
+    assert_eq!(config.profile_interval, Duration::from_secs(30));
     assert_eq!(config.otlp.interval, Duration::from_secs(60));
     let traces = config.otlp.traces.unwrap();
     assert_eq!(traces.endpoint.to_string(), "http://collector:4317/");
@@ -97,7 +98,7 @@ fn flags_override_variables_which_override_the_file() {
         ("OTEL_METRIC_EXPORT_INTERVAL", "7000"),
     ];
     let endpoint = |config: &Config| config.otlp.traces.clone().unwrap().endpoint.to_string();
-    let config = load(text, &variables, Overrides::default()).unwrap();
+    let config = load(text, &variables, &Overrides::default()).unwrap();
     assert_eq!(endpoint(&config), "http://variable:2/");
     assert_eq!(config.otlp.interval, Duration::from_secs(7));
     assert_eq!(config.memory_limit, 32 << 20);
@@ -108,7 +109,7 @@ fn flags_override_variables_which_override_the_file() {
         memory_limit: Some("65536KiB".into()),
         otlp_endpoint: Some("http://flag:3".into()),
     };
-    let config = load(text, &variables, flags).unwrap();
+    let config = load(text, &variables, &flags).unwrap();
     assert_eq!(endpoint(&config), "http://flag:3/");
     assert_eq!(config.tap, None);
     assert_eq!(config.listen.to_string(), "127.0.0.1:3");
@@ -136,7 +137,7 @@ const BAD: &[(&str, u64, &str)] = &[
     (
         "profile: 100\n",
         1,
-        "profile: \"100\" where keys should be; accepted is one of frequency",
+        "profile: \"100\" where keys should be; accepted is one of frequency, interval",
     ),
     (
         "tap: [fentry]\n",
@@ -252,7 +253,7 @@ fn bad_flags_and_variables_are_named() {
     let flags = |change: fn(&mut Overrides)| {
         let mut flags = Overrides::default();
         change(&mut flags);
-        load("", &[], flags).unwrap_err().to_string()
+        load("", &[], &flags).unwrap_err().to_string()
     };
     let line = flags(|flags| flags.tap = Some("x".into()));
     assert!(
@@ -268,7 +269,7 @@ fn bad_flags_and_variables_are_named() {
     let line = flags(|flags| flags.otlp_endpoint = Some("x://y".into()));
     assert!(line.starts_with("--otlp-endpoint: "), "{line}");
     let variable = [("OTEL_METRIC_EXPORT_INTERVAL", "soon")];
-    let line = load("", &variable, Overrides::default())
+    let line = load("", &variable, &Overrides::default())
         .unwrap_err()
         .to_string();
     assert!(
@@ -281,7 +282,7 @@ fn bad_flags_and_variables_are_named() {
 fn a_file_that_is_not_there_or_no_text_is_said() {
     let none = |_: &str| None;
     let path = Path::new("/nonexistent/config.yaml");
-    let error = Config::load(Some(path), none, Overrides::default()).unwrap_err();
+    let error = Config::load(Some(path), none, &Overrides::default()).unwrap_err();
     let line = error.to_string();
     assert!(
         line.starts_with("/nonexistent/config.yaml: can't be read: "),
@@ -289,6 +290,6 @@ fn a_file_that_is_not_there_or_no_text_is_said() {
     );
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), b"tap: auto\nlisten: \xff\n").unwrap();
-    let error = Config::load(Some(file.path()), none, Overrides::default()).unwrap_err();
+    let error = Config::load(Some(file.path()), none, &Overrides::default()).unwrap_err();
     assert_eq!(error.place.unwrap().1, 2);
 }

@@ -1,9 +1,11 @@
 //! The kernel side from user space: load, attach, features, offsets, budget.
 
 pub mod btf;
+mod maps;
 pub mod namespace;
 pub mod net;
 pub mod offsets;
+pub mod profile;
 pub mod report;
 pub mod ring;
 pub mod sizes;

@@ -1,16 +1,10 @@
 //! The `net` object: loading it, choosing its tap, and what user space reads of it.
 
-use std::{
-    fmt, fs,
-    os::fd::{AsFd as _, AsRawFd as _},
-    path::Path,
-    process,
-    str::FromStr,
-};
+use std::{fmt, path::Path, process, str::FromStr};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{HashMap, Map, MapData, PerCpuArray, RingBuf},
+    maps::{HashMap, MapData, PerCpuArray},
     programs::{FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint, TracePoint},
 };
 use fathom_abi::{
@@ -20,8 +14,13 @@ use fathom_abi::{
 };
 
 use super::{
-    Error, ProgramReport, TapReport, btf::Btf, namespace, objects, offsets::Facts,
-    ring::RingReader, sizes::NetSizes,
+    Error, ProgramReport, TapReport,
+    btf::Btf,
+    maps::{map_bytes, map_error, ring, take},
+    namespace, objects,
+    offsets::Facts,
+    ring::RingReader,
+    sizes::NetSizes,
 };
 
 const OBJECT: &str = "net";
@@ -251,14 +250,14 @@ impl Net {
             tap,
             taps: Vec::new(),
             programs,
-            messages: RingReader::new(ring(&mut ebpf, "MESSAGES")?),
-            flows: RingReader::new(ring(&mut ebpf, "FLOWS")?),
+            messages: ring(OBJECT, &mut ebpf, "MESSAGES")?,
+            flows: ring(OBJECT, &mut ebpf, "FLOWS")?,
             connections: Connections(
-                HashMap::try_from(take(&mut ebpf, "CONNECTIONS")?)
+                HashMap::try_from(take(OBJECT, &mut ebpf, "CONNECTIONS")?)
                     .map_err(map_error("CONNECTIONS"))?,
             ),
             counters: Counters(
-                PerCpuArray::try_from(take(&mut ebpf, "NET_COUNTERS")?)
+                PerCpuArray::try_from(take(OBJECT, &mut ebpf, "NET_COUNTERS")?)
                     .map_err(map_error("NET_COUNTERS"))?,
             ),
             map_bytes,
@@ -395,44 +394,6 @@ fn attach_tracepoints(program: &mut Program, events: &[&str]) -> Result<(), Prog
         program.attach("syscalls", event)?;
     }
     Ok(())
-}
-
-fn take(ebpf: &mut Ebpf, map: &'static str) -> Result<Map, Error> {
-    ebpf.take_map(map).ok_or(Error::Foreign {
-        object: OBJECT,
-        part: map,
-    })
-}
-
-fn ring(ebpf: &mut Ebpf, map: &'static str) -> Result<RingBuf<MapData>, Error> {
-    RingBuf::try_from(take(ebpf, map)?).map_err(map_error(map))
-}
-
-fn map_error(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> Error {
-    move |error| Error::Map {
-        map,
-        error: Box::new(error),
-    }
-}
-
-/// The kernel's own figure for each map (`memlock` in its fdinfo).
-fn map_bytes(ebpf: &Ebpf) -> u64 {
-    ebpf.maps()
-        .filter_map(|(_, map)| {
-            let fd = map_fd(map)?;
-            let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-            let line = info.lines().find(|line| line.starts_with("memlock:"))?;
-            line.split_whitespace().nth(1)?.parse::<u64>().ok()
-        })
-        .sum()
-}
-
-fn map_fd(map: &Map) -> Option<i32> {
-    let data = match map {
-        Map::RingBuf(data) | Map::HashMap(data) | Map::PerCpuArray(data) | Map::Array(data) => data,
-        _ => return None,
-    };
-    Some(data.fd().as_fd().as_raw_fd())
 }
 
 /// The kernel's memory of each connection.

@@ -10,6 +10,10 @@
     reason = "the attribute macros put an undocumented entry point before each program"
 )]
 
+#[path = "../kernel.rs"]
+#[expect(dead_code, reason = "this object reads no kernel struct")]
+mod kernel;
+
 use aya_ebpf::{
     EbpfContext as _, Global,
     bindings::{BPF_F_USER_STACK, BPF_RB_NO_WAKEUP},
@@ -25,10 +29,6 @@ use fathom_abi::{
     counters::ProfileCounter,
     sample::{ActiveExchange, MAX_FRAMES, SampleEvent},
 };
-
-/// The loader refuses an object of another version than its own.
-#[unsafe(no_mangle)]
-static ABI_VERSION: Global<u32> = Global::new(fathom_abi::VERSION);
 
 /// 1: only the processes in `TARGETS` make samples. 0: all do.
 #[unsafe(no_mangle)]
@@ -175,14 +175,12 @@ fn stack(ctx: &PerfEventContext, into: *mut u8, flags: u64) -> (u32, i32) {
 
 #[inline(always)]
 fn count(counter: ProfileCounter) {
-    if let Some(value) = PROFILE_COUNTERS.get_ptr_mut(counter as u32) {
-        // SAFETY: the entry is this CPU's own, and the program does not run twice at once on one CPU.
-        unsafe { *value += 1 };
-    }
+    kernel::count(&PROFILE_COUNTERS, counter as u32);
 }
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // The program has no panicking path: a check on the built object holds it to that.
     loop {}
 }
 

@@ -1,0 +1,104 @@
+//! Where a file's bytes come from: read in parts, each within the file and within the limit.
+
+use std::{fs::File, os::unix::fs::FileExt as _};
+
+use crate::Error;
+
+/// A file or an image in memory.
+pub(super) struct Source<'a> {
+    bytes: Bytes<'a>,
+    length: u64,
+    name: &'a str,
+    limit: usize,
+}
+
+enum Bytes<'a> {
+    File(&'a File),
+    Memory(&'a [u8]),
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn file(file: &'a File, name: &'a str, limit: usize) -> Result<Self, Error> {
+        let length = file
+            .metadata()
+            .map_err(Error::read(name, "its size"))?
+            .len();
+        Ok(Self {
+            bytes: Bytes::File(file),
+            length,
+            name,
+            limit,
+        })
+    }
+
+    pub(super) fn bytes(bytes: &'a [u8], name: &'a str, limit: usize) -> Self {
+        Self {
+            bytes: Bytes::Memory(bytes),
+            length: bytes.len() as u64,
+            name,
+            limit,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.name
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.length
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// That a part lies within the file.
+    pub(super) fn check(&self, what: &'static str, offset: u64, length: u64) -> Result<(), Error> {
+        match offset.checked_add(length) {
+            Some(end) if end <= self.length => Ok(()),
+            _ => Err(Error::malformed(
+                self.name,
+                what,
+                format!(
+                    "{length} bytes at {offset:#x} lie beyond the file's end at {:#x}",
+                    self.length
+                ),
+            )),
+        }
+    }
+
+    /// The bytes of a part.
+    pub(super) fn read(
+        &self,
+        what: &'static str,
+        offset: u64,
+        length: u64,
+    ) -> Result<Vec<u8>, Error> {
+        self.check(what, offset, length)?;
+        let size = usize::try_from(length).unwrap_or(usize::MAX);
+        if size > self.limit {
+            return Err(Error::TooLarge {
+                file: self.name.to_owned(),
+                what,
+                size: length,
+                limit: self.limit,
+            });
+        }
+        match self.bytes {
+            Bytes::File(file) => {
+                let mut bytes = vec![0; size];
+                file.read_exact_at(&mut bytes, offset)
+                    .map_err(Error::read(self.name, what))?;
+                Ok(bytes)
+            }
+            // `check` has shown that the range lies within.
+            Bytes::Memory(memory) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                Ok(memory
+                    .get(start..start.saturating_add(size))
+                    .unwrap_or_default()
+                    .to_vec())
+            }
+        }
+    }
+}

@@ -4,6 +4,7 @@ pub mod agent;
 pub mod flows;
 pub mod gpu;
 mod live;
+pub mod profile;
 pub mod requests;
 
 use std::{fmt, io::IsTerminal as _, process::ExitCode};
@@ -38,6 +39,8 @@ enum Command {
     Requests(requests::Args),
     /// Show each TCP connection of this node
     Flows(flows::Args),
+    /// Sample what the CPUs run, and write a flame graph, folded stacks or a pprof file
+    Profile(profile::Args),
 }
 
 /// What a subcommand comes to.
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Gpu(args) => gpu::run(args),
         Command::Requests(args) => requests::run(args),
         Command::Flows(args) => flows::run(args),
+        Command::Profile(args) => profile::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

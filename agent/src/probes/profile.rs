@@ -1,6 +1,6 @@
 //! The `profile` object: loads it and samples each CPU.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -11,7 +11,11 @@ use aya::{
     },
     util::online_cpus,
 };
-use fathom_abi::{VERSION, counters::ProfileCounter};
+use fathom_abi::{
+    VERSION,
+    counters::ProfileCounter,
+    sample::{MAX_FRAMES, SampleEvent},
+};
 
 use super::{
     Error, ProgramReport,
@@ -42,6 +46,17 @@ pub struct ProfileOptions {
     pub excluded: Option<u32>,
     /// Where the `net` object pinned its `ACTIVE` map, so that samples name their exchange; without it none does.
     pub active_pin: Option<PathBuf>,
+}
+
+/// Bytes of a ring buffer that a reader who comes every `interval` finds at most half full, whatever the stacks.
+pub fn ring_bytes(cpus: usize, frequency: u32, interval: Duration) -> u32 {
+    const RECORD: usize = size_of::<SampleEvent>() + 2 * MAX_FRAMES * size_of::<u64>();
+    let ticks = u128::from(frequency) * interval.as_millis() / 1000 + 1;
+    let bytes = ticks * (2 * RECORD * cpus) as u128;
+    u32::try_from(bytes)
+        .unwrap_or(u32::MAX)
+        .clamp(128 << 10, 16 << 20)
+        .next_power_of_two()
 }
 
 impl Default for ProfileOptions {
@@ -194,5 +209,18 @@ impl Counters {
                 (counter, values.map_or(0, |values| values.iter().sum()))
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_grows_with_what_comes_in_and_stays_bounded() {
+        let tenth = Duration::from_millis(100);
+        assert_eq!(ring_bytes(2, 100, tenth), 128 << 10);
+        assert_eq!(ring_bytes(64, 100, tenth), 4 << 20);
+        assert_eq!(ring_bytes(1024, 1000, tenth), 16 << 20);
     }
 }

@@ -1,0 +1,140 @@
+use super::*;
+use crate::profile::{Profile, record::tests::record};
+
+fn unknown(pid: u32) -> Arc<Process> {
+    Arc::new(Process {
+        pid,
+        start_ticks: 0,
+        service: "test".into(),
+        executable: None,
+        comm: String::new(),
+        container: None,
+    })
+}
+
+fn profiler(limits: Limits) -> Profiler {
+    Profiler::new(10_000_000, 100, limits, Box::new(unknown))
+}
+
+/// No process has this number: the kernel's limit is 4,194,304.
+const GONE: u32 = 4_194_305;
+
+fn total(profiles: &[Profile]) -> u64 {
+    let stacks = profiles.iter().flat_map(|profile| &profile.stacks);
+    stacks.map(|stack| stack.count).sum()
+}
+
+#[test]
+fn equal_stacks_are_counted_and_others_kept_apart() {
+    let mut profiler = profiler(Limits::default());
+    for (comm, message, user) in [
+        ("a", 0, [1]),
+        ("a", 0, [1]),
+        ("b", 0, [1]),
+        ("a", 3, [1]),
+        ("a", 0, [2]),
+    ] {
+        profiler.record(&record(GONE, comm, message, &[], &user));
+    }
+    let profiles = profiler.flush(400);
+    assert_eq!(profiles.len(), 1);
+    let profile = &profiles[0];
+    assert_eq!((profile.start_ns, profile.duration_ns), (100, 300));
+    let counts: Vec<_> = profile.stacks.iter().map(|stack| stack.count).collect();
+    assert_eq!(counts, [2, 1, 1, 1]);
+    assert_eq!(profile.quality.samples, 5);
+    assert_eq!(profile.quality.in_user, 5);
+    assert_eq!(profile.quality.unmapped, 5, "the process is gone");
+    assert!(profiler.flush(500).is_empty(), "a window starts empty");
+}
+
+#[test]
+fn each_record_has_one_outcome() {
+    let mut profiler = profiler(Limits {
+        stacks: 2000,
+        ..Limits::default()
+    });
+    for address in 0..1000 {
+        profiler.record(&record(GONE, "a", 0, &[], &[address]));
+    }
+    profiler.record(&[0; 5]);
+    let counts = profiler.counts();
+    assert!(counts.of(Outcome::StacksFull) > 0 && counts.of(Outcome::Delivered) > 0);
+    assert_eq!(counts.of(Outcome::Malformed), 1);
+    assert_eq!(counts.all(), 1001);
+    assert_eq!(total(&profiler.flush(1)), counts.of(Outcome::Delivered));
+    profiler.record(&record(GONE, "a", 0, &[], &[1]));
+    assert_eq!(total(&profiler.flush(2)), 1, "there is room again");
+}
+
+#[inline(never)]
+fn a_function_of_this_test() -> u64 {
+    std::hint::black_box(7)
+}
+
+#[test]
+fn the_frames_of_a_living_process_have_names() {
+    let mut profiler = profiler(Limits {
+        symbols: 1 << 30,
+        ..Limits::default()
+    });
+    let address = a_function_of_this_test as fn() -> u64 as usize as u64;
+    // The second frame is a return address: one before it lies in the function, the address itself may not.
+    let frames = [address, address + 1];
+    profiler.record(&record(std::process::id(), "self", 0, &[], &frames));
+    let profile = profiler.flush(1).remove(0);
+    let stack = &profile.stacks[0];
+    for (&location, expected) in stack.locations.iter().zip([address, address]) {
+        let location = &profile.locations[location as usize];
+        assert_eq!(location.address, expected);
+        let function = &profile.functions[location.function.expect("has a name") as usize];
+        assert!(
+            function.name.ends_with("a_function_of_this_test"),
+            "{function:?}"
+        );
+        let mapping = &profile.mappings[location.mapping.expect("is mapped") as usize];
+        assert_eq!(
+            *mapping.name,
+            *std::env::current_exe().expect("a path").to_string_lossy()
+        );
+        assert!(mapping.has_functions && mapping.start <= address && address < mapping.end);
+    }
+    assert_eq!((profile.quality.unmapped, profile.quality.unnamed), (0, 0));
+}
+
+/// A sleeping child is sampled once, killed, and named afterwards.
+#[test]
+fn a_process_that_ended_keeps_its_names() {
+    let mut child = std::process::Command::new("sleep")
+        .arg("60")
+        .spawn()
+        .expect("sleep starts");
+    let pid = child.id();
+    // Until it has become sleep, it is a copy of this test.
+    let executable = loop {
+        let mapped = fathom_symbolizer::mappings(pid).expect("it lives");
+        let found = mapped
+            .into_iter()
+            .find(|mapping| mapping.executable && mapping.name().ends_with("/libc.so.6"));
+        match found {
+            Some(mapping) => break mapping,
+            None => std::thread::sleep(std::time::Duration::from_millis(5)),
+        }
+    };
+    let file = fathom_symbolizer::open_mapped(pid, &executable).expect("opens");
+    let elf = fathom_symbolizer::Elf::from_file(&file, "libc", 1 << 30).expect("parses");
+    let known = (executable.start..executable.end)
+        .step_by(64)
+        .find_map(|address| {
+            let at = elf.address_of(executable.file_offset(address))?;
+            Some((address, elf.symbol(at)?.name.into_owned()))
+        });
+    let (address, name) = known.expect("libc has functions");
+
+    let mut profiler = profiler(Limits::default());
+    profiler.record(&record(pid, "sleep", 0, &[], &[address]));
+    child.kill().expect("it is ours");
+    child.wait().expect("it ends");
+    let profile = profiler.flush(1).remove(0);
+    assert_eq!(*profile.functions[0].system_name, *name);
+}

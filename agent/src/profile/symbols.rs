@@ -1,0 +1,286 @@
+//! Addresses of one window to names.
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use fathom_symbolizer::{Cache, Elf, Kernel, demangle};
+
+use super::{
+    model::{Function, Location, Mapping, Profile, Quality, Stack},
+    objects::{Code, Mapped, Object},
+    stacks::{Counted, Key, Seen},
+};
+
+/// How long the kernel's symbols are taken as they are when an address has no name in them; modules come and go.
+const KERNEL_TRUST: Duration = Duration::from_secs(60);
+
+/// The name of the mapping that stands for the kernel.
+pub(super) const KERNEL: &str = "[kernel]";
+
+/// Parsed symbols, kept from window to window within a budget.
+#[derive(Debug)]
+pub(super) struct Symbols {
+    files: Cache<u64>,
+    /// The largest symbol table that is read.
+    file_limit: usize,
+    kernel: Option<Kernel>,
+    kernel_read: Option<Instant>,
+}
+
+impl Symbols {
+    /// Symbols of files within `budget` bytes; those of the kernel come on top.
+    pub(super) fn new(budget: usize) -> Self {
+        Self {
+            files: Cache::new(budget),
+            file_limit: budget,
+            kernel: None,
+            kernel_read: None,
+        }
+    }
+
+    /// Bytes of memory that the symbols take.
+    pub(super) fn bytes(&self) -> usize {
+        self.files.bytes() + self.kernel.as_ref().map_or(0, Kernel::bytes)
+    }
+
+    /// Names everything that was seen of a process.
+    pub(super) fn profile(
+        &mut self,
+        seen: Seen,
+        start_ns: u64,
+        duration_ns: u64,
+        period_ns: u64,
+    ) -> Profile {
+        let Seen {
+            process,
+            mapped,
+            stacks,
+            ..
+        } = seen;
+        let mut builder = Builder {
+            symbols: self,
+            mapped: &mapped,
+            profile: Profile {
+                process,
+                start_ns,
+                duration_ns,
+                period_ns,
+                mappings: Vec::new(),
+                functions: Vec::new(),
+                locations: Vec::new(),
+                stacks: Vec::with_capacity(stacks.len()),
+                quality: Quality::default(),
+            },
+            mappings: HashMap::new(),
+            functions: HashMap::new(),
+            locations: HashMap::new(),
+        };
+        for (key, counted) in &stacks {
+            builder.add(key, counted);
+        }
+        let mut profile = builder.profile;
+        // The table that they come from has no order; files that are the same should be the same.
+        profile
+            .stacks
+            .sort_by(|a, b| (b.count, &a.locations).cmp(&(a.count, &b.locations)));
+        profile
+    }
+
+    fn file(&mut self, object: &Object) -> Option<Arc<Elf>> {
+        let file = match &object.code {
+            Code::Parsed(elf) => return Some(Arc::clone(elf)),
+            Code::File(file) => file,
+            Code::None => return None,
+        };
+        let limit = self.file_limit;
+        let parse = || Elf::from_file(file, &object.name, limit);
+        match self.files.get(&object.serial, parse) {
+            Ok(elf) => Some(elf),
+            Err(error) => {
+                tracing::debug!(%error, "a file's functions have no names");
+                None
+            }
+        }
+    }
+
+    /// The name of a kernel address. What is not found makes the symbols be read again, but not more often than
+    /// [`KERNEL_TRUST`].
+    fn kernel(&mut self, address: u64) -> Option<String> {
+        let name = |kernel: &Kernel| Some(kernel.symbol(address)?.name.into_owned());
+        if let Some(found) = self.kernel.as_ref().and_then(name) {
+            return Some(found);
+        }
+        if self
+            .kernel_read
+            .is_some_and(|read| read.elapsed() < KERNEL_TRUST)
+        {
+            return None;
+        }
+        self.kernel_read = Some(Instant::now());
+        match Kernel::read(Path::new("/proc/kallsyms")) {
+            Ok(kernel) => self.kernel = Some(kernel),
+            Err(error) => tracing::warn!(%error, "kernel functions have no names"),
+        }
+        self.kernel.as_ref().and_then(name)
+    }
+}
+
+struct Builder<'a> {
+    symbols: &'a mut Symbols,
+    mapped: &'a [Mapped],
+    profile: Profile,
+    /// By index in `mapped`; the kernel's by none.
+    mappings: HashMap<Option<u32>, u32>,
+    functions: HashMap<Arc<str>, u32>,
+    /// By address, space and mapping.
+    locations: HashMap<(u64, bool, Option<u32>), u32>,
+}
+
+impl Builder<'_> {
+    fn add(&mut self, key: &Key, counted: &Counted) {
+        let mut locations = Vec::with_capacity(key.frames.len());
+        for (depth, &address) in key.frames.iter().take(key.kernel_frames).enumerate() {
+            let address = address.saturating_sub(u64::from(depth > 0));
+            locations.push(self.location(address, true, None));
+        }
+        for (depth, (&address, &mapped)) in
+            key.user_frames().iter().zip(&counted.mapped).enumerate()
+        {
+            let address = address.saturating_sub(u64::from(depth > 0));
+            locations.push(self.location(address, false, mapped));
+        }
+        self.count(key, counted.count, &locations);
+        self.profile.stacks.push(Stack {
+            locations,
+            count: counted.count,
+            tid: key.tid,
+            comm: comm(&key.comm),
+            exchange: key.exchange,
+        });
+    }
+
+    fn count(&mut self, key: &Key, count: u64, locations: &[u32]) {
+        let quality = &mut self.profile.quality;
+        let user_frames = key.user_frames().len();
+        quality.samples += count;
+        if key.kernel_frames > 0 {
+            quality.in_kernel += count;
+        } else if user_frames > 0 {
+            quality.in_user += count;
+        } else {
+            quality.no_stack += count;
+        }
+        // A kernel thread has no user stack to read.
+        if key.kernel_frames > 0 && user_frames == 0 && !self.mapped.is_empty() {
+            quality.no_user_stack += count;
+        }
+        let full = fathom_abi::sample::MAX_FRAMES;
+        if key.kernel_frames == full || user_frames == full {
+            quality.truncated += count;
+        }
+        for &location in locations {
+            let location = &self.profile.locations[location as usize];
+            quality.frames += count;
+            if location.mapping.is_none() {
+                quality.unmapped += count;
+            } else if location.function.is_none() {
+                quality.unnamed += count;
+            }
+        }
+    }
+
+    fn location(&mut self, address: u64, kernel: bool, mapped: Option<u32>) -> u32 {
+        let key = (address, kernel, mapped);
+        if let Some(&location) = self.locations.get(&key) {
+            return location;
+        }
+        let mapping = (kernel || mapped.is_some()).then(|| self.mapping(mapped));
+        let name = match (kernel, mapped) {
+            (true, _) => self.symbols.kernel(address),
+            (false, Some(index)) => self.user(address, index),
+            (false, None) => None,
+        };
+        let function = name.map(|name| self.function(name));
+        if let (Some(mapping), Some(_)) = (mapping, function) {
+            self.profile.mappings[mapping as usize].has_functions = true;
+        }
+        let location = index(self.profile.locations.len());
+        self.profile.locations.push(Location {
+            address,
+            kernel,
+            mapping,
+            function,
+        });
+        self.locations.insert(key, location);
+        location
+    }
+
+    fn user(&mut self, address: u64, mapped: u32) -> Option<String> {
+        let mapped = self.mapped.get(mapped as usize)?;
+        let elf = self.symbols.file(&mapped.object)?;
+        let at = elf.address_of(mapped.mapping.file_offset(address))?;
+        Some(elf.symbol(at)?.name.into_owned())
+    }
+
+    fn function(&mut self, system_name: String) -> u32 {
+        if let Some(&function) = self.functions.get(&*system_name) {
+            return function;
+        }
+        let function = index(self.profile.functions.len());
+        let name = demangle(&system_name);
+        let system_name: Arc<str> = system_name.into();
+        let name = if name == *system_name {
+            Arc::clone(&system_name)
+        } else {
+            name.into()
+        };
+        self.functions.insert(Arc::clone(&system_name), function);
+        self.profile.functions.push(Function { name, system_name });
+        function
+    }
+
+    fn mapping(&mut self, mapped: Option<u32>) -> u32 {
+        if let Some(&mapping) = self.mappings.get(&mapped) {
+            return mapping;
+        }
+        let mapping = match mapped.and_then(|mapped| self.mapped.get(mapped as usize)) {
+            Some(Mapped { mapping, object }) => Mapping {
+                start: mapping.start,
+                end: mapping.end,
+                offset: mapping.offset,
+                name: Arc::clone(&object.name),
+                build_id: object.build_id.clone(),
+                has_functions: false,
+            },
+            None => Mapping {
+                start: 0,
+                end: 0,
+                offset: 0,
+                name: KERNEL.into(),
+                build_id: None,
+                has_functions: false,
+            },
+        };
+        let at = index(self.profile.mappings.len());
+        self.profile.mappings.push(mapping);
+        self.mappings.insert(mapped, at);
+        at
+    }
+}
+
+/// A window's memory is bounded far below this.
+fn index(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+fn comm(padded: &[u8; 16]) -> Arc<str> {
+    let end = padded
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(padded.len());
+    String::from_utf8_lossy(&padded[..end]).into()
+}

@@ -9,6 +9,8 @@ pub mod route;
 pub mod span;
 pub mod spans;
 pub mod tcp;
+#[cfg(test)]
+mod testing;
 
 pub use clock::Clock;
 pub use events::Events;

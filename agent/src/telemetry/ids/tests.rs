@@ -1,1 +1,83 @@
+use fathom_abi::ConnectionId;
 
+use super::*;
+use crate::{l7::exchange::TraceParent, telemetry::testing::exchange};
+
+fn key(sock: u64, born_ns: u64, message: u32) -> ExchangeKey {
+    ExchangeKey {
+        connection: ConnectionId { sock, born_ns },
+        message,
+    }
+}
+
+#[test]
+fn ids_depend_on_the_key_and_every_part_of_the_exchange() {
+    let ids = Ids::new([7; 16]);
+    let keys = [key(1, 2, 3), key(9, 2, 3), key(1, 9, 3), key(1, 2, 9)];
+    let distinct: std::collections::HashSet<_> = keys
+        .iter()
+        .map(|key| (ids.trace_id(key), ids.span_id(key)))
+        .collect();
+    assert_eq!(distinct.len(), keys.len());
+    assert_eq!(
+        ids.trace_id(&keys[0]),
+        Ids::new([7; 16]).trace_id(&keys[0]),
+        "any stage finds the same"
+    );
+    assert_ne!(ids.trace_id(&keys[0]), Ids::new([8; 16]).trace_id(&keys[0]));
+    assert_ne!(
+        ids.trace_id(&keys[0])[..8],
+        ids.span_id(&keys[0]),
+        "a span's id says nothing of its trace's"
+    );
+}
+
+/// The reference vector of the SipHash paper's own code (key 00…0f, input 00…0e), so that the hash is the one that is meant.
+#[test]
+fn the_hash_is_siphash_2_4() {
+    let key: [u8; 16] = std::array::from_fn(|at| at as u8);
+    let input: Vec<u8> = (0..15).collect();
+    let mut hasher = SipHasher24::new_with_key(&key);
+    hasher.write(&input);
+    assert_eq!(hasher.finish(), 0xa129_ca61_49be_45e5);
+}
+
+#[test]
+fn random_keys_differ() {
+    let (one, other) = (
+        Ids::random().expect("randomness"),
+        Ids::random().expect("randomness"),
+    );
+    assert_ne!(one.span_id(&key(1, 2, 3)), other.span_id(&key(1, 2, 3)));
+}
+
+#[test]
+fn a_span_stands_where_its_request_says() {
+    let ids = Ids::new([7; 16]);
+    let mut exchange = exchange();
+    let alone = ids.context(&exchange);
+    assert_eq!(
+        (alone.trace_id, alone.span_id),
+        (ids.trace_id(&exchange.key), ids.span_id(&exchange.key))
+    );
+    assert_eq!(alone.parent_span_id, None);
+
+    exchange.parent = Some(TraceParent {
+        trace_id: [1; 16],
+        span_id: [2; 8],
+        flags: 0,
+    });
+    let server = ids.context(&exchange);
+    assert_eq!(
+        (server.trace_id, server.parent_span_id, server.flags),
+        ([1; 16], Some([2; 8]), 0)
+    );
+    assert_eq!(server.span_id, ids.span_id(&exchange.key));
+
+    exchange.side = Side::Client;
+    let client = ids.context(&exchange);
+    assert_eq!(
+        (client.trace_id, client.span_id, client.parent_span_id),
+        ([1; 16], [2; 8], None)
+    );
+}

@@ -1,0 +1,83 @@
+//! What the tests of this folder start from.
+
+use std::sync::Arc;
+
+use fathom_abi::ConnectionId;
+
+use super::{
+    ids::SpanContext,
+    metric::{Metric, Source, Value},
+};
+use crate::{
+    identity::Process,
+    l7::exchange::{Exchange, ExchangeKey, Side},
+};
+
+/// `GET /users/7?…` answered with 200 by nginx after 2 ms.
+pub(super) fn exchange() -> Exchange {
+    Exchange {
+        key: ExchangeKey {
+            connection: ConnectionId {
+                sock: 1,
+                born_ns: 2,
+            },
+            message: 3,
+        },
+        side: Side::Server,
+        tgid: 10,
+        tid: 11,
+        local: ([127, 0, 0, 1], 80).into(),
+        remote: ([127, 0, 0, 2], 40_000).into(),
+        method: "GET".into(),
+        path: "/users/7".into(),
+        version: "1.1",
+        status: Ok(200),
+        start_ns: 1_000_000,
+        end_ns: 3_000_000,
+        request_bytes: 100,
+        response_bytes: 200,
+        parent: None,
+    }
+}
+
+pub(super) fn process(service: &str) -> Process {
+    Process {
+        pid: 10,
+        start_ticks: 1,
+        service: service.into(),
+        executable: Some("/usr/sbin/nginx".into()),
+        comm: "nginx".into(),
+        container: Some("c0ffee".into()),
+    }
+}
+
+pub(super) fn context(number: u8) -> SpanContext {
+    SpanContext {
+        trace_id: [number; 16],
+        span_id: [number; 8],
+        parent_span_id: None,
+        flags: 1,
+    }
+}
+
+pub(super) fn collect(source: &dyn Source) -> Vec<Metric> {
+    let mut metrics = Vec::new();
+    source.collect(&mut metrics);
+    metrics
+}
+
+/// An attribute's value as text.
+pub(super) fn attribute(attributes: &super::metric::Attributes, name: &str) -> Option<String> {
+    attributes
+        .iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| match value {
+            Value::Str(text) => text.to_string(),
+            Value::Int(number) => number.to_string(),
+            Value::Bool(flag) => flag.to_string(),
+        })
+}
+
+pub(super) fn clock() -> Arc<super::Clock> {
+    Arc::new(super::Clock::new())
+}

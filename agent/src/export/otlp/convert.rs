@@ -129,7 +129,7 @@ fn convert_span(span: &Span) -> OtlpSpan {
     }
 }
 
-fn scope() -> InstrumentationScope {
+pub(super) fn scope() -> InstrumentationScope {
     InstrumentationScope {
         name: "fathom".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -137,7 +137,7 @@ fn scope() -> InstrumentationScope {
     }
 }
 
-fn key_values(attributes: &Attributes) -> impl Iterator<Item = KeyValue> + '_ {
+pub(super) fn key_values(attributes: &Attributes) -> impl Iterator<Item = KeyValue> + '_ {
     attributes.iter().map(|(key, value)| KeyValue {
         key: Cow::into_owned(key.clone()),
         value: Some(AnyValue {
@@ -151,7 +151,7 @@ fn key_values(attributes: &Attributes) -> impl Iterator<Item = KeyValue> + '_ {
     })
 }
 
-fn text(key: &str, value: &str) -> KeyValue {
+pub(super) fn text(key: &str, value: &str) -> KeyValue {
     KeyValue {
         key: key.to_owned(),
         value: Some(AnyValue {

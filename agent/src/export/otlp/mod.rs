@@ -6,6 +6,7 @@
 mod client;
 mod convert;
 pub mod ledger;
+pub mod profiles;
 pub mod queue;
 mod retry;
 pub mod settings;

@@ -8,7 +8,7 @@ use crate::{
     cli::Outcome,
     identity::Process,
     l7::{
-        Decoder, Limits,
+        Decoder, ExchangeOutcome, Limits, RecordOutcome,
         exchange::{Exchange, Side},
     },
     telemetry::{Clock, route},
@@ -70,6 +70,19 @@ pub fn run(args: &Args) -> Outcome {
     }
     live.tick()?;
     let refused = live.counter(NetCounter::MessageRingFull);
+    for &outcome in ExchangeOutcome::ALL {
+        tracing::debug!(
+            "exchanges {}: {}",
+            outcome.name(),
+            counts.exchanges(outcome)
+        );
+    }
+    for &outcome in RecordOutcome::ALL {
+        tracing::debug!("records {}: {}", outcome.name(), counts.records(outcome));
+    }
+    for (counter, count) in live.net.counters.read() {
+        tracing::debug!("tap {}: {count}", counter.name());
+    }
     // Standard error holds no data, so that this disturbs no reader of JSON.
     eprintln!(
         "{shown} requests; {} more are known and could not be shown; {refused} records found the ring buffer full",

@@ -1,0 +1,211 @@
+//! What must hold for any bytes: shared by the fuzz targets and by the test that replays their corpus.
+
+use std::num::NonZeroUsize;
+
+use fathom::{
+    l7::{
+        Decoder, ExchangeOutcome, Limits, RecordOutcome, exchange::Exchange, http1, record::Record,
+    },
+    net::flows::Flows,
+};
+use fathom_abi::{
+    ConnectionId, Role,
+    flow::FlowEvent,
+    message::{ConnectionState, Direction, MAX_CAPTURE, MessageEvent, MessageKind},
+};
+
+/// Heads of both kinds.
+pub fn http1_head(data: &[u8]) {
+    if let Ok(head) = http1::request(data) {
+        assert!(head.length.is_none_or(|length| length <= data.len()));
+        assert!(!head.method.is_empty() && head.method.len() <= http1::MAX_METHOD);
+        let path = http1::path(head.method, head.target);
+        assert!(
+            path.bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#')
+        );
+        assert!(fathom::telemetry::route::template(&path).len() <= 12 * 60);
+        // More bytes behind a whole head change nothing of it.
+        if head.length.is_some() {
+            let longer = [data, b"GET / HTTP/1.1\r\n\r\n"].concat();
+            assert_eq!(http1::request(&longer), Ok(head));
+        }
+    }
+    if let Ok(head) = http1::response(data) {
+        assert!(head.length.is_none_or(|length| length <= data.len()));
+        assert!((100..1000).contains(&head.status));
+        assert!(head.total("GET") >= head.total("HEAD") || head.total("GET").is_none());
+    }
+    assert!(http1::chunked_length(data).is_none_or(|length| length <= data.len()));
+    assert!(http1::count_requests(data) <= data.len() as u64);
+}
+
+/// The flow decoder: each record is delivered or counted.
+pub fn flows(data: &[u8]) {
+    let mut flows = Flows::default();
+    let mut delivered = 0;
+    for record in data.chunks(size_of::<FlowEvent>()) {
+        flows.record(record, &mut |_| delivered += 1);
+    }
+    let counts = flows.counts();
+    assert_eq!(counts.delivered(), delivered);
+    assert_eq!(
+        counts.delivered() + counts.malformed(),
+        data.chunks(size_of::<FlowEvent>()).count() as u64
+    );
+}
+
+/// The message decoder, under a script of I/O calls, losses, closes and looks: `data` is a list of an operation, a length (two
+/// bytes, little endian) and so many bytes of payload. The lowest bits of an operation say what it is, the highest which of four
+/// connections it is on.
+pub fn messages(data: &[u8]) {
+    let mut decoder = Decoder::new(Limits {
+        connections: const { NonZeroUsize::new(3).unwrap() },
+    });
+    let mut connections: [Connection; 4] =
+        std::array::from_fn(|number| Connection::new(number as u64));
+    let mut exchanges = Vec::new();
+    let mut records = 0_u64;
+    let mut now_ns = 0;
+    let mut rest = data;
+    while let Some((&[operation, low, high], behind)) = rest.split_first_chunk::<3>() {
+        let length = usize::from(u16::from_le_bytes([low, high]));
+        let (payload, behind) = behind.split_at(length.min(behind.len()));
+        rest = behind;
+        now_ns += 50_000_000;
+        let mut give = |record: &[u8]| {
+            records += 1;
+            decoder.record(record, &mut |exchange| exchanges.push(exchange));
+        };
+        let connection = &mut connections[usize::from(operation >> 6)];
+        match operation & 7 {
+            // Raw bytes, as a broken kernel program might write them.
+            0 => give(payload),
+            1 | 2 => give(&connection.io(Direction(operation & 3), payload, now_ns)),
+            // The ring has no room for it.
+            3 | 4 => drop(connection.io(Direction(operation & 7).minus(2), payload, now_ns)),
+            5 => {
+                give(&connection.end(now_ns));
+                *connection = Connection::new(now_ns);
+            }
+            _ => {
+                let mut lookup = |sock: u64| {
+                    connections
+                        .iter()
+                        .find(|other| other.event.id.sock == sock)
+                        .map(Connection::state)
+                };
+                decoder.poll_idle(now_ns, &mut lookup, &mut |exchange| {
+                    exchanges.push(exchange)
+                });
+            }
+        }
+    }
+    check(&decoder, &exchanges, records);
+}
+
+fn check(decoder: &Decoder, exchanges: &[Exchange], records: u64) {
+    let counts = decoder.counts();
+    assert_eq!(
+        RecordOutcome::ALL
+            .iter()
+            .map(|&outcome| counts.records(outcome))
+            .sum::<u64>(),
+        records
+    );
+    assert_eq!(
+        counts.exchanges(ExchangeOutcome::Delivered),
+        exchanges.len() as u64
+    );
+    assert!(decoder.connections() <= 3);
+    for exchange in exchanges {
+        assert!(exchange.method.len() <= http1::MAX_METHOD);
+        assert!(
+            exchange
+                .path
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b'?')
+        );
+    }
+}
+
+trait Minus {
+    fn minus(self, less: u8) -> Self;
+}
+
+impl Minus for Direction {
+    fn minus(self, less: u8) -> Self {
+        Self(self.0 - less)
+    }
+}
+
+/// As much of the kernel tap as it takes to make records that fit together.
+struct Connection {
+    event: MessageEvent,
+    bytes: u64,
+    last_ns: u64,
+}
+
+impl Connection {
+    fn new(number: u64) -> Self {
+        Self {
+            event: MessageEvent {
+                id: ConnectionId {
+                    sock: number % 8,
+                    born_ns: number,
+                },
+                role: Role((number % 3) as u8),
+                ..MessageEvent::default()
+            },
+            bytes: 0,
+            last_ns: 0,
+        }
+    }
+
+    fn io(&mut self, direction: Direction, payload: &[u8], at_ns: u64) -> Vec<u8> {
+        let flips = direction != self.event.direction;
+        let captured = &payload[..payload.len().min(MAX_CAPTURE)];
+        self.event = MessageEvent {
+            at_ns,
+            previous_bytes: self.bytes,
+            previous_last_ns: self.last_ns,
+            message: self.event.message + u32::from(flips),
+            io_bytes: payload.len() as u32,
+            offset: if flips { 0 } else { self.bytes as u32 },
+            captured: captured.len() as u16,
+            kind: if flips {
+                MessageKind::HEAD
+            } else {
+                MessageKind::MORE
+            },
+            direction,
+            ..self.event
+        };
+        self.bytes = payload.len() as u64 + if flips { 0 } else { self.bytes };
+        self.last_ns = at_ns;
+        Record::encode(&self.event, captured)
+    }
+
+    fn end(&self, at_ns: u64) -> Vec<u8> {
+        let event = MessageEvent {
+            at_ns,
+            previous_bytes: self.bytes,
+            previous_last_ns: self.last_ns,
+            kind: MessageKind::END,
+            captured: 0,
+            ..self.event
+        };
+        Record::encode(&event, &[])
+    }
+
+    fn state(&self) -> ConnectionState {
+        ConnectionState {
+            born_ns: self.event.id.born_ns,
+            bytes: self.bytes,
+            last_ns: self.last_ns,
+            message: self.event.message,
+            direction: self.event.direction,
+            ..ConnectionState::default()
+        }
+    }
+}

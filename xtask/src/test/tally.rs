@@ -34,8 +34,11 @@ impl Tally {
         for line in BufReader::new(stdout).split(b'\n') {
             let line = line?;
             let line = String::from_utf8_lossy(&line);
-            println!("{line}");
-            if let Some(counted) = libtest(&line).or_else(|| closing(&line)) {
+            let inner = closing(&line);
+            // Only the run's own closing line stands at the margin.
+            let margin = if inner.is_some() { "  " } else { "" };
+            println!("{margin}{line}");
+            if let Some(counted) = libtest(&line).or(inner) {
                 *self = *self + counted;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use crate::telemetry::metric::{
@@ -80,7 +80,25 @@ struct State {
     failing: Option<Failing>,
     /// When the log last said that the backend refuses a part.
     told_rejected: Option<Instant>,
-    delivered_at: Option<SystemTime>,
+    /// Since when something waits and nothing was delivered.
+    stuck_since: Option<Instant>,
+}
+
+impl State {
+    fn take_in(&mut self, events: u64) {
+        self.counts.received += events;
+        self.counts.held += events;
+        if events > 0 {
+            self.stuck_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn let_go(&mut self, events: u64) {
+        self.counts.held -= events;
+        if self.counts.held == 0 {
+            self.stuck_since = None;
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -111,9 +129,7 @@ impl Ledger {
 
     /// Something came in and waits.
     pub(super) fn receive(&self, events: u64) {
-        let mut state = self.lock();
-        state.counts.received += events;
-        state.counts.held += events;
+        self.lock().take_in(events);
     }
 
     /// Something came in and found no room.
@@ -128,23 +144,26 @@ impl Ledger {
         // A backend can say anything; it can't reject more than it was given.
         let rejected = rejected.min(events);
         let mut state = self.lock();
-        state.counts.held -= events;
+        state.let_go(events);
         state.counts.delivered += events - rejected;
         state.counts.lost[Loss::Rejected as usize] += rejected;
-        state.delivered_at = Some(SystemTime::now());
+        if let Some(since) = &mut state.stuck_since {
+            *since = Instant::now();
+        }
     }
 
     /// What waited is lost.
     pub(super) fn lose(&self, events: u64, loss: Loss) {
         let mut state = self.lock();
-        state.counts.held -= events;
+        state.let_go(events);
         state.counts.lost[loss as usize] += events;
     }
 
     /// All that still waits is lost.
     pub(super) fn lose_the_rest(&self, loss: Loss) {
         let mut state = self.lock();
-        let held = std::mem::take(&mut state.counts.held);
+        let held = state.counts.held;
+        state.let_go(held);
         state.counts.lost[loss as usize] += held;
     }
 
@@ -204,9 +223,9 @@ impl Ledger {
 
 impl Source for Ledger {
     fn collect(&self, into: &mut Vec<Metric>) {
-        let (counts, failing, delivered_at) = {
+        let (counts, failing, stuck_since) = {
             let state = self.lock();
-            (state.counts, state.failing.is_some(), state.delivered_at)
+            (state.counts, state.failing.is_some(), state.stuck_since)
         };
         let mut events = vec![self.point(Some("delivered"), counts.delivered)];
         events.extend(
@@ -238,17 +257,16 @@ impl Source for Ledger {
             "",
             Data::Gauge(vec![self.point(None, u64::from(failing))]),
         ));
-        if let Some(since) = delivered_at.and_then(|at| at.elapsed().ok()) {
-            into.push(metric(
-                "fathom.export.lag",
-                "Time since the backend last took something",
-                "s",
-                Data::Gauge(vec![NumberPoint {
-                    value: Number::Float(since.as_secs_f64()),
-                    ..self.point(None, 0)
-                }]),
-            ));
-        }
+        let lag = stuck_since.map_or(0.0, |since| since.elapsed().as_secs_f64());
+        into.push(metric(
+            "fathom.export.lag",
+            "For how long something has waited while the backend took nothing",
+            "s",
+            Data::Gauge(vec![NumberPoint {
+                value: Number::Float(lag),
+                ..self.point(None, 0)
+            }]),
+        ));
     }
 }
 
@@ -261,3 +279,6 @@ fn metric(name: &'static str, description: &'static str, unit: &'static str, dat
         data,
     }
 }
+
+#[cfg(test)]
+mod tests;

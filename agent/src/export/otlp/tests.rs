@@ -1,4 +1,5 @@
 mod backend;
+mod tls;
 
 use std::{
     net::SocketAddr,

@@ -21,7 +21,11 @@ use opentelemetry_proto::tonic::collector::{
         trace_service_server::{TraceService, TraceServiceServer},
     },
 };
-use tonic::{Request, Response, Status, metadata::MetadataMap, transport::server::TcpIncoming};
+use tonic::{
+    Request, Response, Status,
+    metadata::MetadataMap,
+    transport::{Server, ServerTlsConfig, server::TcpIncoming},
+};
 
 /// What the next request for spans gets.
 pub(super) enum Answer {
@@ -61,9 +65,20 @@ impl Backend {
     }
 
     pub(super) async fn serve_on(&self, address: SocketAddr) -> SocketAddr {
+        self.serve_with(Server::builder(), address).await
+    }
+
+    /// Serves over TLS on a port of its own.
+    pub(super) async fn serve_tls(&self, tls: ServerTlsConfig) -> SocketAddr {
+        let server = Server::builder().tls_config(tls).unwrap();
+        self.serve_with(server, "127.0.0.1:0".parse().unwrap())
+            .await
+    }
+
+    async fn serve_with(&self, mut server: Server, address: SocketAddr) -> SocketAddr {
         let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = tonic::transport::Server::builder()
+        let server = server
             .add_service(
                 TraceServiceServer::new(self.clone())
                     .accept_compressed(tonic::codec::CompressionEncoding::Gzip),

@@ -1,21 +1,57 @@
-//! `scenario`: runs one scenario on the machine that it is started on, or carries out a plan as a guest's only task.
+//! `scenario`: what fathom must do, checked against a truth that fathom did not write.
+//!
+//! The same scenarios run natively, where they are the acceptance test of a machine, and in the guests of the kernel matrix.
 
+mod agent;
+mod bpf;
+mod context;
 mod guest;
+mod kernel;
+mod metrics;
+mod nginx;
+mod path;
+mod scenarios;
+mod wrk;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    path::PathBuf,
+    process::{Command as Process, ExitCode},
+};
 
+use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
+use fathom_scenarios::report::Outcome;
 
-/// What fathom must do, checked against a truth that fathom did not write.
+use self::scenarios::{ALL, Options, Scenario, Taps};
+
+/// Run scenarios; without a command all of them, on this machine.
 #[derive(Parser)]
 #[command(name = "scenario")]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    /// List the scenarios
+    List,
+    /// Run all scenarios, each with every tap that it depends on
+    All {
+        #[command(flatten)]
+        flags: Flags,
+    },
+    /// Run one scenario; the last line is its report as JSON
+    Run {
+        /// Its name
+        name: String,
+        /// The tap that the agent is told to use
+        #[arg(long)]
+        tap: Option<String>,
+        #[command(flatten)]
+        flags: Flags,
+    },
     /// Carry out a plan as the first process of a guest, then halt it
     Guest {
         /// The plan
@@ -27,15 +63,149 @@ enum Command {
     },
 }
 
+#[derive(clap::Args)]
+struct Flags {
+    /// The binary under test; by default the release build beside this program's own
+    #[arg(long)]
+    fathom: Option<PathBuf>,
+    /// The share of the full amount of work
+    #[arg(long, default_value_t = 1.0)]
+    scale: f64,
+    /// How many times longer than natively things may take
+    #[arg(long, default_value_t = 1)]
+    patience: u32,
+    /// Where the test programs are compiled, or lie
+    #[arg(long)]
+    programs: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Guest { plan, records } => guest::run(&plan, &records),
+    let command = Cli::parse().command.unwrap_or(Command::All {
+        flags: Flags {
+            fathom: None,
+            scale: 1.0,
+            patience: 1,
+            programs: None,
+        },
+    });
+    let outcome = match command {
+        Command::List => {
+            for scenario in &ALL {
+                println!("{:<16} {}", scenario.name, scenario.shows);
+            }
+            Ok(true)
+        }
+        Command::All { flags } => all(flags),
+        Command::Run { name, tap, flags } => one(&name, tap.as_deref(), flags),
+        Command::Guest { plan, records } => guest::run(&plan, &records).map(|()| true),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs one scenario and prints its report.
+fn one(name: &str, tap: Option<&str>, flags: Flags) -> Result<bool> {
+    let scenario = find(name)?;
+    let report = scenarios::run(scenario, tap, &options(flags)?);
+    println!("{}", serde_json::to_string(&report)?);
+    Ok(!matches!(report.outcome, Outcome::Failed(_)))
+}
+
+/// Runs all scenarios here, one after another, and ends with a line of counts.
+fn all(flags: Flags) -> Result<bool> {
+    let options = options(flags)?;
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for scenario in &ALL {
+        let taps = match scenario.taps {
+            Taps::Each => kernel::TAPS.map(Some).to_vec(),
+            Taps::Auto => vec![None],
+        };
+        for tap in taps {
+            let report = scenarios::run(scenario, tap, &options);
+            let facts = serde_json::to_string(&report.facts)?;
+            let (word, why) = match &report.outcome {
+                Outcome::Passed => ("passed", facts.as_str()),
+                Outcome::Failed(why) => ("FAILED", why.as_str()),
+                Outcome::NotHere(why) => ("not here", why.as_str()),
+            };
+            println!(
+                "{:<16} {:<16} {:<9} {:>6.1} s  {why}",
+                scenario.name,
+                tap.unwrap_or("auto"),
+                word,
+                report.seconds
+            );
+            match report.outcome {
+                Outcome::Passed => passed += 1,
+                Outcome::Failed(_) => failed += 1,
+                Outcome::NotHere(_) => skipped += 1,
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    Ok(failed == 0)
+}
+
+fn find(name: &str) -> Result<&'static Scenario> {
+    ALL.iter()
+        .find(|scenario| scenario.name == name)
+        .with_context(|| {
+            let names: Vec<_> = ALL.iter().map(|scenario| scenario.name).collect();
+            format!("no scenario {name}; there are {}", names.join(", "))
+        })
+}
+
+fn options(flags: Flags) -> Result<Options> {
+    let own = env::current_exe().context("this program's own path")?;
+    // target/<profile>/scenario
+    let target = own
+        .ancestors()
+        .nth(2)
+        .context("no folder above this program")?;
+    let fathom = flags
+        .fathom
+        .unwrap_or_else(|| target.join("release/fathom"));
+    if !fathom.is_file() {
+        bail!("no {}: `cargo xtask build` makes it", fathom.display());
+    }
+    let programs = match flags.programs {
+        Some(dir) => dir,
+        None => compile(&target.join("programs"))?,
+    };
+    Ok(Options {
+        fathom: fathom.canonicalize()?,
+        scale: flags.scale,
+        patience: flags.patience,
+        programs,
+    })
+}
+
+/// Compiles the test programs into `dir`.
+fn compile(dir: &std::path::Path) -> Result<PathBuf> {
+    std::fs::create_dir_all(dir)?;
+    let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../programs");
+    for entry in std::fs::read_dir(&sources).with_context(|| format!("{}", sources.display()))? {
+        let source = entry?.path();
+        if source.extension().is_none_or(|kind| kind != "c") {
+            continue;
+        }
+        let name = source.file_stem().context("a program without a name")?;
+        let status = Process::new("cc")
+            .args(["-O2", "-g", "-fno-omit-frame-pointer", "-Wall", "-o"])
+            .arg(dir.join(name))
+            .arg(&source)
+            .args(["-lm", "-lpthread"])
+            .status()
+            .context("cannot start cc")?;
+        if !status.success() {
+            bail!("{} does not compile", source.display());
+        }
+    }
+    Ok(dir.to_path_buf())
 }

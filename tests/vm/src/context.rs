@@ -1,0 +1,93 @@
+//! What a scenario is given: the agent to test, how much to do, a folder of its own, and a place for what it finds.
+
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+
+/// What every scenario is given.
+pub struct Context {
+    /// The binary under test.
+    pub fathom: PathBuf,
+    /// The tap that the agent is told to use.
+    pub tap: Option<String>,
+    /// How much of the full amount of work is done: 1 natively, less in an emulated guest.
+    pub scale: f64,
+    /// How much longer than natively things may take.
+    pub patience: u32,
+    /// Where the compiled test programs lie.
+    pub programs: PathBuf,
+    dir: TempDir,
+    facts: BTreeMap<String, serde_json::Value>,
+}
+
+/// How a scenario ends that could be carried out and asserts nothing false.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// All that it asserts holds.
+    Passed,
+    /// This kernel or machine lacks what the scenario is about, and this is what.
+    NotHere(String),
+}
+
+impl Context {
+    /// A context with an empty folder of its own.
+    pub fn new(
+        fathom: PathBuf,
+        tap: Option<String>,
+        scale: f64,
+        patience: u32,
+        programs: PathBuf,
+    ) -> Result<Self> {
+        let dir = tempfile::Builder::new()
+            .prefix("fathom-scenario-")
+            .tempdir()
+            .context("cannot create a temporary folder")?;
+        Ok(Self {
+            fathom,
+            tap,
+            scale,
+            patience,
+            programs,
+            dir,
+            facts: BTreeMap::new(),
+        })
+    }
+
+    /// The folder of this scenario; it goes with it.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// `full` scaled down, and never below `least`.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an amount of work, at most some hundred thousand and never negative"
+    )]
+    pub fn scaled(&self, full: u64, least: u64) -> u64 {
+        ((full as f64 * self.scale) as u64).max(least)
+    }
+
+    /// Notes something that was counted or measured.
+    pub fn fact(&mut self, name: &str, value: impl Into<serde_json::Value>) {
+        self.facts.insert(name.to_owned(), value.into());
+    }
+
+    /// All that was noted.
+    pub fn into_facts(self) -> BTreeMap<String, serde_json::Value> {
+        self.facts
+    }
+}
+
+/// A TCP port that is free at this moment, on both loopback addresses.
+pub fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind("[::1]:0").or_else(|_| TcpListener::bind("127.0.0.1:0"));
+    let address = listener.context("no free port")?.local_addr()?;
+    Ok(address.port())
+}

@@ -1,0 +1,70 @@
+//! The identity that every stage must keep: what came in is what went out and what was lost, by reason.
+
+use anyhow::{Result, ensure};
+
+use crate::metrics::Metrics;
+
+/// The metric of all stages.
+const EVENTS: &str = "fathom_events_total";
+
+/// Holds once the agent has drained its rings: each count on the left was made by another stage than that on the right.
+pub fn check(metrics: &Metrics) -> Result<()> {
+    for signal in ["messages", "flows"] {
+        let delivered = of(metrics, "tap", signal, Some("delivered"));
+        let taken = of(metrics, "ring", signal, Some("delivered"));
+        ensure!(
+            delivered == taken,
+            "{signal}: the tap put {delivered} records into the ring, {taken} came out of it"
+        );
+        let decoded = of(metrics, "decoder", signal, None);
+        ensure!(
+            taken == decoded,
+            "{signal}: {taken} records came out of the ring, the decoder accounts for {decoded}"
+        );
+    }
+    let exchanges = of(metrics, "correlator", "exchanges", Some("delivered"));
+    let aggregated = of(metrics, "aggregator", "exchanges", None);
+    ensure!(
+        exchanges == aggregated,
+        "{exchanges} exchanges were handed on, the aggregator accounts for {aggregated}"
+    );
+    let counted = metrics.count("http_server_request_duration_seconds_count", &[])
+        + metrics.count("http_client_request_duration_seconds_count", &[]);
+    ensure!(
+        counted == aggregated,
+        "{aggregated} exchanges were aggregated, the histograms hold {counted}"
+    );
+    Ok(())
+}
+
+/// Exchanges that are known to have happened and were lost, and records that a ring refused.
+pub fn losses(metrics: &Metrics) -> u64 {
+    let all = of(metrics, "correlator", "exchanges", None);
+    let delivered = of(metrics, "correlator", "exchanges", Some("delivered"));
+    all - delivered + of(metrics, "tap", "messages", Some("ring_full"))
+}
+
+fn of(metrics: &Metrics, stage: &str, signal: &str, outcome: Option<&str>) -> u64 {
+    let mut labels = vec![("stage", stage), ("signal", signal)];
+    labels.extend(outcome.map(|outcome| ("outcome", outcome)));
+    metrics.count(EVENTS, &labels)
+}
+
+/// Every count that is not zero, for messages.
+pub fn all(metrics: &Metrics) -> String {
+    metrics
+        .select(EVENTS, &[])
+        .filter(|sample| sample.value > 0.0)
+        .map(|sample| {
+            let label = |key: &str| sample.labels.get(key).map_or("", String::as_str);
+            format!(
+                "{}/{}/{} {}",
+                label("stage"),
+                label("signal"),
+                label("outcome"),
+                sample.value
+            )
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
+}

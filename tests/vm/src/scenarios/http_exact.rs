@@ -1,0 +1,116 @@
+//! wrk on nginx: requests by method, route and status, against nginx's access log.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Result, ensure};
+
+use super::accounting;
+use crate::{
+    agent::Agent,
+    context::{Context, End},
+    metrics::Metrics,
+    nginx::{Answer, Nginx, SECRET},
+    wrk::Wrk,
+};
+
+/// Requests natively.
+const FULL: u64 = 120_000;
+
+/// Keep-alive connections.
+const CONNECTIONS: u64 = 16;
+
+/// For how long the load may run, before patience is applied.
+const LIMIT: Duration = Duration::from_secs(60);
+
+pub fn run(context: &mut Context) -> Result<End> {
+    let nginx = Nginx::start(context)?;
+    nginx.forget()?;
+    let agent = Agent::start(context, &[])?;
+    context.fact("ready_ms", millis(agent.ready_after()));
+    let quota = context.scaled(FULL, 1200);
+    let mut wrk = Wrk::start(context, &nginx, CONNECTIONS, Some(quota))?;
+    wrk.wait_for(&nginx, quota, LIMIT * context.patience)?;
+
+    // The connections stay open: the last exchange on each is seen without its end.
+    let truth = nginx.answers()?;
+    let metrics = agent.settle(|metrics| {
+        same(&truth, &seen(metrics, "server", nginx.name()), metrics)?;
+        let client = seen(metrics, "client", wrk.name());
+        same(&truth, &client, metrics)
+    })?;
+    let losses = accounting::losses(&metrics);
+    context.fact("requests", quota);
+    context.fact("losses_on_this_machine", losses);
+    ensure!(
+        !metrics.text().contains(SECRET),
+        "a query string went out through /metrics"
+    );
+    // The log did not grow meanwhile, or the comparison was with the wrong truth.
+    ensure!(
+        nginx.answers()? == truth,
+        "nginx answered more than wrk was told to ask"
+    );
+
+    let summary = wrk.stop()?;
+    ensure!(
+        summary.requests == quota && summary.errors() == 0,
+        "wrk counted otherwise than nginx, which logged {quota}: {summary:?}"
+    );
+    agent.settle(accounting::check)?;
+    agent.stop()?;
+    Ok(End::Passed)
+}
+
+/// The requests of `service` on one side, by method, route and status.
+fn seen(metrics: &Metrics, side: &str, service: &str) -> BTreeMap<Answer, u64> {
+    let name = format!("http_{side}_request_duration_seconds_count");
+    let mut seen = BTreeMap::new();
+    for sample in metrics.select(&name, &[("service_name", service)]) {
+        let label = |key: &str| sample.labels.get(key).cloned().unwrap_or_default();
+        let status = label("http_response_status_code").parse().unwrap_or(0);
+        let answer = (label("http_request_method"), label("http_route"), status);
+        *seen.entry(answer).or_insert(0) += metrics.count(
+            &name,
+            &sample
+                .labels
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.as_str()))
+                .collect::<Vec<_>>(),
+        );
+    }
+    seen
+}
+
+/// Fails with each difference between what nginx logged and what fathom counted.
+fn same(
+    truth: &BTreeMap<Answer, u64>,
+    seen: &BTreeMap<Answer, u64>,
+    metrics: &Metrics,
+) -> Result<()> {
+    let mut differences = Vec::new();
+    for answer in truth
+        .keys()
+        .chain(seen.keys().filter(|key| !truth.contains_key(*key)))
+    {
+        let logged = truth.get(answer).copied().unwrap_or(0);
+        let counted = seen.get(answer).copied().unwrap_or(0);
+        if logged != counted {
+            let (method, route, status) = answer;
+            differences.push(format!(
+                "{method} {route} {status}: logged {logged}, counted {counted}"
+            ));
+        }
+    }
+    ensure!(
+        differences.is_empty(),
+        "{} (counted losses: {}; {})",
+        differences.join("; "),
+        accounting::losses(metrics),
+        accounting::all(metrics),
+    );
+    Ok(())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,77 @@
+//! The agent's resident memory and its maps, as the kernel counts them, after load with everything on.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    agent::Agent,
+    bpf::Objects,
+    context::{Context, End},
+    nginx::Nginx,
+    wrk::Wrk,
+};
+
+/// The default limit, which the documentation promises for heap and maps together.
+const LIMIT: u64 = 64 << 20;
+
+/// Requests natively.
+const FULL: u64 = 60_000;
+
+pub fn run(context: &mut Context) -> Result<End> {
+    let nginx = Nginx::start(context)?;
+    nginx.forget()?;
+    let agent = Agent::start(context, &[])?;
+    let quota = context.scaled(FULL, 1200);
+    let mut wrk = Wrk::start(context, &nginx, 64, Some(quota))?;
+    wrk.wait_for(&nginx, quota, Duration::from_secs(60) * context.patience)?;
+    let resident = resident(agent.pid(), "VmRSS")?;
+    let peak = resident_peak(agent.pid())?;
+    let maps = Objects::of(agent.pid())?.map_bytes();
+    let says = agent
+        .metrics()?
+        .count("fathom_memory_usage_bytes", &[("kind", "maps")]);
+    context.fact("resident_mib", mib(resident));
+    context.fact("peak_resident_mib", mib(peak));
+    context.fact("maps_mib", mib(maps));
+    context.fact("ready_ms", agent.ready_after().as_secs_f64() * 1000.0);
+    ensure!(maps > 0, "the kernel charges nothing for the agent's maps");
+    ensure!(
+        peak + maps <= LIMIT,
+        "resident {:.1} MiB at most and maps {:.1} MiB are more than {:.0} MiB",
+        mib(peak),
+        mib(maps),
+        mib(LIMIT)
+    );
+    // What fathom says of its own maps: within a quarter of what the kernel charges, which rounds up to pages.
+    ensure!(
+        says.abs_diff(maps) <= maps / 4,
+        "fathom says its maps take {says} bytes, the kernel charges {maps}"
+    );
+    drop(wrk);
+    agent.stop()?;
+    Ok(End::Passed)
+}
+
+fn resident_peak(pid: u32) -> Result<u64> {
+    resident(pid, "VmHWM")
+}
+
+/// A line of /proc/PID/status, in bytes.
+fn resident(pid: u32, line: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib: u64 = status
+        .lines()
+        .find_map(|text| text.strip_prefix(line)?.strip_prefix(':'))
+        .and_then(|value| value.split_whitespace().next()?.parse().ok())
+        .with_context(|| format!("no {line} in /proc/{pid}/status"))?;
+    Ok(kib * 1024)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "memory sizes are far below 2^53 bytes"
+)]
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / 1_048_576.0
+}

@@ -2,9 +2,6 @@
 
 use std::{fs, path::Path, process::Command};
 
-/// All taps, the dearest last.
-pub const TAPS: [&str; 4] = ["fentry", "raw-tracepoint", "kprobe", "syscall"];
-
 /// Why this kernel cannot have `tap`; none when it must work.
 pub fn lacks(tap: &str) -> Option<&'static str> {
     let tracing = Tracing::mount();

@@ -2,5 +2,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod catalog;
 pub mod plan;
 pub mod report;

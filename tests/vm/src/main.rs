@@ -21,9 +21,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
-use fathom_scenarios::report::Outcome;
+use fathom_scenarios::{
+    catalog::{ALL, Entry},
+    report::Outcome,
+};
 
-use self::scenarios::{ALL, Options, Scenario, Taps};
+use self::scenarios::Options;
 
 /// Run scenarios; without a command all of them, on this machine.
 #[derive(Parser)]
@@ -51,6 +54,11 @@ enum Command {
         tap: Option<String>,
         #[command(flatten)]
         flags: Flags,
+    },
+    /// Compile the test programs into a folder
+    Compile {
+        /// The folder
+        into: PathBuf,
     },
     /// Carry out a plan as the first process of a guest, then halt it
     Guest {
@@ -97,6 +105,7 @@ fn main() -> ExitCode {
         }
         Command::All { flags } => all(flags),
         Command::Run { name, tap, flags } => one(&name, tap.as_deref(), flags),
+        Command::Compile { into } => compile(&into).map(|_| true),
         Command::Guest { plan, records } => guest::run(&plan, &records).map(|()| true),
     };
     match outcome {
@@ -122,11 +131,7 @@ fn all(flags: Flags) -> Result<bool> {
     let options = options(flags)?;
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for scenario in &ALL {
-        let taps = match scenario.taps {
-            Taps::Each => kernel::TAPS.map(Some).to_vec(),
-            Taps::Auto => vec![None],
-        };
-        for tap in taps {
+        for tap in scenario.taps() {
             let report = scenarios::run(scenario, tap, &options);
             let facts = serde_json::to_string(&report.facts)?;
             let (word, why) = match &report.outcome {
@@ -152,7 +157,7 @@ fn all(flags: Flags) -> Result<bool> {
     Ok(failed == 0)
 }
 
-fn find(name: &str) -> Result<&'static Scenario> {
+fn find(name: &str) -> Result<&'static Entry> {
     ALL.iter()
         .find(|scenario| scenario.name == name)
         .with_context(|| {

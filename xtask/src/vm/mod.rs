@@ -3,23 +3,28 @@
 mod apt;
 mod image;
 mod kernels;
+mod matrix;
 mod qemu;
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Mutex,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use fathom_scenarios::plan::{Action, Plan, Record, Step};
+use fathom_scenarios::{
+    catalog::{self, Place},
+    plan::{Action, Plan, Record, Step},
+};
 
 use self::{
     image::Image,
     kernels::{Kernel, LINES},
+    matrix::Column,
     qemu::{Boot, Qemu},
 };
 use crate::{build_ebpf, shell};
@@ -30,12 +35,30 @@ const BOOT_LIMIT: Duration = Duration::from_secs(90);
 /// How long a line of shell may run in a guest.
 const EXEC_LIMIT_S: u64 = 300;
 
+/// How long a scenario may take in a guest before it counts as stuck.
+const SCENARIO_LIMIT_S: u64 = 240;
+
+/// The share of a native run's work that an emulated guest does.
+const SCALE: &str = "0.02";
+
+/// How many times longer than natively things may take in an emulated guest.
+const PATIENCE: &str = "8";
+
 /// Flags of `cargo xtask vm`.
 #[derive(clap::Args)]
 pub struct Args {
     /// Only this line of kernels (5.10, 6.1, 6.12, 6.18, 7.2); may be given more than once
     #[arg(long, value_name = "LINE")]
     kernel: Vec<String>,
+    /// Only this scenario; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    scenario: Vec<String>,
+    /// Only this tap, and no scenario that is run with the agent's own choice; may be given more than once
+    #[arg(long, value_name = "TAP")]
+    tap: Vec<String>,
+    /// Only the oldest and the newest kernel
+    #[arg(long)]
+    quick: bool,
     /// Run this line of shell in each guest instead of the scenarios, and print what it writes
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
@@ -51,6 +74,9 @@ pub struct Args {
     /// Ask the mirror for newer kernels now, not once a week
     #[arg(long)]
     update: bool,
+    /// Write the matrix into docs/kernel-matrix.md as well
+    #[arg(long)]
+    write_docs: bool,
 }
 
 /// A build of fathom.
@@ -62,20 +88,59 @@ enum Profile {
 
 /// Runs the matrix, or one command on every kernel of it.
 pub fn run(args: &Args) -> Result<()> {
-    let qemu = Qemu::find()?;
-    let dir = shell::target().join("vm");
-    let logs = dir.join("logs");
-    fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
-    let kernels = kernels::fetch(&lines(&args.kernel)?, &dir.join("apt"), args.update)?;
-    let profile = args.profile.unwrap_or(if args.exec.is_some() {
-        Profile::Dev
-    } else {
-        Profile::Release
-    });
-    let programs = build(profile)?;
-    let image = |plan: &Plan, name: &str| -> Result<PathBuf> {
+    let guests = Guests::prepare(args)?;
+    match &args.exec {
+        Some(line) => exec(&guests, line),
+        None => scenarios(&guests, args),
+    }
+}
+
+/// Everything that booting needs.
+struct Guests {
+    qemu: Qemu,
+    kernels: Vec<Kernel>,
+    programs: Vec<PathBuf>,
+    dir: PathBuf,
+    jobs: usize,
+}
+
+impl Guests {
+    fn prepare(args: &Args) -> Result<Self> {
+        let qemu = Qemu::find()?;
+        let dir = shell::target().join("vm");
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let lines = lines(&args.kernel, args.quick)?;
+        let kernels = kernels::fetch(&lines, &dir.join("apt"), args.update)?;
+        let mut programs = build(args.profile.unwrap_or(if args.exec.is_some() {
+            Profile::Dev
+        } else {
+            Profile::Release
+        }))?;
+        programs.extend(args.with.iter().cloned());
+        let mut guests = Self {
+            qemu,
+            kernels,
+            programs,
+            dir,
+            jobs: args.jobs,
+        };
+        let trial = guests.image(&Plan::default(), "trial")?;
+        let newest = guests.kernels.last().context("no kernel")?;
+        guests.qemu = guests
+            .qemu
+            .clone()
+            .accelerated(newest, &trial, &guests.logs());
+        Ok(guests)
+    }
+
+    fn logs(&self) -> PathBuf {
+        self.dir.join("logs")
+    }
+
+    /// An initramfs that carries out `plan`.
+    fn image(&self, plan: &Plan, name: &str) -> Result<PathBuf> {
         let mut image = Image::new()?;
-        for program in programs.iter().chain(&args.with) {
+        for program in &self.programs {
             image.program(program)?;
         }
         for (name, package) in [
@@ -86,27 +151,51 @@ pub fn run(args: &Args) -> Result<()> {
             image.system_program(name, package)?;
         }
         image.file("plan.json", serde_json::to_vec(plan)?);
-        let to = dir.join(name);
+        let to = self.dir.join(name).with_extension("cpio");
         image.write(&to)?;
         Ok(to)
-    };
-    let qemu = {
-        let trial = image(&Plan::default(), "trial.cpio")?;
-        qemu.accelerated(kernels.last().context("no kernel")?, &trial, &logs)
-    };
-    let Some(line) = &args.exec else {
-        bail!("the scenarios are not wired yet; --exec works");
-    };
+    }
+
+    /// Boots every kernel with `plan`, some at a time; the results come in the kernels' order.
+    fn boot(&self, plan: &Plan, name: &str) -> Result<Vec<(Kernel, Boot)>> {
+        let image = self.image(plan, name)?;
+        let limit = plan.steps.iter().map(|step| step.limit_s).sum();
+        let limit = BOOT_LIMIT + Duration::from_secs(limit);
+        let next = Mutex::new(self.kernels.iter().enumerate());
+        let done = Mutex::new(Vec::new());
+        thread::scope(|scope| {
+            for _ in 0..self.jobs.clamp(1, self.kernels.len().max(1)) {
+                scope.spawn(|| {
+                    loop {
+                        let taken = next.lock().ok().and_then(|mut next| next.next());
+                        let Some((at, kernel)) = taken else { break };
+                        let logs = self.logs().join(kernel.line);
+                        let boot = self.qemu.boot(kernel, &image, &logs, limit);
+                        if let Ok(mut done) = done.lock() {
+                            done.push((at, kernel.clone(), boot));
+                        }
+                    }
+                });
+            }
+        });
+        let mut done = done.into_inner().unwrap_or_default();
+        done.sort_by_key(|(at, ..)| *at);
+        done.into_iter()
+            .map(|(_, kernel, boot)| Ok((kernel, boot?)))
+            .collect()
+    }
+}
+
+/// Runs `line` on every kernel and prints what it writes.
+fn exec(guests: &Guests, line: &str) -> Result<()> {
     let plan = Plan {
         steps: vec![Step {
-            action: Action::Shell(line.clone()),
+            action: Action::Shell(line.to_owned()),
             limit_s: EXEC_LIMIT_S,
         }],
     };
-    let image = image(&plan, "exec.cpio")?;
-    let limit = BOOT_LIMIT + Duration::from_secs(EXEC_LIMIT_S);
     let mut failed = Vec::new();
-    for (kernel, boot) in boot_all(&qemu, &kernels, &image, &logs, limit, args.jobs)? {
+    for (kernel, boot) in guests.boot(&plan, "exec")? {
         println!("=== {} ({:.1} s)", kernel.release, boot.took.as_secs_f64());
         let mut good = false;
         for record in &boot.records {
@@ -134,10 +223,91 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Runs the scenarios on every kernel, and ends with the table and a line of counts.
+fn scenarios(guests: &Guests, args: &Args) -> Result<()> {
+    let started = Instant::now();
+    let plan = plan(args)?;
+    let planned = plan
+        .steps
+        .iter()
+        .filter(|step| matches!(step.action, Action::Scenario(_)))
+        .count();
+    let columns: Vec<Column> = guests
+        .boot(&plan, "scenarios")?
+        .into_iter()
+        .map(|(kernel, boot)| Column::new(&kernel, boot, planned))
+        .collect();
+    let text = matrix::markdown(&columns, guests.qemu.accelerator().name());
+    fs::write(guests.dir.join("matrix.md"), &text)?;
+    if args.write_docs {
+        fs::write(shell::root().join("docs/kernel-matrix.md"), &text)
+            .context("cannot write docs/kernel-matrix.md")?;
+    }
+    println!("{text}");
+    let (mut passed, mut failed, mut absent) = (0, 0, 0);
+    for column in &columns {
+        eprint!("{}", column.failures());
+        let counts = column.counts();
+        passed += counts.0;
+        failed += counts.1;
+        absent += counts.2;
+    }
+    println!("{:.0} s", started.elapsed().as_secs_f64());
+    println!("{passed} passed, {failed} failed, {absent} skipped");
+    if failed > 0 {
+        bail!(
+            "{failed} failed; the guests' consoles are in {}",
+            guests.logs().display()
+        );
+    }
+    Ok(())
+}
+
+/// What each guest does: say what works on it, then each scenario with each of its taps.
+fn plan(args: &Args) -> Result<Plan> {
+    let mut steps = vec![Step {
+        action: Action::Shell("fathom doctor --json".to_owned()),
+        limit_s: SCENARIO_LIMIT_S,
+    }];
+    for name in &args.scenario {
+        if !catalog::ALL.iter().any(|entry| entry.name == name) {
+            bail!("no scenario {name}");
+        }
+    }
+    for name in &args.tap {
+        if !catalog::TAPS.iter().any(|tap| tap == name) {
+            bail!("no tap {name}; there are {}", catalog::TAPS.join(", "));
+        }
+    }
+    let named = |names: &[String], name: &str| names.is_empty() || names.iter().any(|n| n == name);
+    for entry in catalog::ALL {
+        if entry.place == Place::Native || !named(&args.scenario, entry.name) {
+            continue;
+        }
+        for tap in entry.taps() {
+            if !named(&args.tap, tap.unwrap_or("auto")) {
+                continue;
+            }
+            let mut words = vec![entry.name, "--fathom", "/bin/fathom", "--programs", "/bin"];
+            words.extend(["--scale", SCALE, "--patience", PATIENCE]);
+            words.extend(tap.iter().flat_map(|tap| ["--tap", tap]));
+            steps.push(Step {
+                action: Action::Scenario(words.into_iter().map(str::to_owned).collect()),
+                limit_s: SCENARIO_LIMIT_S,
+            });
+        }
+    }
+    Ok(Plan { steps })
+}
+
 /// The lines that are asked for, all by default.
-fn lines(asked: &[String]) -> Result<Vec<&'static str>> {
+fn lines(asked: &[String], quick: bool) -> Result<Vec<&'static str>> {
     if asked.is_empty() {
-        return Ok(LINES.to_vec());
+        return Ok(if quick {
+            vec![LINES[0], LINES[LINES.len() - 1]]
+        } else {
+            LINES.to_vec()
+        });
     }
     asked
         .iter()
@@ -150,7 +320,7 @@ fn lines(asked: &[String]) -> Result<Vec<&'static str>> {
         .collect()
 }
 
-/// Builds what goes into the guests: fathom and the scenarios.
+/// Builds what goes into the guests: fathom, the scenarios and the C programs that they watch.
 fn build(profile: Profile) -> Result<Vec<PathBuf>> {
     build_ebpf::run()?;
     let (flags, folder): (&[&str], _) = match profile {
@@ -164,40 +334,12 @@ fn build(profile: Profile) -> Result<Vec<PathBuf>> {
     )?;
     // The scenarios do next to no work of their own: their dev build serves, and is there from the tests.
     shell::run(shell::cargo().args(["build", "--package", "fathom-scenarios"]))?;
-    Ok(vec![
-        shell::target().join(folder).join("fathom"),
-        shell::target().join("debug/scenario"),
-    ])
-}
-
-/// Boots every kernel, `jobs` at a time; the results come in the kernels' order.
-fn boot_all(
-    qemu: &Qemu,
-    kernels: &[Kernel],
-    image: &Path,
-    logs: &Path,
-    limit: Duration,
-    jobs: usize,
-) -> Result<Vec<(Kernel, Boot)>> {
-    let next = Mutex::new(kernels.iter().enumerate());
-    let done = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..jobs.clamp(1, kernels.len().max(1)) {
-            scope.spawn(|| {
-                loop {
-                    let taken = next.lock().ok().and_then(|mut next| next.next());
-                    let Some((at, kernel)) = taken else { break };
-                    let boot = qemu.boot(kernel, image, &logs.join(kernel.line), limit);
-                    if let Ok(mut done) = done.lock() {
-                        done.push((at, kernel.clone(), boot));
-                    }
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().unwrap_or_default();
-    done.sort_by_key(|(at, ..)| *at);
-    done.into_iter()
-        .map(|(_, kernel, boot)| Ok((kernel, boot?)))
-        .collect()
+    let scenario = shell::target().join("debug/scenario");
+    let compiled = shell::target().join("programs");
+    shell::run(shell::command(&scenario).arg("compile").arg(&compiled))?;
+    let mut programs = vec![shell::target().join(folder).join("fathom"), scenario];
+    for entry in fs::read_dir(&compiled)? {
+        programs.push(entry?.path());
+    }
+    Ok(programs)
 }

@@ -32,6 +32,16 @@ pub enum Accelerator {
     Tcg,
 }
 
+impl Accelerator {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kvm => "KVM",
+            Self::Tcg => "TCG, no KVM",
+        }
+    }
+}
+
 /// A QEMU that can run the matrix.
 #[derive(Clone, Debug)]
 pub struct Qemu {

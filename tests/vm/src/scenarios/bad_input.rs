@@ -12,10 +12,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use fathom_scenarios::catalog::TAPS;
+
 use crate::{
     agent::Agent,
     context::{Context, End, free_port},
-    kernel::{TAPS, lacks},
+    kernel::lacks,
 };
 
 /// The machine does not let it work.

@@ -8,61 +8,27 @@ mod sigkill;
 
 use std::{path::PathBuf, time::Instant};
 
-use anyhow::Result;
-use fathom_scenarios::report::{Outcome, Report};
+use anyhow::{Context as _, Result};
+use fathom_scenarios::{
+    catalog::Entry,
+    report::{Outcome, Report},
+};
 
 use crate::{
     context::{Context, End},
     kernel,
 };
 
-/// One scenario.
-pub struct Scenario {
-    /// Its name.
-    pub name: &'static str,
-    /// What it shows, in one line.
-    pub shows: &'static str,
-    /// How it depends on the tap.
-    pub taps: Taps,
-    run: fn(&mut Context) -> Result<End>,
+/// The scenario named `name`, as code.
+fn code(name: &str) -> Option<fn(&mut Context) -> Result<End>> {
+    Some(match name {
+        "http-exact" => http_exact::run,
+        "sigkill" => sigkill::run,
+        "memory" => memory::run,
+        "bad-input" => bad_input::run,
+        _ => return None,
+    })
 }
-
-/// How a scenario depends on the tap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taps {
-    /// It is run with each tap of the kernel.
-    Each,
-    /// It is run once, with the tap that the agent takes by itself.
-    Auto,
-}
-
-/// Every scenario.
-pub const ALL: [Scenario; 4] = [
-    Scenario {
-        name: "http-exact",
-        shows: "requests in the RED metrics equal nginx's access log, and every record is accounted for",
-        taps: Taps::Each,
-        run: http_exact::run,
-    },
-    Scenario {
-        name: "sigkill",
-        shows: "an agent killed under load leaves nothing behind, and the application never notices",
-        taps: Taps::Auto,
-        run: sigkill::run,
-    },
-    Scenario {
-        name: "memory",
-        shows: "the agent and its maps stay below the limit under load",
-        taps: Taps::Auto,
-        run: memory::run,
-    },
-    Scenario {
-        name: "bad-input",
-        shows: "what can't work is said in a clear line and an exit code",
-        taps: Taps::Auto,
-        run: bad_input::run,
-    },
-];
 
 /// What a run is given besides its scenario.
 pub struct Options {
@@ -77,7 +43,7 @@ pub struct Options {
 }
 
 /// Runs `scenario`, with `tap` if it is told one.
-pub fn run(scenario: &Scenario, tap: Option<&str>, options: &Options) -> Report {
+pub fn run(scenario: &Entry, tap: Option<&str>, options: &Options) -> Report {
     let started = Instant::now();
     let mut facts = Default::default();
     let outcome = match tap.and_then(kernel::lacks) {
@@ -90,7 +56,8 @@ pub fn run(scenario: &Scenario, tap: Option<&str>, options: &Options) -> Report 
             options.programs.clone(),
         )
         .and_then(|mut context| {
-            let end = (scenario.run)(&mut context);
+            let run = code(scenario.name).context("it is in the catalog only")?;
+            let end = run(&mut context);
             facts = context.into_facts();
             end
         })
@@ -108,5 +75,17 @@ pub fn run(scenario: &Scenario, tap: Option<&str>, options: &Options) -> Report 
         outcome,
         seconds: started.elapsed().as_secs_f64(),
         facts,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fathom_scenarios::catalog::ALL;
+
+    #[test]
+    fn the_catalog_and_the_code_agree() {
+        for entry in ALL {
+            assert!(super::code(entry.name).is_some(), "{}", entry.name);
+        }
     }
 }

@@ -1,0 +1,73 @@
+//! Which scenarios there are, for whoever runs them or shows what they came to.
+
+/// One scenario.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// What it shows, in one line.
+    pub shows: &'static str,
+    /// How it depends on the tap.
+    pub taps: Taps,
+    /// Where it is run.
+    pub place: Place,
+}
+
+/// How a scenario depends on the tap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taps {
+    /// It is run with each tap of the kernel.
+    Each,
+    /// It is run once, with the tap that the agent takes by itself.
+    Auto,
+}
+
+/// Where a scenario is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Natively and on every kernel of the matrix.
+    Everywhere,
+    /// Natively only.
+    Native,
+}
+
+/// All taps, the dearest last.
+pub const TAPS: [&str; 4] = ["fentry", "raw-tracepoint", "kprobe", "syscall"];
+
+/// Every scenario, in the order in which they are run.
+pub const ALL: [Entry; 4] = [
+    Entry {
+        name: "http-exact",
+        shows: "requests in the RED metrics equal nginx's access log, and every record is accounted for",
+        taps: Taps::Each,
+        place: Place::Everywhere,
+    },
+    Entry {
+        name: "sigkill",
+        shows: "an agent killed under load leaves nothing behind, and the application never notices",
+        taps: Taps::Auto,
+        place: Place::Everywhere,
+    },
+    Entry {
+        name: "memory",
+        shows: "the agent and its maps stay below the limit under load",
+        taps: Taps::Auto,
+        place: Place::Everywhere,
+    },
+    Entry {
+        name: "bad-input",
+        shows: "what can't work is said in a clear line and an exit code",
+        taps: Taps::Auto,
+        place: Place::Everywhere,
+    },
+];
+
+impl Entry {
+    /// The taps that it is run with; none is the one that the agent takes by itself.
+    pub fn taps(&self) -> Vec<Option<&'static str>> {
+        match self.taps {
+            Taps::Each => TAPS.map(Some).to_vec(),
+            Taps::Auto => vec![None],
+        }
+    }
+}

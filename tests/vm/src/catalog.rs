@@ -35,11 +35,23 @@ pub enum Place {
 pub const TAPS: [&str; 4] = ["fentry", "raw-tracepoint", "kprobe", "syscall"];
 
 /// Every scenario, in the order in which they are run.
-pub const ALL: [Entry; 4] = [
+pub const ALL: [Entry; 6] = [
     Entry {
         name: "http-exact",
         shows: "requests in the RED metrics equal nginx's access log, and every record is accounted for",
         taps: Taps::Each,
+        place: Place::Everywhere,
+    },
+    Entry {
+        name: "flows",
+        shows: "each of 1,000 connections is seen once on each end, with its exact bytes",
+        taps: Taps::Each,
+        place: Place::Everywhere,
+    },
+    Entry {
+        name: "profile-shares",
+        shows: "a profile's shares are those of the program, and perf agrees",
+        taps: Taps::Auto,
         place: Place::Everywhere,
     },
     Entry {

@@ -26,7 +26,7 @@ use fathom_scenarios::{
     report::Outcome,
 };
 
-use self::scenarios::Options;
+use self::scenarios::{Options, flows::peers};
 
 /// Run scenarios; without a command all of them, on this machine.
 #[derive(Parser)]
@@ -59,6 +59,23 @@ enum Command {
     Compile {
         /// The folder
         into: PathBuf,
+    },
+    /// One end of the connections of the scenario `flows`
+    #[command(hide = true)]
+    FlowServer {
+        /// Where it notes what it read and wrote
+        notes: PathBuf,
+    },
+    /// The other end
+    #[command(hide = true)]
+    FlowClient {
+        /// Where it notes what it read and wrote
+        notes: PathBuf,
+        /// How many connections it makes
+        count: u64,
+        /// The server's ports for IPv4 and IPv6, and one where nobody listens
+        #[arg(num_args = 3)]
+        ports: Vec<u16>,
     },
     /// Carry out a plan as the first process of a guest, then halt it
     Guest {
@@ -105,6 +122,15 @@ fn main() -> ExitCode {
         }
         Command::All { flags } => all(flags),
         Command::Run { name, tap, flags } => one(&name, tap.as_deref(), flags),
+        Command::FlowServer { notes } => peers::server(&notes).map(|()| true),
+        Command::FlowClient {
+            notes,
+            count,
+            ports,
+        } => <[u16; 3]>::try_from(ports)
+            .map_err(|_| anyhow::anyhow!("not three ports"))
+            .and_then(|ports| peers::client(&notes, count, ports))
+            .map(|()| true),
         Command::Compile { into } => compile(&into).map(|_| true),
         Command::Guest { plan, records } => guest::run(&plan, &records).map(|()| true),
     };
@@ -202,7 +228,7 @@ fn compile(dir: &std::path::Path) -> Result<PathBuf> {
         }
         let name = source.file_stem().context("a program without a name")?;
         let status = Process::new("cc")
-            .args(["-O2", "-g", "-fno-omit-frame-pointer", "-Wall", "-o"])
+            .args(["-O1", "-g", "-fno-omit-frame-pointer", "-Wall", "-o"])
             .arg(dir.join(name))
             .arg(&source)
             .args(["-lm", "-lpthread"])

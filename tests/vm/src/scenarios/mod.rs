@@ -2,8 +2,10 @@
 
 mod accounting;
 mod bad_input;
+pub mod flows;
 mod http_exact;
 mod memory;
+mod profile_shares;
 mod sigkill;
 
 use std::{path::PathBuf, time::Instant};
@@ -23,6 +25,8 @@ use crate::{
 fn code(name: &str) -> Option<fn(&mut Context) -> Result<End>> {
     Some(match name {
         "http-exact" => http_exact::run,
+        "flows" => flows::run,
+        "profile-shares" => profile_shares::run,
         "sigkill" => sigkill::run,
         "memory" => memory::run,
         "bad-input" => bad_input::run,

@@ -1,0 +1,315 @@
+//! Connections of known sizes between two programs: each seen once on each end, with its exact bytes.
+//!
+//! The truth is what the two programs themselves read and wrote, which each notes down for each of its connections.
+
+pub mod peers;
+
+use std::{
+    collections::BTreeMap,
+    env,
+    fs::{self, File},
+    io::BufRead as _,
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+
+use self::peers::Note;
+use crate::context::{Context, End};
+
+/// Connections natively.
+const FULL: u64 = 1000;
+
+/// For how long attaching, the connections or the last lines may take, before patience is applied.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// A line of `fathom flows --json`, as far as it is compared.
+#[derive(Clone, Debug, Deserialize)]
+struct Line {
+    what: String,
+    role: String,
+    local: SocketAddr,
+    remote: SocketAddr,
+    bytes_sent: u64,
+    bytes_received: u64,
+    error: Option<String>,
+    pid: Option<u32>,
+}
+
+pub fn run(context: &mut Context) -> Result<End> {
+    let mut flows = Flows::start(context)?;
+    let count = context.scaled(FULL, 200);
+    let limit = LIMIT * context.patience;
+
+    let own = env::current_exe()?;
+    let server_notes = context.dir().join("server.jsonl");
+    let client_notes = context.dir().join("client.jsonl");
+    let mut server = Peer::start(
+        Command::new(&own).arg("flow-server").arg(&server_notes),
+        true,
+    )?;
+    let ports = server.ports.clone();
+    let mut client = Peer::start(
+        Command::new(&own)
+            .arg("flow-client")
+            .arg(&client_notes)
+            .arg(count.to_string())
+            .args(ports.iter().map(ToString::to_string)),
+        false,
+    )?;
+    client.wait(limit)?;
+    // The server ends when its last connection has.
+    server.end(limit)?;
+    let truth: Vec<(u32, Note)> = [
+        (client.child.id(), &client_notes),
+        (server.child.id(), &server_notes),
+    ]
+    .into_iter()
+    .map(|(pid, file)| Ok(notes(file)?.into_iter().map(move |note| (pid, note))))
+    .collect::<Result<Vec<_>>>()?
+    .into_iter()
+    .flatten()
+    .collect();
+    let refused = truth.iter().filter(|(_, note)| note.refused).count();
+    let expected = count as usize * 2 - refused;
+    ensure!(
+        truth.len() == expected,
+        "the programs noted {} ends of {count} connections, {refused} of them refused",
+        truth.len()
+    );
+
+    flows.wait_for(&truth, limit)?;
+    let lines = flows.stop()?;
+    compare(&truth, &lines)?;
+    context.fact("connections", count);
+    context.fact("refused", refused);
+    let bytes: u64 = truth.iter().map(|(_, note)| note.sent).sum();
+    context.fact("bytes", bytes);
+    Ok(End::Passed)
+}
+
+/// Each end in the programs' notes has its lines, once, with its bytes and its process.
+fn compare(truth: &[(u32, Note)], lines: &[Line]) -> Result<()> {
+    let mut by_ends: BTreeMap<(SocketAddr, SocketAddr), Vec<&Line>> = BTreeMap::new();
+    for line in lines {
+        by_ends
+            .entry((line.local, line.remote))
+            .or_default()
+            .push(line);
+    }
+    let mut wrong = Vec::new();
+    for (pid, note) in truth {
+        let lines = by_ends
+            .get(&(note.local, note.remote))
+            .map_or(&[][..], Vec::as_slice);
+        if let Err(error) = compare_end(*pid, note, lines) {
+            wrong.push(format!("{note:?}: {error}; the lines: {lines:?}"));
+        }
+    }
+    ensure!(
+        wrong.is_empty(),
+        "{} of {} ends are wrong, the first: {}",
+        wrong.len(),
+        truth.len(),
+        wrong[0]
+    );
+    Ok(())
+}
+
+fn compare_end(pid: u32, note: &Note, lines: &[&Line]) -> Result<()> {
+    let of =
+        |what: &str| -> Vec<&&Line> { lines.iter().filter(|line| line.what == what).collect() };
+    if note.refused {
+        let [failed] = of("failed")[..] else {
+            bail!("not one line that it failed");
+        };
+        ensure!(lines.len() == 1, "more than that it failed");
+        ensure!(
+            failed.error.as_deref() == Some("ECONNREFUSED") && failed.role == "client",
+            "not a client that was refused"
+        );
+        ensure!(
+            failed.bytes_sent == 0 && failed.bytes_received == 0,
+            "bytes on a connection that was refused"
+        );
+        return Ok(());
+    }
+    ensure!(
+        of("established").len() == 1 && lines.len() == 2,
+        "not once established and once closed"
+    );
+    let [closed] = of("closed")[..] else {
+        bail!("not one line that it closed");
+    };
+    ensure!(closed.role == note.role, "not the role {}", note.role);
+    ensure!(
+        closed.bytes_sent == note.sent && closed.bytes_received == note.received,
+        "other bytes"
+    );
+    ensure!(closed.pid == Some(pid), "not the process {pid}");
+    Ok(())
+}
+
+/// A running `fathom flows --json`.
+struct Flows {
+    child: Child,
+    output: PathBuf,
+    log: PathBuf,
+}
+
+impl Flows {
+    /// Starts it and waits until it shows a connection made for the purpose: then its probes are attached.
+    fn start(context: &Context) -> Result<Self> {
+        let output = context.dir().join("flows.jsonl");
+        let log = context.dir().join("flows.log");
+        let mut command = Command::new(&context.fathom);
+        command.args(["flows", "--json"]);
+        if let Some(tap) = &context.tap {
+            command.args(["--tap", tap]);
+        }
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(File::create(&output)?)
+            .stderr(File::create(&log)?)
+            .spawn()
+            .with_context(|| format!("cannot start {}", context.fathom.display()))?;
+        let mut flows = Self { child, output, log };
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let deadline = Instant::now() + LIMIT * context.patience;
+        loop {
+            drop(TcpStream::connect(address)?);
+            drop(listener.accept()?);
+            thread::sleep(Duration::from_millis(20));
+            if flows.lines()?.iter().any(|line| line.remote == address) {
+                return Ok(flows);
+            }
+            if let Some(status) = flows.child.try_wait()? {
+                bail!("fathom flows ended with {status}: {}", flows.log());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "fathom flows shows no connection: {}",
+                flows.log()
+            );
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The whole lines so far.
+    fn lines(&self) -> Result<Vec<Line>> {
+        let text = fs::read_to_string(&self.output)?;
+        text.split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'))
+            .map(|line| serde_json::from_str(line).with_context(|| format!("not a flow: {line}")))
+            .collect()
+    }
+
+    /// Waits until the end of every connection in `truth` has been shown, or the time is up: what is then missing is found
+    /// by the comparison.
+    fn wait_for(&self, truth: &[(u32, Note)], limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            let ends: std::collections::BTreeSet<_> = self
+                .lines()?
+                .iter()
+                .filter(|line| line.what != "established")
+                .map(|line| (line.local, line.remote))
+                .collect();
+            if truth
+                .iter()
+                .all(|(_, note)| ends.contains(&(note.local, note.remote)))
+            {
+                break;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
+    /// Ends it as Ctrl-C does, and gives back all its lines.
+    fn stop(&mut self) -> Result<Vec<Line>> {
+        kill_process(Pid::from_child(&self.child), Signal::INT).context("cannot signal it")?;
+        let status = self.child.wait()?;
+        ensure!(
+            status.success(),
+            "fathom flows ended with {status}: {}",
+            self.log()
+        );
+        self.lines()
+    }
+}
+
+impl Drop for Flows {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One of the two programs.
+struct Peer {
+    child: Child,
+    ports: Vec<u16>,
+}
+
+impl Peer {
+    /// Starts it; a server first says its ports in one line.
+    fn start(command: &mut Command, says_ports: bool) -> Result<Self> {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut ports = Vec::new();
+        if says_ports {
+            let stdout = child.stdout.take().context("no output")?;
+            let mut line = String::new();
+            std::io::BufReader::new(stdout).read_line(&mut line)?;
+            for port in line.split_whitespace() {
+                ports.push(port.parse()?);
+            }
+        }
+        Ok(Self { child, ports })
+    }
+
+    /// Tells it that no more will come, and waits for its end.
+    fn end(&mut self, limit: Duration) -> Result<()> {
+        drop(self.child.stdin.take());
+        self.wait(limit)
+    }
+
+    fn wait(&mut self, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                ensure!(status.success(), "one of the programs ended with {status}");
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "one of the programs is stuck");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn notes(file: &Path) -> Result<Vec<Note>> {
+    fs::read_to_string(file)?
+        .lines()
+        .map(|line| serde_json::from_str(line).context("not a note"))
+        .collect()
+}

@@ -88,11 +88,6 @@ impl Agent {
         self.ready_after
     }
 
-    /// Where it serves /metrics.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -25,15 +25,6 @@ pub struct Context {
     facts: BTreeMap<String, serde_json::Value>,
 }
 
-/// How a scenario ends that could be carried out and asserts nothing false.
-#[derive(Debug, PartialEq, Eq)]
-pub enum End {
-    /// All that it asserts holds.
-    Passed,
-    /// This kernel or machine lacks what the scenario is about, and this is what.
-    NotHere(String),
-}
-
 impl Context {
     /// A context with an empty folder of its own.
     pub fn new(

@@ -131,12 +131,9 @@ fn run_for(command: &mut Command, limit: Duration) -> Result<(Option<i32>, Strin
         }
         thread::sleep(Duration::from_millis(10));
     };
-    if let Ok(group) = i32::try_from(child.id()) {
-        if let Some(group) = rustix::process::Pid::from_raw(group) {
-            // What the step left behind; none is the usual case.
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        }
-    }
+    // What the step left behind; none is the usual case.
+    let group = rustix::process::Pid::from_child(&child);
+    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     child.wait()?;
     let mut bytes = Vec::new();
     output.rewind()?;

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use super::accounting;
 use crate::{
     agent::Agent,
-    context::{Context, End},
+    context::Context,
     metrics::Metrics,
     nginx::{Answer, Nginx, SECRET},
     wrk::Wrk,
@@ -22,7 +22,7 @@ const CONNECTIONS: u64 = 16;
 /// For how long the load may run, before patience is applied.
 const LIMIT: Duration = Duration::from_secs(60);
 
-pub fn run(context: &mut Context) -> Result<End> {
+pub fn run(context: &mut Context) -> Result<()> {
     let nginx = Nginx::start(context)?;
     nginx.forget()?;
     let agent = Agent::start(context, &[])?;
@@ -58,7 +58,7 @@ pub fn run(context: &mut Context) -> Result<End> {
     );
     agent.settle(accounting::check)?;
     agent.stop()?;
-    Ok(End::Passed)
+    Ok(())
 }
 
 /// The requests of `service` on one side, by method, route and status.

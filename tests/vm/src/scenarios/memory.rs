@@ -4,13 +4,7 @@ use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{
-    agent::Agent,
-    bpf::Objects,
-    context::{Context, End},
-    nginx::Nginx,
-    wrk::Wrk,
-};
+use crate::{agent::Agent, bpf::Objects, context::Context, nginx::Nginx, wrk::Wrk};
 
 /// The default limit, which the documentation promises for heap and maps together.
 const LIMIT: u64 = 64 << 20;
@@ -18,7 +12,7 @@ const LIMIT: u64 = 64 << 20;
 /// Requests natively.
 const FULL: u64 = 60_000;
 
-pub fn run(context: &mut Context) -> Result<End> {
+pub fn run(context: &mut Context) -> Result<()> {
     let nginx = Nginx::start(context)?;
     nginx.forget()?;
     let agent = Agent::start(context, &[])?;
@@ -50,7 +44,7 @@ pub fn run(context: &mut Context) -> Result<End> {
     );
     drop(wrk);
     agent.stop()?;
-    Ok(End::Passed)
+    Ok(())
 }
 
 fn resident_peak(pid: u32) -> Result<u64> {

@@ -16,13 +16,10 @@ use fathom_scenarios::{
     report::{Outcome, Report},
 };
 
-use crate::{
-    context::{Context, End},
-    kernel,
-};
+use crate::{context::Context, kernel};
 
 /// The scenario named `name`, as code.
-fn code(name: &str) -> Option<fn(&mut Context) -> Result<End>> {
+fn code(name: &str) -> Option<fn(&mut Context) -> Result<()>> {
     Some(match name {
         "http-exact" => http_exact::run,
         "flows" => flows::run,
@@ -67,10 +64,7 @@ pub fn run(scenario: &Entry, tap: Option<&str>, options: &Options) -> Report {
         })
         .map_or_else(
             |error| Outcome::Failed(format!("{error:#}")),
-            |end| match end {
-                End::Passed => Outcome::Passed,
-                End::NotHere(why) => Outcome::NotHere(why),
-            },
+            |()| Outcome::Passed,
         ),
     };
     Report {

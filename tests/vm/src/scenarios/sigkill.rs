@@ -4,13 +4,7 @@ use std::{thread, time::Duration};
 
 use anyhow::{Result, ensure};
 
-use crate::{
-    agent::Agent,
-    bpf::Objects,
-    context::{Context, End},
-    nginx::Nginx,
-    wrk::Wrk,
-};
+use crate::{agent::Agent, bpf::Objects, context::Context, nginx::Nginx, wrk::Wrk};
 
 /// Kills natively.
 const FULL: u64 = 20;
@@ -21,7 +15,7 @@ const SOON: Duration = Duration::from_secs(2);
 /// Keep-alive connections.
 const CONNECTIONS: u64 = 8;
 
-pub fn run(context: &mut Context) -> Result<End> {
+pub fn run(context: &mut Context) -> Result<()> {
     let nginx = Nginx::start(context)?;
     nginx.forget()?;
     let mut wrk = Wrk::start(context, &nginx, CONNECTIONS, None)?;
@@ -54,5 +48,5 @@ pub fn run(context: &mut Context) -> Result<End> {
     context.fact("requests", summary.requests);
     context.fact("longest_answer_ms", summary.max_us / 1000.0);
     ensure!(summary.errors() == 0, "the client saw errors: {summary:?}");
-    Ok(End::Passed)
+    Ok(())
 }

@@ -184,7 +184,7 @@ pub fn client(notes: &Path, count: u64, ports: [u16; 3]) -> Result<()> {
 
 /// One connection; its number says its kind and its sizes.
 fn connection(number: u64, [v4, v6, closed]: [u16; 3], notes: &Notes) -> Result<()> {
-    let (ip, port): (std::net::IpAddr, _) = if number % 2 == 0 {
+    let (ip, port): (std::net::IpAddr, _) = if number.is_multiple_of(2) {
         (Ipv4Addr::LOCALHOST.into(), v4)
     } else {
         (Ipv6Addr::LOCALHOST.into(), v6)
@@ -199,7 +199,7 @@ fn connection(number: u64, [v4, v6, closed]: [u16; 3], notes: &Notes) -> Result<
     let header = Header {
         request: number * 7919 % 10_007,
         // Some are larger than any socket buffer.
-        response: if number % 50 == 0 {
+        response: if number.is_multiple_of(50) {
             3_000_000 + number
         } else {
             number * 104_729 % 100_003

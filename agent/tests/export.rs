@@ -10,10 +10,13 @@ use fathom::{
         openmetrics::{Format, TargetInfo, render},
         otlp::{
             Exporter,
+            profiles::requests,
             settings::{Given, Settings},
         },
     },
-    l7::exchange::Side,
+    identity::Process,
+    l7::exchange::{ExchangeKey, Side},
+    profile::{Function, Location, Mapping, Profile, Quality, Stack},
     telemetry::{
         metric::{
             Attributes, Audience, Data, Exemplar, HistogramPoint, Metric, Number, NumberPoint,
@@ -22,15 +25,8 @@ use fathom::{
         span::{Resource, Span},
     },
 };
-use opentelemetry_proto::tonic::{
-    collector::profiles::v1development::ExportProfilesServiceRequest,
-    common::v1::{AnyValue, KeyValue, any_value},
-    profiles::v1development::{
-        Function, Line, Link, Location, Mapping, Profile, ProfilesDictionary, ResourceProfiles,
-        Sample, ScopeProfiles, Stack, ValueType,
-    },
-    resource::v1::Resource as OtlpResource,
-};
+use fathom_abi::ConnectionId;
+use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;
 use python::Receiver;
 use serde_json::{Value, json};
 
@@ -155,96 +151,59 @@ fn span(number: u8, side: Side, attributes: Attributes) -> Span {
     }
 }
 
+const EXCHANGE: ExchangeKey = ExchangeKey {
+    connection: ConnectionId {
+        sock: 1,
+        born_ns: 2,
+    },
+    message: 3,
+};
+
+/// Three samples of `main` in `/bin/shop`, taken while it served a request.
 fn profile() -> ExportProfilesServiceRequest {
-    let strings = [
-        "",
-        "samples",
-        "count",
-        "cpu",
-        "nanoseconds",
-        "main",
-        "/bin/shop",
-    ];
-    ExportProfilesServiceRequest {
-        resource_profiles: vec![ResourceProfiles {
-            resource: Some(OtlpResource {
-                attributes: vec![KeyValue {
-                    key: "service.name".into(),
-                    value: Some(AnyValue {
-                        value: Some(any_value::Value::StringValue("shop".into())),
-                    }),
-                    ..KeyValue::default()
-                }],
-                ..OtlpResource::default()
-            }),
-            scope_profiles: vec![ScopeProfiles {
-                profiles: vec![Profile {
-                    sample_type: Some(ValueType {
-                        type_strindex: 1,
-                        unit_strindex: 2,
-                    }),
-                    period_type: Some(ValueType {
-                        type_strindex: 3,
-                        unit_strindex: 4,
-                    }),
-                    period: 10_000_000,
-                    samples: vec![Sample {
-                        stack_index: 1,
-                        link_index: 1,
-                        values: vec![3],
-                        ..Sample::default()
-                    }],
-                    ..Profile::default()
-                }],
-                ..ScopeProfiles::default()
-            }],
-            ..ResourceProfiles::default()
-        }],
-        dictionary: Some(ProfilesDictionary {
-            mapping_table: vec![
-                Mapping::default(),
-                Mapping {
-                    memory_start: 0x1000,
-                    filename_strindex: 6,
-                    ..Mapping::default()
-                },
-            ],
-            location_table: vec![
-                Location::default(),
-                Location {
-                    mapping_index: 1,
-                    address: 0x1234,
-                    lines: vec![Line {
-                        function_index: 1,
-                        ..Line::default()
-                    }],
-                    ..Location::default()
-                },
-            ],
-            function_table: vec![
-                Function::default(),
-                Function {
-                    name_strindex: 5,
-                    ..Function::default()
-                },
-            ],
-            link_table: vec![
-                Link::default(),
-                Link {
-                    trace_id: TRACE.to_vec(),
-                    span_id: SPAN.to_vec(),
-                },
-            ],
-            string_table: strings.map(str::to_owned).to_vec(),
-            stack_table: vec![
-                Stack::default(),
-                Stack {
-                    location_indices: vec![1],
-                },
-            ],
-            ..ProfilesDictionary::default()
+    let profile = Profile {
+        process: Arc::new(Process {
+            pid: 42,
+            start_ticks: 1,
+            service: "shop".into(),
+            executable: Some("/bin/shop".into()),
+            comm: "shop".into(),
+            container: None,
         }),
-    }
+        start_ns: 7,
+        duration_ns: 10_000_000_000,
+        period_ns: 10_000_000,
+        mappings: vec![Mapping {
+            start: 0x1000,
+            end: 0x3000,
+            offset: 0,
+            name: "/bin/shop".into(),
+            build_id: Some([0xab, 0xcd].into()),
+            has_functions: true,
+        }],
+        functions: vec![Function {
+            name: "main".into(),
+            system_name: "main".into(),
+        }],
+        locations: vec![Location {
+            address: 0x1234,
+            kernel: false,
+            mapping: Some(0),
+            function: Some(0),
+        }],
+        stacks: vec![Stack {
+            locations: vec![0],
+            count: 3,
+            tid: 43,
+            comm: "worker".into(),
+            exchange: Some(EXCHANGE),
+        }],
+        quality: Quality::default(),
+    };
+    let span = |key: &ExchangeKey| (*key == EXCHANGE).then_some((TRACE, SPAN));
+    let mut requests = requests(&[profile], |ns| ns + 1_700_000_000_000_000_000, span);
+    assert_eq!(requests.len(), 1);
+    requests.remove(0)
 }
 
 /// A resource's attributes that are text.
@@ -427,35 +386,62 @@ fn check_metrics(request: &Value) {
 
 fn check_profiles(request: &Value) {
     let group = &request["resource_profiles"][0];
-    assert_eq!(
-        resource(group),
-        json!({"service.name": "shop", "host.name": "node-1"})
-    );
+    let resource = resource(group);
+    assert_eq!(resource["service.name"], "shop");
+    assert_eq!(resource["process.pid"], "42");
+    assert_eq!(resource["host.name"], "node-1");
     let dictionary = &request["dictionary"];
-    let string = |index: &Value| {
-        let index = usize::try_from(index.as_u64().unwrap()).unwrap();
-        dictionary["string_table"][index].clone()
+    let entry = |table: &str, index: &Value| {
+        let index = usize::try_from(index.as_u64().expect("an index")).expect("small");
+        assert_ne!(index, 0, "{table}");
+        dictionary[table][index].clone()
+    };
+    let string = |index: &Value| entry("string_table", index);
+    let attribute = |index: &Value| {
+        let attribute = entry("attribute_table", index);
+        (
+            string(&attribute["key_strindex"]),
+            attribute["value"].clone(),
+        )
     };
     let profile = &group["scope_profiles"][0]["profiles"][0];
+    assert_eq!(profile["time_unix_nano"], "1700000000000000007");
+    assert_eq!(profile["duration_nano"], "10000000000");
+    assert_eq!(profile["period"], "10000000");
     assert_eq!(string(&profile["sample_type"]["type_strindex"]), "samples");
+    assert_eq!(string(&profile["sample_type"]["unit_strindex"]), "count");
+    assert_eq!(string(&profile["period_type"]["type_strindex"]), "cpu");
     assert_eq!(
         string(&profile["period_type"]["unit_strindex"]),
         "nanoseconds"
     );
-    let sample = &profile["samples"][0];
+    let [sample] = profile["samples"].as_array().expect("samples").as_slice() else {
+        panic!("{profile:#}");
+    };
     assert_eq!(sample["values"], json!(["3"]));
-    let stack = &dictionary["stack_table"][1];
     assert_eq!(
-        (&sample["stack_index"], &stack["location_indices"]),
-        (&json!(1), &json!([1]))
+        attribute(&sample["attribute_indices"][0]),
+        (json!("thread.id"), json!({"int_value": "43"}))
     );
-    let location = &dictionary["location_table"][1];
+    let link = entry("link_table", &sample["link_index"]);
+    assert_eq!(
+        (&link["trace_id"], &link["span_id"]),
+        (&json!(base64(&TRACE)), &json!(base64(&SPAN)))
+    );
+    let stack = entry("stack_table", &sample["stack_index"]);
+    let location = entry("location_table", &stack["location_indices"][0]);
     assert_eq!(location["address"], "4660");
+    let function = entry("function_table", &location["lines"][0]["function_index"]);
+    assert_eq!(string(&function["name_strindex"]), "main");
+    let mapping = entry("mapping_table", &location["mapping_index"]);
+    assert_eq!(string(&mapping["filename_strindex"]), "/bin/shop");
     assert_eq!(
-        string(&dictionary["function_table"][1]["name_strindex"]),
-        "main"
+        attribute(&mapping["attribute_indices"][0]),
+        (
+            json!("process.executable.build_id.gnu"),
+            json!({"string_value": "abcd"})
+        )
     );
-    assert_eq!(dictionary["link_table"][1]["trace_id"], base64(&TRACE));
 }
 
 fn sources() -> [Arc<dyn Source>; 3] {

@@ -34,6 +34,9 @@ const EAGER_LOOKS: u8 = 10;
 /// How long between two such looks.
 const LOOK_RARELY_NS: u64 = 1_000_000_000;
 
+/// Ended connections that are kept for a moment, at most.
+const MAX_ENDED: usize = 1024;
+
 /// What the decoder may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -57,6 +60,8 @@ pub struct Decoder {
     soon: VecDeque<Look>,
     /// The same, for those that were looked up in vain many times.
     rarely: VecDeque<Look>,
+    /// Connections that ended with a request unanswered, by sock; see [`Decoder::hold`].
+    ended: LruCache<u64, Connection>,
     counts: Arc<Counts>,
     /// Connections were dropped for want of room: one that seems new may be an old one.
     evicted: bool,
@@ -76,6 +81,7 @@ impl Decoder {
             limit: limits.connections.get(),
             soon: VecDeque::new(),
             rarely: VecDeque::new(),
+            ended: LruCache::unbounded(),
             counts: Arc::default(),
             evicted: false,
         }
@@ -106,7 +112,15 @@ impl Decoder {
             MessageKind::HEAD => self.with(&record, &mut out, Connection::head),
             MessageKind::MORE => self.with(&record, &mut out, Connection::more),
             MessageKind::END => match self.connections.pop(&record.event.id) {
-                Some(mut connection) => connection.end(&record, &mut out),
+                Some(mut connection) => {
+                    let outcome = connection.end(&record, &mut out);
+                    if connection.awaits_answer() {
+                        self.hold(connection, &record, &mut out);
+                    } else {
+                        connection.finish_ended(&mut out);
+                    }
+                    outcome
+                }
                 None => {
                     // Its messages' records are missing, all of them.
                     Connection::new(&record, self.evicted).end(&record, &mut out);
@@ -134,18 +148,57 @@ impl Decoder {
                 }
             }
         }
+        let resumed = self.resume(record, out);
         let evicted = self.evicted;
-        let connection = self
-            .connections
-            .get_or_insert_mut(id, || Connection::new(record, evicted));
+        let connection = self.connections.get_or_insert_mut(id, || {
+            resumed.unwrap_or_else(|| Connection::new(record, evicted))
+        });
         let outcome = take(connection, record, out);
-        if connection.is_open() && !std::mem::replace(&mut connection.queued, true) {
+        if connection.is_over() {
+            self.connections.pop(&id);
+        } else if connection.is_open() && !std::mem::replace(&mut connection.queued, true) {
             self.soon.push_back(Look {
                 since_ns: record.event.at_ns,
                 id,
             });
         }
         outcome
+    }
+
+    /// Keeps an ended connection with an unanswered request for a moment: the answer may be under way. The kernel closes a sock within
+    /// the very call that sends to a peer who has gone, and before the last bytes are read where both ends had finished; that
+    /// call's record comes after the end's.
+    fn hold<E: FnMut(Exchange)>(
+        &mut self,
+        connection: Connection,
+        record: &Record<'_>,
+        out: &mut Out<'_, E>,
+    ) {
+        while self.ended.len() >= MAX_ENDED
+            && let Some((_, connection)) = self.ended.pop_lru()
+        {
+            connection.finish_ended(out);
+        }
+        if let Some(other) = self.ended.put(record.event.id.sock, connection) {
+            other.finish_ended(out);
+        }
+    }
+
+    /// The ended connection that this record belongs to, as the kernel knows it under a new name.
+    fn resume<E: FnMut(Exchange)>(
+        &mut self,
+        record: &Record<'_>,
+        out: &mut Out<'_, E>,
+    ) -> Option<Connection> {
+        if self.ended.is_empty() || self.connections.contains(&record.event.id) {
+            return None;
+        }
+        let mut connection = self.ended.pop(&record.event.id.sock)?;
+        if connection.is_resumed_by(record) {
+            return Some(connection);
+        }
+        connection.finish_ended(out);
+        None
     }
 
     /// Asks the kernel about messages that have been open for a while. Call it every 100 ms or so, after the ring has been
@@ -161,6 +214,12 @@ impl Decoder {
             counts: &counts,
             emit,
         };
+        while let Some((_, connection)) = self.ended.peek_lru()
+            && connection.touched_ns.saturating_add(LOOK_AFTER_NS) <= now_ns
+            && let Some((_, connection)) = self.ended.pop_lru()
+        {
+            connection.finish_ended(&mut out);
+        }
         for (rare, after_ns) in [(false, LOOK_AFTER_NS), (true, LOOK_RARELY_NS)] {
             loop {
                 let queue = if rare {

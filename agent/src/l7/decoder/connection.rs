@@ -1,6 +1,9 @@
 //! One connection: the message that is under way, and the exchange that it belongs to.
 
-use fathom_abi::{Endpoints, Role, message::Direction};
+use fathom_abi::{
+    Endpoints, Role,
+    message::{Direction, MessageKind},
+};
 
 use crate::l7::{
     counts::{Counts, ExchangeOutcome, RecordOutcome},
@@ -79,6 +82,8 @@ pub(super) struct Connection {
     speaks_http: bool,
     /// Messages that are missing, received and sent, for as long as it is not known which are requests.
     missing: [u64; 2],
+    /// Its end was seen: no other will come.
+    ended: bool,
     /// The decoder has it in a queue.
     pub(super) queued: bool,
     /// Looks in vain since the newest record.
@@ -113,6 +118,7 @@ impl Connection {
             after_gap: false,
             speaks_http: false,
             missing: [0; 2],
+            ended: false,
             queued: false,
             looks: 0,
             astray: 0,
@@ -122,6 +128,11 @@ impl Connection {
     /// Whether an exchange waits for something.
     pub(super) fn is_open(&self) -> bool {
         self.pending.is_some()
+    }
+
+    /// Whether nothing more can come of it.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended && self.pending.is_none()
     }
 
     /// A message starts.
@@ -231,11 +242,40 @@ impl Connection {
             return RecordOutcome::OutOfOrder;
         }
         self.close(event.previous_bytes, event.previous_last_ns, out);
+        self.touched(event.at_ns);
+        self.ended = true;
+        RecordOutcome::Delivered
+    }
+
+    /// Whether a request is open that no final answer was seen of.
+    pub(super) fn awaits_answer(&self) -> bool {
+        self.pending
+            .as_ref()
+            .is_some_and(|pending| pending.answer.is_none())
+    }
+
+    /// Hands on what was open when the connection ended.
+    pub(super) fn finish_ended<E: FnMut(Exchange)>(mut self, out: &mut Out<'_, E>) {
         if let Some(pending) = self.pending.take() {
-            self.touched_ns = event.at_ns;
             self.finish(pending, out);
         }
-        RecordOutcome::Delivered
+    }
+
+    /// Whether this record, the first of a connection that the kernel did not know, is the answer that this ended connection waits
+    /// for; it is then ready to take it.
+    pub(super) fn is_resumed_by(&mut self, record: &Record<'_>) -> bool {
+        let event = &record.event;
+        let is_answer = event.kind == MessageKind::HEAD
+            && event.message == 1
+            && event.direction == opposite(self.requests)
+            && http1::response(record.data) != Err(http1::Refused::NotHttp);
+        if is_answer {
+            self.message = 0;
+            self.direction = self.requests;
+            self.now = Now::Stranger;
+            self.queued = false;
+        }
+        is_answer
     }
 
     /// Counts what is open as lost.

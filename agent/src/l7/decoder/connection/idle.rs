@@ -74,7 +74,7 @@ impl Connection {
                 return Idle::Finished;
             }
             Some(total) => bytes == total,
-            None => answer.chunked && quiet,
+            None => (answer.chunked || self.ended) && quiet,
         };
         let exact = answer.total.is_some();
         if !done || (pending.request_is_open() && !quiet) {

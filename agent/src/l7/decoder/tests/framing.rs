@@ -438,3 +438,41 @@ fn a_body_behind_sendfile_counts_with_its_bytes() {
         (3, 41 + 5000)
     );
 }
+
+/// A peer that is gone answers with a reset, which the kernel takes in within the send: the end's record comes first, and the
+/// send is of a connection that the kernel does not know any more.
+#[test]
+fn an_answer_that_was_sent_while_the_connection_was_reset_is_found() {
+    let mut tap = Tap::new(SERVER);
+    tap.receive(GET, 1).close(2);
+    let mut after = Tap::with_sock(fathom_abi::Role::UNKNOWN, tap.id.sock);
+    after.id.born_ns = 3;
+    after.send(OK, 3);
+    tap.records.append(&mut after.records);
+    let (exchanges, counts) = decode(&tap.records);
+    assert_eq!((exchanges.len(), counts.lost()), (1, 0));
+    assert_eq!(
+        (
+            exchanges[0].status,
+            exchanges[0].end_ns,
+            exchanges[0].key.connection.born_ns
+        ),
+        (Ok(200), 3, 1)
+    );
+}
+
+#[test]
+fn a_sock_that_is_used_again_takes_no_answer_from_the_one_before() {
+    let mut tap = Tap::new(SERVER);
+    tap.receive(GET, 1).close(2);
+    let mut other = Tap::with_sock(SERVER, tap.id.sock);
+    other.id.born_ns = 3;
+    other.receive(GET, 3).send(OK, 4);
+    tap.records.append(&mut other.records);
+    let (exchanges, counts) = decode(&tap.records);
+    let statuses: Vec<_> = exchanges.iter().map(|exchange| exchange.status).collect();
+    assert_eq!(
+        (statuses, counts.lost()),
+        (vec![Err(Unanswered::Closed), Ok(200)], 0)
+    );
+}

@@ -13,7 +13,7 @@ pub(super) const SERVER: Role = Role::SERVER;
 pub(super) const CLIENT: Role = Role::CLIENT;
 
 pub(super) struct Tap {
-    id: ConnectionId,
+    pub(super) id: ConnectionId,
     role: Role,
     message: u32,
     direction: Direction,
@@ -156,13 +156,17 @@ impl Tap {
     }
 }
 
-/// What a decoder makes of records.
+/// What a decoder makes of records, and of a look long after the last.
 pub(super) fn decode(records: &[Vec<u8>]) -> (Vec<Exchange>, Arc<Counts>) {
     let mut decoder = Decoder::new(Limits::default());
     let mut exchanges = Vec::new();
     for record in records {
         decoder.record(record, &mut |exchange| exchanges.push(exchange));
     }
+    // Ended connections are handed on; the others find the kernel silent once, which settles nothing.
+    decoder.poll_idle(u64::MAX, &mut |_| None, &mut |exchange| {
+        exchanges.push(exchange)
+    });
     (exchanges, decoder.counts())
 }
 

@@ -6,6 +6,7 @@ pub mod gpu;
 mod live;
 pub mod profile;
 pub mod requests;
+mod table;
 
 use std::{fmt, io::IsTerminal as _, process::ExitCode};
 

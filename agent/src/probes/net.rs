@@ -1,6 +1,6 @@
 //! The `net` object: loading it, choosing its tap, and what user space reads of it.
 
-use std::{fmt, path::Path, process, str::FromStr};
+use std::{fmt, path::Path, process, str::FromStr, sync::Arc};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -173,7 +173,7 @@ pub struct Net {
     /// The kernel's memory of each connection.
     pub connections: Connections,
     /// What the programs counted.
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
     map_bytes: u64,
     /// Owns the programs' links.
     _ebpf: Ebpf,
@@ -256,10 +256,10 @@ impl Net {
                 HashMap::try_from(take(OBJECT, &mut ebpf, "CONNECTIONS")?)
                     .map_err(map_error("CONNECTIONS"))?,
             ),
-            counters: Counters(
+            counters: Arc::new(Counters(
                 PerCpuArray::try_from(take(OBJECT, &mut ebpf, "NET_COUNTERS")?)
                     .map_err(map_error("NET_COUNTERS"))?,
-            ),
+            )),
             map_bytes,
             _ebpf: ebpf,
         })
@@ -425,14 +425,17 @@ impl fmt::Debug for Counters {
 }
 
 impl Counters {
+    /// One counter's sum over all CPUs, since the object was loaded.
+    pub fn get(&self, counter: NetCounter) -> u64 {
+        let values = self.0.get(&(counter as u32), 0);
+        values.map_or(0, |values| values.iter().sum())
+    }
+
     /// Each counter's sum over all CPUs, since the object was loaded.
     pub fn read(&self) -> Vec<(NetCounter, u64)> {
         NetCounter::ALL
             .iter()
-            .map(|&counter| {
-                let values = self.0.get(&(counter as u32), 0);
-                (counter, values.map_or(0, |values| values.iter().sum()))
-            })
+            .map(|&counter| (counter, self.get(counter)))
             .collect()
     }
 }

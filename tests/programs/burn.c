@@ -1,10 +1,12 @@
 /*
  * Spends its time in three functions, 60 to 30 to 10: the truth that profiles are held against.
  *
- *     cc -O1 -fno-omit-frame-pointer -o burn burn.c && ./burn [SECONDS]
+ *     cc -O1 -fno-omit-frame-pointer -pthread -o burn burn.c && ./burn [SECONDS]
  *
- * Each function does the same work for each unit, so that the shares are those of the units. A second argument `spawn`
- * burns in a thread of its own. Prints its pid first, then nothing.
+ * Each function does the same work for each unit, so that the shares are those of the units. One round takes about a
+ * tenth of a second: at 100 samples a second each function's turn holds several samples, so that chance moves the
+ * shares by tenths of a point only. A second argument `spawn` burns in a thread of its own. Prints its pid first, then
+ * nothing.
  */
 #include <pthread.h>
 #include <stdint.h>
@@ -15,13 +17,18 @@
 #include <unistd.h>
 
 static volatile uint64_t sink;
+static void *volatile frame;
 
-/* A chain of dependent multiplications: its time is the same wherever it is called from. */
+/*
+ * A chain of dependent multiplications: its time is the same wherever it is called from. A function that calls nothing
+ * has a frame of its own only where it asks for its address.
+ */
 #define WORK(units)                                                            \
     do {                                                                       \
+        frame = __builtin_frame_address(0);                                    \
         uint64_t value = sink | 1;                                             \
         for (int unit = 0; unit < (units); unit++)                             \
-            for (int step = 0; step < 10000; step++)                           \
+            for (int step = 0; step < 1000000; step++)                         \
                 value = value * 6364136223846793005ull + 1442695040888963407ull; \
         sink = value;                                                          \
     } while (0)

@@ -86,7 +86,7 @@ pub fn run(args: &Args) -> Outcome {
         .map(|&pid| process_of(pid))
         .collect::<Result<Vec<_>, _>>()?;
     check_namespace()?;
-    let file = open(&args.output)?;
+    let file = Target::open(&args.output)?;
     let mut session = Session::start(args, targets)?;
     session.run(Duration::from_secs_f64(args.duration))?;
     let result = session.finish()?;
@@ -99,7 +99,7 @@ pub fn run(args: &Args) -> Outcome {
         )
         .into());
     }
-    write(&result, format, file).with_context(|| format!("writing {}", args.output.display()))?;
+    file.write(|out| write(&result, format, out))?;
     eprintln!("wrote {}", args.output.display());
     Ok(())
 }
@@ -154,15 +154,55 @@ fn check_namespace() -> anyhow::Result<()> {
     }
 }
 
-/// Opens the file before the work, so that a path that can't be written is known at once. What it holds stays until
-/// the profile is there.
-fn open(path: &Path) -> anyhow::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .with_context(|| format!("opening {} to write", path.display()))
+/// The file to write. It is opened before the work, so that a path that can't be written is known at once; what it
+/// holds stays until the profile is there, and a new file goes away if none comes.
+struct Target {
+    path: PathBuf,
+    file: File,
+    is_new: bool,
+}
+
+impl Target {
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        let mut options = OpenOptions::new();
+        let options = options.write(true).truncate(false);
+        let opened = match options.clone().create_new(true).open(path) {
+            Ok(file) => Ok((file, true)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                options.open(path).map(|file| (file, false))
+            }
+            Err(error) => Err(error),
+        };
+        let (file, is_new) =
+            opened.with_context(|| format!("opening {} to write", path.display()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            is_new,
+        })
+    }
+
+    fn write(
+        mut self,
+        with: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+    ) -> anyhow::Result<()> {
+        let written = self.file.set_len(0).and_then(|()| {
+            let mut out = BufWriter::new(&self.file);
+            with(&mut out)?;
+            out.flush()
+        });
+        self.is_new &= written.is_err();
+        written.with_context(|| format!("writing {}", self.path.display()))
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if self.is_new {
+            // Nothing can be done about a file that does not go away.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 struct Session {
@@ -278,7 +318,6 @@ struct Finished {
 impl Finished {
     fn print(&self) {
         let quality = &self.quality;
-        let share = |part, whole| percent(part, whole);
         eprintln!(
             "{} samples of {} processes in {:.1} s ({} Hz on {} CPUs), {} lost",
             quality.samples,
@@ -290,18 +329,15 @@ impl Finished {
         );
         eprintln!(
             "{} in user code, {} in the kernel, {} without a stack, {} cut at the root",
-            share(quality.in_user, quality.samples),
-            share(quality.in_kernel, quality.samples),
-            share(quality.no_stack, quality.samples),
-            share(quality.truncated, quality.samples),
+            percent(quality.in_user, quality.samples),
+            percent(quality.in_kernel, quality.samples),
+            percent(quality.no_stack, quality.samples),
+            percent(quality.truncated, quality.samples),
         );
         eprintln!(
-            "{} of the frames have a name; {} lie outside of every mapping, as frames do above code without frame pointers",
-            share(
-                quality.frames - quality.unmapped - quality.unnamed,
-                quality.frames
-            ),
-            share(quality.unmapped, quality.frames),
+            "{} of the frames have a name; {} of the stacks break off above code without frame pointers",
+            percent(quality.frames - quality.unnamed, quality.frames),
+            percent(quality.broken, quality.samples),
         );
     }
 }
@@ -314,21 +350,18 @@ fn percent(part: u64, whole: u64) -> String {
     format!("{:.1} %", part as f64 * 100.0 / whole as f64)
 }
 
-fn write(result: &Finished, format: Format, file: File) -> io::Result<()> {
-    file.set_len(0)?;
-    let mut out = BufWriter::new(file);
+fn write(result: &Finished, format: Format, out: impl io::Write) -> io::Result<()> {
     match format {
         Format::Svg => {
             let title = format!("CPU, {:.1} s at {} Hz", result.seconds, result.frequency);
-            flamegraph::write(&result.profiles, &title, &mut out)?;
+            flamegraph::write(&result.profiles, &title, out)
         }
-        Format::Folded => folded::write(&result.profiles, &mut out)?,
+        Format::Folded => folded::write(&result.profiles, out),
         Format::Pprof => {
             let clock = Clock::new();
-            pprof::write(&result.profiles, |ns| clock.unix_ns(ns), &mut out)?;
+            pprof::write(&result.profiles, |ns| clock.unix_ns(ns), out)
         }
     }
-    out.flush()
 }
 
 #[cfg(test)]

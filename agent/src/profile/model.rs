@@ -56,7 +56,7 @@ pub struct Function {
 /// An instruction that was running, or the call that had not returned yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Location {
-    /// Its address; for a call the return address less one, which lies in the call.
+    /// Its address; for a call the return address less one, which lies in the call. 0 where a stack breaks off.
     pub address: u64,
     /// Whether it is the kernel's.
     pub kernel: bool,
@@ -96,10 +96,11 @@ pub struct Quality {
     pub no_user_stack: u64,
     /// Samples with a stack as deep as a record holds, whose root is missing.
     pub truncated: u64,
-    /// Frames of all samples.
+    /// Samples whose user stack breaks off at something that is no code, as it does above a function that uses the
+    /// frame pointer for something else. What the stack says beyond it is left out.
+    pub broken: u64,
+    /// Frames of all samples, without those that stand for a break.
     pub frames: u64,
-    /// Of them: the address is in no mapping that was known.
-    pub unmapped: u64,
     /// Of them: the address is in a mapping that has no name for it.
     pub unnamed: u64,
 }
@@ -113,7 +114,7 @@ impl AddAssign for Quality {
         self.no_user_stack += other.no_user_stack;
         self.truncated += other.truncated;
         self.frames += other.frames;
-        self.unmapped += other.unmapped;
+        self.broken += other.broken;
         self.unnamed += other.unnamed;
     }
 }

@@ -101,7 +101,7 @@ impl Profiler {
     pub fn flush(&mut self, now_ns: u64) -> Vec<Profile> {
         let start_ns = std::mem::replace(&mut self.window_start_ns, now_ns);
         let duration_ns = now_ns.saturating_sub(start_ns);
-        let seen = self.stacks.take();
+        let seen = self.stacks.take(&mut self.objects);
         self.before = seen.iter().map(|seen| seen.mapped.clone()).collect();
         let profiles = seen
             .into_iter()

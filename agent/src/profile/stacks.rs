@@ -105,9 +105,12 @@ impl Stacks {
     }
 
     /// Ends the window: everything that was seen, by process.
-    pub(super) fn take(&mut self) -> Vec<Seen> {
+    pub(super) fn take(&mut self, objects: &mut Objects) -> Vec<Seen> {
         self.bytes = 0;
         let mut seen: Vec<_> = self.processes.drain().map(|(_, seen)| seen).collect();
+        for seen in &mut seen {
+            seen.settle(objects);
+        }
         seen.sort_by_key(|seen| seen.process.pid);
         seen
     }
@@ -146,11 +149,7 @@ impl Seen {
             self.rereads += 1;
             self.reread(tgid, objects);
         }
-        frames
-            .iter()
-            .enumerate()
-            .map(|(depth, &frame)| self.find(frame.saturating_sub(u64::from(depth > 0))))
-            .collect()
+        self.find_all(frames)
     }
 
     fn reread(&mut self, tgid: u32, objects: &mut Objects) {
@@ -166,6 +165,30 @@ impl Seen {
                 self.mapped.push(mapped);
             }
         }
+    }
+
+    /// Looks once more at frames that were in no mapping: those that still are in none never were code.
+    fn settle(&mut self, objects: &mut Objects) {
+        let lost = |counted: &Counted| counted.mapped.contains(&None);
+        if !self.stacks.values().any(lost) {
+            return;
+        }
+        self.reread(self.process.pid, objects);
+        let mut stacks = std::mem::take(&mut self.stacks);
+        for (key, counted) in stacks.iter_mut().filter(|(_, counted)| lost(counted)) {
+            counted.mapped = self.find_all(key.user_frames());
+        }
+        self.stacks = stacks;
+    }
+
+    fn find_all(&self, frames: &[u64]) -> Box<[Option<u32>]> {
+        let depths = 0..frames.len() as u64;
+        frames
+            .iter()
+            .zip(depths)
+            // Above the leaf are return addresses: the call is before them.
+            .map(|(&frame, depth)| self.find(frame.saturating_sub(depth.min(1))))
+            .collect()
     }
 
     /// The newest mapping that holds an address.

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fathom_abi::sample::MAX_FRAMES;
 use fathom_symbolizer::{Cache, Elf, Kernel, demangle};
 
 use super::{
@@ -14,6 +15,7 @@ use super::{
     objects::{Code, Mapped, Object},
     stacks::{Counted, Key, Seen},
 };
+use crate::l7::exchange::ExchangeKey;
 
 /// How long the kernel's symbols are taken as they are when an address has no name in them; modules come and go.
 const KERNEL_TRUST: Duration = Duration::from_secs(60);
@@ -72,22 +74,18 @@ impl Symbols {
                 mappings: Vec::new(),
                 functions: Vec::new(),
                 locations: Vec::new(),
-                stacks: Vec::with_capacity(stacks.len()),
+                stacks: Vec::new(),
                 quality: Quality::default(),
             },
             mappings: HashMap::new(),
             functions: HashMap::new(),
             locations: HashMap::new(),
+            stacks: HashMap::new(),
         };
         for (key, counted) in &stacks {
             builder.add(key, counted);
         }
-        let mut profile = builder.profile;
-        // The table that they come from has no order; files that are the same should be the same.
-        profile
-            .stacks
-            .sort_by(|a, b| (b.count, &a.locations).cmp(&(a.count, &b.locations)));
-        profile
+        builder.finish()
     }
 
     fn file(&mut self, object: &Object) -> Option<Arc<Elf>> {
@@ -138,6 +136,8 @@ struct Builder<'a> {
     functions: HashMap<Arc<str>, u32>,
     /// By address, space and mapping.
     locations: HashMap<(u64, bool, Option<u32>), u32>,
+    /// Those that differ only beyond a break are one.
+    stacks: HashMap<(u32, [u8; 16], Option<ExchangeKey>, Vec<u32>), u64>,
 }
 
 impl Builder<'_> {
@@ -147,23 +147,25 @@ impl Builder<'_> {
             let address = address.saturating_sub(u64::from(depth > 0));
             locations.push(self.location(address, true, None));
         }
+        let mut broken = false;
         for (depth, (&address, &mapped)) in
             key.user_frames().iter().zip(&counted.mapped).enumerate()
         {
             let address = address.saturating_sub(u64::from(depth > 0));
+            if mapped.is_none() {
+                // No return address: the chain of frames ended before, and the rest of it is chance.
+                locations.push(self.location(0, false, None));
+                broken = true;
+                break;
+            }
             locations.push(self.location(address, false, mapped));
         }
-        self.count(key, counted.count, &locations);
-        self.profile.stacks.push(Stack {
-            locations,
-            count: counted.count,
-            tid: key.tid,
-            comm: comm(&key.comm),
-            exchange: key.exchange,
-        });
+        self.count(key, counted.count, &locations, broken);
+        let identity = (key.tid, key.comm, key.exchange, locations);
+        *self.stacks.entry(identity).or_default() += counted.count;
     }
 
-    fn count(&mut self, key: &Key, count: u64, locations: &[u32]) {
+    fn count(&mut self, key: &Key, count: u64, locations: &[u32], broken: bool) {
         let quality = &mut self.profile.quality;
         let user_frames = key.user_frames().len();
         quality.samples += count;
@@ -178,19 +180,39 @@ impl Builder<'_> {
         if key.kernel_frames > 0 && user_frames == 0 && !self.mapped.is_empty() {
             quality.no_user_stack += count;
         }
-        let full = fathom_abi::sample::MAX_FRAMES;
-        if key.kernel_frames == full || user_frames == full {
+        if broken {
+            quality.broken += count;
+        } else if key.kernel_frames == MAX_FRAMES || user_frames == MAX_FRAMES {
             quality.truncated += count;
         }
         for &location in locations {
             let location = &self.profile.locations[location as usize];
-            quality.frames += count;
-            if location.mapping.is_none() {
-                quality.unmapped += count;
-            } else if location.function.is_none() {
-                quality.unnamed += count;
+            if location.mapping.is_some() {
+                quality.frames += count;
+                quality.unnamed += count * u64::from(location.function.is_none());
             }
         }
+    }
+
+    /// The profile, its most frequent stacks first: the table that they come from has no order.
+    fn finish(mut self) -> Profile {
+        let stacks = self.stacks.into_iter();
+        self.profile.stacks = stacks
+            .map(|((tid, comm, exchange, locations), count)| Stack {
+                locations,
+                count,
+                tid,
+                comm: text(&comm),
+                exchange,
+            })
+            .collect();
+        self.profile.stacks.sort_by(|a, b| {
+            let key = |stack: &Stack| (stack.count, stack.tid);
+            key(b)
+                .cmp(&key(a))
+                .then_with(|| a.locations.cmp(&b.locations))
+        });
+        self.profile
     }
 
     fn location(&mut self, address: u64, kernel: bool, mapped: Option<u32>) -> u32 {
@@ -277,7 +299,7 @@ fn index(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-fn comm(padded: &[u8; 16]) -> Arc<str> {
+fn text(padded: &[u8; 16]) -> Arc<str> {
     let end = padded
         .iter()
         .position(|&byte| byte == 0)

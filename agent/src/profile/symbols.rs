@@ -137,8 +137,11 @@ struct Builder<'a> {
     /// By address, space and mapping.
     locations: HashMap<(u64, bool, Option<u32>), u32>,
     /// Those that differ only beyond a break are one.
-    stacks: HashMap<(u32, [u8; 16], Option<ExchangeKey>, Vec<u32>), u64>,
+    stacks: HashMap<Identity, u64>,
 }
+
+/// What makes two stacks of a profile the same: thread, its name, exchange, locations.
+type Identity = (u32, [u8; 16], Option<ExchangeKey>, Vec<u32>);
 
 impl Builder<'_> {
     fn add(&mut self, key: &Key, counted: &Counted) {

@@ -6,6 +6,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -23,6 +24,13 @@ fn skips(test: &str) -> bool {
     }
     eprintln!("SKIPPED {test}: to sample other processes takes root");
     true
+}
+
+/// One test at a time: they burn CPU time, and measure it.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A program that ends with its test.
@@ -55,9 +63,13 @@ fn build(folder: &Path) -> PathBuf {
     program
 }
 
-/// Starts the program and waits until it burns.
+/// Starts the program and waits until it burns. It goes before what else this machine does: on a busy one it would be
+/// sampled too rarely for its shares to say anything. Far before would hold up the kernel's own threads, which load
+/// and unload programs.
 fn start(program: &Path, arguments: &[&str]) -> Running {
-    let mut child = Command::new(program)
+    let mut child = Command::new("nice")
+        .args(["-n", "-10"])
+        .arg(program)
         .args(arguments)
         .stdout(Stdio::piped())
         .spawn()
@@ -134,6 +146,26 @@ fn cpu_seconds(pid: u32) -> f64 {
     ticks / 100.0
 }
 
+/// Samples a process for ten seconds, and longer where that gives too few samples for three points. Returns the seconds
+/// and how many CPUs the process used meanwhile.
+fn sample(pid: u32, path: &Path) -> (f64, f64) {
+    for seconds in [10, 40] {
+        let (before, begun) = (cpu_seconds(pid), Instant::now());
+        let output = fathom(pid, &seconds.to_string(), path)
+            .output()
+            .expect("fathom starts");
+        let used = (cpu_seconds(pid) - before) / begun.elapsed().as_secs_f64();
+        let said = expect_success(&output);
+        assert!(said.contains(", 0 lost"), "{said}");
+        let samples: u64 = folded(path).iter().map(|(_, count)| count).sum();
+        if samples >= 600 || seconds == 40 {
+            return (f64::from(seconds), used);
+        }
+        eprintln!("{samples} samples in {seconds} s on a busy machine: once more, longer");
+    }
+    unreachable!("the longer one is the last")
+}
+
 /// The leaf of each sample that `perf script` prints.
 fn perf_leaves(data: &Path) -> Vec<String> {
     let output = Command::new("perf")
@@ -157,8 +189,9 @@ fn shares_are_the_programs_own_and_perf_agrees() {
     if skips("shares_are_the_programs_own_and_perf_agrees") {
         return;
     }
+    let _turn = turn();
     let folder = tempfile::tempdir().expect("a folder");
-    let burn = start(&build(folder.path()), &["30"]);
+    let burn = start(&build(folder.path()), &["120"]);
     let pid = burn.0.id();
     let data = folder.path().join("perf.data");
     let perf = Command::new("perf")
@@ -179,12 +212,7 @@ fn shares_are_the_programs_own_and_perf_agrees() {
         .spawn();
 
     let path = folder.path().join("out.folded");
-    let before = cpu_seconds(pid);
-    let output = fathom(pid, "10", &path).output().expect("fathom starts");
-    let used = cpu_seconds(pid) - before;
-    let said = expect_success(&output);
-    assert!(said.contains(", 0 lost"), "{said}");
-
+    let (seconds, used) = sample(pid, &path);
     let lines = folded(&path);
     let leaf = |stack: &'_ str| stack.rsplit(';').next().unwrap_or_default().to_owned();
     let leaves: Vec<_> = lines
@@ -215,10 +243,10 @@ fn shares_are_the_programs_own_and_perf_agrees() {
     }
     // A sample stands for a hundredth of a second of CPU time, by the kernel's own account of it.
     let samples: u64 = lines.iter().map(|(_, count)| count).sum();
-    let sampled = samples as f64 / 100.0;
+    let sampled = samples as f64 / 100.0 / seconds;
     assert!(
-        (sampled - used).abs() < 0.05 * used + 0.2,
-        "{sampled} s sampled, {used} s used"
+        (sampled - used).abs() < 0.15 * used,
+        "{sampled} CPUs sampled, {used} CPUs used"
     );
 
     match perf {
@@ -233,23 +261,46 @@ fn shares_are_the_programs_own_and_perf_agrees() {
     }
 }
 
+/// A process that samples has its program on the CPUs' clocks.
+fn wait_until_it_samples(pid: u32) {
+    let samples = || {
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives");
+        let mut links = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+        // Kernels before 5.15 have no link to hold for a clock.
+        links.any(|link| {
+            let link = link.to_string_lossy();
+            link.contains("perf_event") || link.contains("bpf_link") || link.contains("bpf-link")
+        })
+    };
+    let begun = Instant::now();
+    while !samples() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "it never starts to sample"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn a_signal_ends_it_early_and_the_file_is_written() {
     if skips("a_signal_ends_it_early_and_the_file_is_written") {
         return;
     }
+    let _turn = turn();
     let folder = tempfile::tempdir().expect("a folder");
-    let burn = start(&build(folder.path()), &["30", "spawn"]);
+    let burn = start(&build(folder.path()), &["120", "spawn"]);
     let path = folder.path().join("out.svg");
     let begun = Instant::now();
     let child = fathom(burn.0.id(), "300", &path)
         .spawn()
         .expect("fathom starts");
+    wait_until_it_samples(child.id());
     std::thread::sleep(Duration::from_secs(2));
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
     expect_success(&child.wait_with_output().expect("it ends"));
-    assert!(begun.elapsed() < Duration::from_secs(30));
+    assert!(begun.elapsed() < Duration::from_secs(60));
     let svg = fs::read_to_string(&path).expect("the file is there");
     assert!(
         svg.contains("burn_sixty"),
@@ -262,8 +313,9 @@ fn a_pprof_file_is_gzip() {
     if skips("a_pprof_file_is_gzip") {
         return;
     }
+    let _turn = turn();
     let folder = tempfile::tempdir().expect("a folder");
-    let burn = start(&build(folder.path()), &["30"]);
+    let burn = start(&build(folder.path()), &["60"]);
     let path = folder.path().join("out.pb.gz");
     let output = fathom(burn.0.id(), "1", &path)
         .output()

@@ -10,7 +10,10 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 use fathom_abi::counters::ProfileCounter;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::{self, Runtime},
+    signal::unix::{Signal, SignalKind, signal},
+};
 
 use crate::{
     cli::{Failure, Outcome},
@@ -87,8 +90,9 @@ pub fn run(args: &Args) -> Outcome {
         .collect::<Result<Vec<_>, _>>()?;
     check_namespace()?;
     let file = Target::open(&args.output)?;
+    let mut end = End::new()?;
     let mut session = Session::start(args, targets)?;
-    session.run(Duration::from_secs_f64(args.duration))?;
+    session.run(Duration::from_secs_f64(args.duration), &mut end);
     let result = session.finish()?;
     result.print();
     if result.quality.samples == 0 {
@@ -205,6 +209,30 @@ impl Drop for Target {
     }
 }
 
+/// What can end it early. Made before sampling starts, so that a signal never ends it without its file.
+struct End {
+    runtime: Runtime,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl End {
+    fn new() -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let context = runtime.enter();
+        let interrupt = signal(SignalKind::interrupt())?;
+        let terminate = signal(SignalKind::terminate())?;
+        drop(context);
+        Ok(Self {
+            runtime,
+            interrupt,
+            terminate,
+        })
+    }
+}
+
 struct Session {
     sampler: Sampler,
     profiler: Profiler,
@@ -235,26 +263,26 @@ impl Session {
     }
 
     /// Drains until the time is over or a signal asks for the end.
-    fn run(&mut self, duration: Duration) -> anyhow::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+    fn run(&mut self, duration: Duration, end: &mut End) {
+        let End {
+            runtime,
+            interrupt,
+            terminate,
+        } = end;
         runtime.block_on(async {
-            let mut interrupt = signal(SignalKind::interrupt())?;
-            let mut terminate = signal(SignalKind::terminate())?;
-            let end = tokio::time::sleep(duration);
-            tokio::pin!(end);
+            let time = tokio::time::sleep(duration);
+            tokio::pin!(time);
             let mut drain = tokio::time::interval(DRAIN);
             loop {
                 tokio::select! {
-                    () = &mut end => return Ok(()),
-                    _ = interrupt.recv() => return Ok(()),
-                    _ = terminate.recv() => return Ok(()),
+                    () = &mut time => return,
+                    _ = interrupt.recv() => return,
+                    _ = terminate.recv() => return,
                     _ = drain.tick() => self.drain(),
                 }
                 self.show_progress(duration);
             }
-        })
+        });
     }
 
     fn drain(&mut self) {

@@ -1,5 +1,7 @@
 //! fentry and fexit on the TCP calls (5.5, x86-64; needs BTF and BPF trampolines): also catches io_uring, sendfile and splice.
 
+use core::hint::black_box;
+
 use aya_ebpf::{
     macros::{fentry, fexit},
     programs::{FEntryContext, FExitContext},
@@ -40,10 +42,12 @@ pub fn sendpage_exit(ctx: FExitContext) -> i32 {
 /// `tcp_recvmsg(sk, msg, len, [nonblock,] flags[, addr_len])`
 #[fentry(function = "tcp_recvmsg")]
 pub fn recvmsg_entry(ctx: FEntryContext) -> i32 {
+    // Left alone the compiler makes one read at a computed place of the branches, and verifiers before 7.x want the places
+    // in the context to be constants.
     let flags: u64 = if RECVMSG_ARGUMENTS.load() == 6 {
-        ctx.arg(4)
+        black_box(ctx.arg(4))
     } else {
-        ctx.arg(3)
+        black_box(ctx.arg(3))
     };
     if !tcp_calls::peeks(flags) {
         tcp_calls::enter(ctx.arg(0), ctx.arg(1));
@@ -55,9 +59,9 @@ pub fn recvmsg_entry(ctx: FEntryContext) -> i32 {
 #[fexit(function = "tcp_recvmsg")]
 pub fn recvmsg_exit(ctx: FExitContext) -> i32 {
     let result: u64 = match RECVMSG_ARGUMENTS.load() {
-        6 => ctx.arg(6),
-        5 => ctx.arg(5),
-        _ => ctx.arg(4),
+        6 => black_box(ctx.arg(6)),
+        5 => black_box(ctx.arg(5)),
+        _ => black_box(ctx.arg(4)),
     };
     tcp_calls::exit(result as i32, Direction::RECEIVED);
     0

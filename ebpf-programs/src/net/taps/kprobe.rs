@@ -1,5 +1,7 @@
 //! kprobe and kretprobe on the TCP calls: for kernels that refuse fentry and lack the socket tracepoints.
 
+use core::hint::black_box;
+
 use aya_ebpf::{
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
@@ -33,10 +35,11 @@ pub fn send_returned(ctx: RetProbeContext) -> u32 {
 /// `tcp_recvmsg(sk, msg, len, [nonblock,] flags[, addr_len])`
 #[kprobe]
 pub fn recvmsg_called(ctx: ProbeContext) -> u32 {
+    // As in the fentry tap: the place in the context has to stay a constant.
     let flags: u64 = if RECVMSG_ARGUMENTS.load() == 6 {
-        ctx.arg(4).unwrap_or(0)
+        black_box(ctx.arg(4).unwrap_or(0))
     } else {
-        ctx.arg(3).unwrap_or(0)
+        black_box(ctx.arg(3).unwrap_or(0))
     };
     if !tcp_calls::peeks(flags) {
         tcp_calls::enter(ctx.arg(0).unwrap_or(0), ctx.arg(1).unwrap_or(0));

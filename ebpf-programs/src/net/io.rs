@@ -141,6 +141,10 @@ fn flip(
     state.last_ns = now;
     state.captured = 0;
     keep_head_open(state, io, captured, scratch);
+    // An interim answer (1xx): the final one may follow it in the same direction. The status code starts at the tenth byte.
+    if look == Look::Response && captured > 9 && scratch.data[9] == b'1' {
+        state.head_open = u8::from(u32::from(state.captured) < CAPTURE.load());
+    }
     track(state, io.sock, look, pid_tgid);
     fill(state, io, MessageKind::HEAD, now, scratch, pid_tgid);
     scratch.event.previous_bytes = previous_bytes;

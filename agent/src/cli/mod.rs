@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, each with its clap `Args` and a `run` that returns an [`Outcome`].
 
 pub mod agent;
+pub mod doctor;
 pub mod flows;
 pub mod gpu;
 mod live;
@@ -40,6 +41,8 @@ enum Command {
     Requests(requests::Args),
     /// Show each TCP connection of this node
     Flows(flows::Args),
+    /// Say what works on this kernel, what does not, why, and what to do
+    Doctor(doctor::Args),
     /// Sample what the CPUs run, and write a flame graph, folded stacks or a pprof file
     Profile(profile::Args),
 }
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Gpu(args) => gpu::run(args),
         Command::Requests(args) => requests::run(args),
         Command::Flows(args) => flows::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Profile(args) => profile::run(args),
     };
     match outcome {

@@ -5,6 +5,7 @@ mod maps;
 pub mod namespace;
 pub mod net;
 pub mod offsets;
+pub mod privileges;
 pub mod profile;
 pub mod report;
 pub mod ring;

@@ -1,0 +1,406 @@
+//! Finding out what works here.
+
+use std::{fs, path::Path};
+
+use super::advice;
+use crate::{
+    gpu,
+    probes::{
+        Error, ProgramReport,
+        btf::{self, Btf},
+        namespace,
+        net::{Net, NetOptions, Tap},
+        offsets::Facts,
+        privileges::Privileges,
+        profile::{Profile, ProfileOptions},
+    },
+};
+
+/// What the maps of a trial may take; the sizes don't change whether a program loads.
+const TRIAL_BUDGET: u64 = 2 << 20;
+
+/// Whether a part of fathom works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// All of it.
+    Works,
+    /// Its main part; the detail says what is missing.
+    Degraded,
+    /// Not at all.
+    Off,
+}
+
+impl State {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Works => "works",
+            Self::Degraded => "degraded",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// One of fathom's capabilities on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capability {
+    /// Its name, as `--capabilities` takes it.
+    pub name: &'static str,
+    /// Whether it works.
+    pub state: State,
+    /// How it works, or why it does not.
+    pub detail: String,
+    /// What to do so that all of it works.
+    pub advice: Option<String>,
+}
+
+/// What came of loading one tap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// Which.
+    pub tap: Tap,
+    /// Whether `--tap auto` takes it.
+    pub chosen: bool,
+    /// Why it does not work.
+    pub refused: Option<String>,
+    /// What to do about that.
+    pub advice: Option<String>,
+    /// What the verifier made of its programs.
+    pub programs: Vec<ProgramReport>,
+    /// Bytes that its maps took.
+    pub map_bytes: u64,
+}
+
+/// Something about this machine that decides what works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// What.
+    pub name: &'static str,
+    /// How it is.
+    pub value: String,
+    /// What follows, where that is not plain.
+    pub remark: Option<String>,
+}
+
+/// Everything that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// The kernel's release.
+    pub kernel: String,
+    /// The processor's architecture, as the kernel calls it.
+    pub architecture: String,
+    /// `net`, `profile` and `gpu`.
+    pub capabilities: [Capability; 3],
+    /// All taps, the best first.
+    pub taps: Vec<Trial>,
+    /// The rest.
+    pub facts: Vec<Fact>,
+}
+
+impl Survey {
+    /// Looks at this machine. To be called before any other thread exists, for the mount namespace's sake.
+    pub fn make() -> Self {
+        let system = rustix::system::uname();
+        let privileges = Privileges::of_this_process().ok();
+        let namespace = namespace::enter();
+        let btf = Btf::kernel();
+        let mut taps: Vec<_> = Tap::ALL
+            .into_iter()
+            .map(|tap| attempt(tap, privileges))
+            .collect();
+        if let Some(best) = taps.iter_mut().find(|trial| trial.refused.is_none()) {
+            best.chosen = true;
+        }
+        let capabilities = [
+            net(&taps, privileges),
+            profile(privileges),
+            gpu_capability(gpu::probe()),
+        ];
+        let mut facts = vec![type_information(&btf), namespace_fact(&namespace)];
+        let kernel = system.release().to_string_lossy().into_owned();
+        let counts_memlock = counts_memlock(&kernel);
+        facts.extend(privileges.map_or_else(Vec::new, |privileges| {
+            privilege_facts(privileges, counts_memlock)
+        }));
+        facts.extend(settings(Path::new("/")));
+        Self {
+            kernel,
+            architecture: system.machine().to_string_lossy().into_owned(),
+            capabilities,
+            taps,
+            facts,
+        }
+    }
+
+    /// The capability that is fathom's main job.
+    pub fn net(&self) -> &Capability {
+        &self.capabilities[0]
+    }
+}
+
+/// Loads and attaches one tap, and lets it go.
+fn attempt(tap: Tap, privileges: Option<Privileges>) -> Trial {
+    let options = NetOptions {
+        tap: Some(tap),
+        map_budget: TRIAL_BUDGET,
+        track_active: false,
+    };
+    let mut trial = Trial {
+        tap,
+        chosen: false,
+        refused: None,
+        advice: None,
+        programs: Vec::new(),
+        map_bytes: 0,
+    };
+    match Net::load(&options) {
+        Ok(net) => {
+            trial.map_bytes = net.map_bytes();
+            trial.programs = net.programs;
+        }
+        Err(error) => {
+            let reason = match error {
+                Error::Tap(report) => report.reason().to_owned(),
+                other => other.to_string(),
+            };
+            trial.advice = Some(advice::on_tap(tap, &reason, privileges));
+            trial.refused = Some(reason);
+        }
+    }
+    trial
+}
+
+pub(super) fn net(taps: &[Trial], privileges: Option<Privileges>) -> Capability {
+    let capability = |state, detail, advice| Capability {
+        name: "net",
+        state,
+        detail,
+        advice,
+    };
+    let Some(trial) = taps.iter().find(|trial| trial.chosen) else {
+        let advice = privileges
+            .and_then(advice::on_privileges)
+            .or_else(|| taps.last().and_then(|trial| trial.advice.clone()));
+        return capability(
+            State::Off,
+            "no tap loads; each one's reason is below".to_owned(),
+            advice,
+        );
+    };
+    let tap = trial.tap;
+    if privileges.is_some_and(|privileges| !privileges.in_initial_pid_namespace) {
+        return capability(
+            State::Degraded,
+            format!("tap {tap}; processes can't be named: fathom is in a pid namespace"),
+            Some("run it in the host's pid namespace (Kubernetes: hostPID: true; Docker: --pid=host)".to_owned()),
+        );
+    }
+    if tap == Tap::Syscall {
+        return capability(
+            State::Degraded,
+            "tap syscall: each system call of each process pays for it, and bytes sent by splice or io_uring are seen on flows only".to_owned(),
+            Some("a kernel with fentry, with kprobes, or 6.3 and later lets a cheaper tap load".to_owned()),
+        );
+    }
+    capability(State::Works, format!("tap {tap}"), None)
+}
+
+fn profile(privileges: Option<Privileges>) -> Capability {
+    let capability = |state, detail, advice| Capability {
+        name: "profile",
+        state,
+        detail,
+        advice,
+    };
+    let loaded = match Profile::load(&ProfileOptions::default()) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            return capability(
+                State::Off,
+                error.to_string(),
+                privileges.and_then(advice::on_privileges),
+            );
+        }
+    };
+    let cpus = loaded.cpus;
+    drop(loaded);
+    let Some(privileges) = privileges else {
+        return capability(State::Works, format!("{cpus} CPUs at 100 Hz"), None);
+    };
+    if !privileges.in_initial_pid_namespace {
+        return capability(
+            State::Degraded,
+            format!("{cpus} CPUs at 100 Hz; processes and their files can't be found from within a pid namespace"),
+            Some("run it in the host's pid namespace (Kubernetes: hostPID: true; Docker: --pid=host)".to_owned()),
+        );
+    }
+    let missing: Vec<_> = privileges
+        .missing()
+        .filter(|privilege| {
+            matches!(
+                privilege.name,
+                "CAP_SYS_PTRACE" | "CAP_DAC_READ_SEARCH" | "CAP_SYSLOG"
+            )
+        })
+        .map(|privilege| privilege.name)
+        .collect();
+    if missing.is_empty() {
+        return capability(State::Works, format!("{cpus} CPUs at 100 Hz"), None);
+    }
+    capability(
+        State::Degraded,
+        format!("{cpus} CPUs at 100 Hz; some functions stay addresses"),
+        Some(format!("grant {}", missing.join(" and "))),
+    )
+}
+
+pub(super) fn gpu_capability(
+    probed: Result<(usize, String), impl std::fmt::Display>,
+) -> Capability {
+    let (state, detail, advice) = match probed {
+        Ok((0, driver)) => (
+            State::Off,
+            format!("driver {driver} knows no device"),
+            Some("`nvidia-smi -L` should list one; in a container, hand the devices in".to_owned()),
+        ),
+        Ok((devices, driver)) => (
+            State::Works,
+            format!("{devices} devices, driver {driver}"),
+            None,
+        ),
+        Err(error) => (State::Off, error.to_string(), None),
+    };
+    Capability {
+        name: "gpu",
+        state,
+        detail,
+        advice,
+    }
+}
+
+fn type_information(btf: &Result<Btf, btf::Error>) -> Fact {
+    let name = "type information (BTF)";
+    match btf {
+        Err(error) => Fact {
+            name,
+            value: "none".to_owned(),
+            remark: Some(error.to_string()),
+        },
+        Ok(btf) => {
+            let facts = Facts::of(btf);
+            Fact {
+                name,
+                value: btf::KERNEL.to_owned(),
+                remark: (facts.recvmsg_arguments == 0)
+                    .then(|| "it lacks tcp_recvmsg's shape".to_owned()),
+            }
+        }
+    }
+}
+
+fn namespace_fact(entered: &Result<(), namespace::Error>) -> Fact {
+    Fact {
+        name: "mount namespace of its own",
+        value: if entered.is_ok() { "yes" } else { "no" }.to_owned(),
+        remark: entered
+            .as_ref()
+            .err()
+            .map(|error| format!("{error}; without it the syscall tap needs a tracefs that is mounted, and CPU samples don't name their request")),
+    }
+}
+
+/// Whether the kernel of this release counts maps against `RLIMIT_MEMLOCK` (before 5.11); newer ones count them against
+/// the cgroup.
+pub(super) fn counts_memlock(release: &str) -> bool {
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) < (Some(5), Some(11))
+}
+
+fn privilege_facts(privileges: Privileges, counts_memlock: bool) -> Vec<Fact> {
+    let missing: Vec<_> = privileges
+        .missing()
+        .filter(|privilege| counts_memlock || privilege.name != "CAP_SYS_RESOURCE")
+        .collect();
+    let mut facts = vec![Fact {
+        name: "privileges",
+        value: if missing.is_empty() {
+            "all that it uses".to_owned()
+        } else {
+            let names: Vec<_> = missing.iter().map(|privilege| privilege.name).collect();
+            format!("without {}", names.join(", "))
+        },
+        remark: (!missing.is_empty()).then(|| {
+            let purposes: Vec<_> = missing
+                .iter()
+                .map(|privilege| format!("{}: to {}", privilege.name, privilege.purpose))
+                .collect();
+            purposes.join("; ")
+        }),
+    }];
+    if !privileges.in_initial_user_namespace {
+        facts.push(Fact {
+            name: "user namespace",
+            value: "not the first one".to_owned(),
+            remark: Some("the kernel does not count capabilities that are held in it".to_owned()),
+        });
+    }
+    if !privileges.in_initial_pid_namespace {
+        facts.push(Fact {
+            name: "pid namespace",
+            value: "not the host's".to_owned(),
+            remark: Some(
+                "processes can't be named, and fathom can't leave its own connections out"
+                    .to_owned(),
+            ),
+        });
+    }
+    facts
+}
+
+/// The kernel's settings that decide what works, below `root`.
+pub(super) fn settings(root: &Path) -> Vec<Fact> {
+    let read = |path: &str| -> Option<String> {
+        Some(fs::read_to_string(root.join(path)).ok()?.trim().to_owned())
+    };
+    let mut facts = Vec::new();
+    if let Some(lockdown) = read("sys/kernel/security/lockdown") {
+        let confidential = lockdown.contains("[confidentiality]");
+        facts.push(Fact {
+            name: "lockdown",
+            value: lockdown
+                .split_once('[')
+                .and_then(|(_, rest)| rest.split_once(']'))
+                .map_or(lockdown.as_str(), |(mode, _)| mode)
+                .to_owned(),
+            remark: confidential.then(|| {
+                "confidentiality lockdown keeps BPF from reading kernel memory: boot with lockdown=integrity"
+                    .to_owned()
+            }),
+        });
+    }
+    if let Some(restrict) = read("proc/sys/kernel/kptr_restrict") {
+        let remark = match restrict.as_str() {
+            "0" | "1" => None,
+            _ => Some(
+                "kernel functions stay addresses in profiles: sysctl kernel.kptr_restrict=1"
+                    .to_owned(),
+            ),
+        };
+        facts.push(Fact {
+            name: "kernel.kptr_restrict",
+            value: restrict,
+            remark,
+        });
+    }
+    if let Some(paranoid) = read("proc/sys/kernel/perf_event_paranoid") {
+        facts.push(Fact {
+            name: "kernel.perf_event_paranoid",
+            value: paranoid,
+            // With CAP_PERFMON or CAP_SYS_ADMIN, without which nothing loads, the setting does not bind.
+            remark: None,
+        });
+    }
+    facts
+}

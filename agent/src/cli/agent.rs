@@ -16,11 +16,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-use self::{own::Own, watch::Watch};
+use self::{
+    own::Own,
+    watch::{Shared, Watch},
+};
 use crate::{
     cli::{Failure, Outcome, table::Table},
     config::{Config, Overrides},
@@ -29,7 +32,7 @@ use crate::{
         otlp::Exporter,
     },
     gpu::Gpus,
-    probes::namespace,
+    probes::{self, namespace},
     telemetry::{Clock, Events, Ids, metric::Source},
 };
 
@@ -84,20 +87,20 @@ pub fn run(args: &Args) -> Outcome {
     )
     .map_err(|error| Failure::Usage(error.into()))?;
     let server = Server::bind(config.listen)?;
-    if let Err(error) = namespace::enter() {
-        // Not fatal by itself: most of what follows works without, and says so where it does not.
-        warn!("no mount namespace of its own: {error}");
-    }
+    // Not fatal by itself: most of what follows works without, and says so where it does not.
+    let namespace = namespace::enter()
+        .inspect_err(|error| warn!("no mount namespace of its own: {error}"))
+        .is_ok();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("fathom-io")
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(watch_until_told(args, config, server))
+    runtime.block_on(watch_until_told(args, config, server, namespace))
 }
 
-async fn watch_until_told(args: &Args, config: Config, server: Server) -> Outcome {
+async fn watch_until_told(args: &Args, config: Config, server: Server, namespace: bool) -> Outcome {
     let started = Instant::now();
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
@@ -105,34 +108,19 @@ async fn watch_until_told(args: &Args, config: Config, server: Server) -> Outcom
     let exporter = (!config.otlp.is_off())
         .then(|| Exporter::prepare(config.otlp.clone()))
         .transpose()?;
-    let clock = Arc::new(Clock::new());
-    let ids = Arc::new(Ids::random().context("drawing the key of the span ids")?);
-    let events = Arc::new(Events::default());
-    let own = Arc::new(Own::new(config.memory_limit));
-    let mut sources: Vec<Arc<dyn Source>> = vec![
-        Arc::clone(&own) as Arc<dyn Source>,
-        Arc::clone(&events) as Arc<dyn Source>,
-    ];
-
-    let mut watch = Watch::new(clock, ids, events, Arc::clone(&own));
-    if config.capabilities.net {
-        let spans = exporter.as_ref().and_then(Exporter::spans);
-        watch.net(&config, spans, &mut sources)?;
+    let mut watch = Watch::new(Shared {
+        clock: Arc::new(Clock::new()),
+        ids: Arc::new(Ids::random().context("drawing the key of the span ids")?),
+        events: Arc::new(Events::default()),
+        own: Arc::new(Own::new(config.memory_limit)),
+        links: Arc::default(),
+        joined: namespace && config.capabilities.net && config.capabilities.profile,
+    });
+    start(&mut watch, &config, exporter.as_ref())?;
+    for ledger in exporter.iter().flat_map(Exporter::ledgers) {
+        watch.show(ledger);
     }
-    if config.capabilities.gpu {
-        match Gpus::start() {
-            Ok(gpus) => sources.push(Arc::new(gpus)),
-            Err(error) => {
-                own.off("gpu", error.to_string());
-                info!("gpu is off: {error}");
-            }
-        }
-    }
-    if let Some(exporter) = &exporter {
-        for ledger in exporter.ledgers() {
-            sources.push(ledger);
-        }
-    }
+    let sources = watch.sources();
 
     let ready = Arc::new(AtomicBool::new(false));
     let address = server.address();
@@ -168,6 +156,45 @@ async fn watch_until_told(args: &Args, config: Config, server: Server) -> Outcom
         exporting.shutdown(FLUSH).await;
     }
     Ok(())
+}
+
+/// Starts each capability that is wanted. One that the kernel refuses is off, and the rest runs on; but where the main job can't be
+/// done for want of privileges or type information, or not by the tap that was asked for, that is an error: an agent
+/// that seems to run and sees no request helps nobody.
+fn start(watch: &mut Watch, config: &Config, exporter: Option<&Exporter>) -> Outcome {
+    let mut refused = None;
+    if config.capabilities.net {
+        match watch.net(config, exporter.and_then(Exporter::spans)) {
+            Ok(()) => {}
+            Err(error @ (probes::Error::NoTap(_) | probes::Error::Program { .. })) => {
+                watch.fails("net", &error);
+                refused = Some(error);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if config.capabilities.profile {
+        if let Err(error) = watch.profile(config, exporter.and_then(Exporter::profiles)) {
+            watch.fails("profile", &error);
+            refused = refused.or(Some(error));
+        }
+    }
+    if config.capabilities.gpu {
+        match Gpus::start() {
+            Ok(gpus) => {
+                watch.works("gpu", "gpu".to_owned());
+                watch.show(Arc::new(gpus));
+            }
+            Err(error) => watch.lacks("gpu", &error),
+        }
+    }
+    match refused {
+        Some(error) if watch.is_idle() => Err(error.into()),
+        None if watch.is_idle() => Err(Failure::Cannot(anyhow!(
+            "there is nothing to watch: `fathom doctor` says why"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn draw(table: &mut Table, headline: &str, sources: &[Arc<dyn Source>]) {

@@ -37,9 +37,11 @@ pub(super) fn map_error(map: &'static str) -> impl FnOnce(MapError) -> Error {
     }
 }
 
-/// Bytes that an object's maps take: the kernel's own figure for each (`memlock` in its fdinfo).
-pub(super) fn map_bytes(ebpf: &Ebpf) -> u64 {
+/// Bytes that an object's maps take: the kernel's own figure for each (`memlock` in its fdinfo). Those of `without` are another
+/// object's.
+pub(super) fn map_bytes(ebpf: &Ebpf, without: &[&str]) -> u64 {
     ebpf.maps()
+        .filter(|(name, _)| !without.contains(name))
         .filter_map(|(_, map)| {
             let fd = map_fd(map)?;
             let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;

@@ -62,6 +62,9 @@ pub enum Error {
         /// What is missing.
         part: &'static str,
     },
+    /// The thread that reads the ring buffers could not be started.
+    #[error("starting the thread that reads the ring buffers: {0}")]
+    Thread(std::io::Error),
     /// No tap loads on this kernel.
     #[error("no tap works on this kernel: {}", join(.0))]
     NoTap(Vec<TapReport>),

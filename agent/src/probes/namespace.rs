@@ -3,7 +3,10 @@
 //! The syscall tap needs tracefs and objects share maps through bpffs; neither is mounted everywhere. In a namespace of
 //! its own fathom mounts what it needs, and everything vanishes with the process, also after a SIGKILL.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use rustix::{
     mount::{MountFlags, MountPropagationFlags, mount, mount_change},
@@ -11,7 +14,7 @@ use rustix::{
 };
 
 /// Where the objects' shared maps are pinned.
-pub const PINS: &str = "/sys/fs/bpf";
+const PINS: &str = "/sys/fs/bpf";
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 
@@ -35,16 +38,22 @@ pub fn enter() -> Result<(), Error> {
     // SAFETY: only the mount namespace is unshared, no memory or descriptor.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
         .map_err(failed("making a mount namespace"))?;
+    // Not private: what the host unmounts later has to go here, too, or fathom would keep the file system busy.
     mount_change(
         "/",
-        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+        MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
     )
-    .map_err(failed("making the mounts private"))?;
+    .map_err(failed("keeping the mounts from the host"))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     if !has_entries(TRACEFS) {
         mount("tracefs", TRACEFS, "tracefs", flags, None).map_err(failed("mounting tracefs"))?;
     }
     mount("bpf", PINS, "bpf", flags, None).map_err(failed("mounting bpffs"))
+}
+
+/// Where the map of threads and the exchanges that they serve is pinned.
+pub fn active_pin() -> PathBuf {
+    Path::new(PINS).join("ACTIVE")
 }
 
 fn has_entries(folder: &str) -> bool {

@@ -1,6 +1,6 @@
 //! The `net` object: loading it, choosing its tap, and what user space reads of it.
 
-use std::{fmt, path::Path, process, str::FromStr, sync::Arc};
+use std::{fmt, process, str::FromStr, sync::Arc};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -245,7 +245,7 @@ impl Net {
             .filter(|(_, program)| program.fd().is_ok())
             .map(|(name, program)| ProgramReport::of(name, program))
             .collect();
-        let map_bytes = map_bytes(&ebpf);
+        let map_bytes = map_bytes(&ebpf, &[]);
         Ok(Self {
             tap,
             taps: Vec::new(),
@@ -310,7 +310,7 @@ fn load_object(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf, Er
             },
         );
     if options.track_active {
-        loader.map_pin_path("ACTIVE", Path::new(namespace::PINS).join("ACTIVE"));
+        loader.map_pin_path("ACTIVE", namespace::active_pin());
     }
     loader.load(objects::NET).map_err(|error| Error::Load {
         object: OBJECT,

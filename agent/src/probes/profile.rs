@@ -1,6 +1,6 @@
 //! The `profile` object: loads it and samples each CPU.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -77,7 +77,7 @@ pub struct Profile {
     /// What was sampled.
     pub samples: RingReader,
     /// What happened to each tick.
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
     /// The program that is loaded.
     pub program: ProgramReport,
     /// CPUs that are sampled.
@@ -94,10 +94,14 @@ impl Profile {
     pub fn load(options: &ProfileOptions) -> Result<Self, Error> {
         let mut ebpf = open(options)?;
         set_targets(&mut ebpf, &options.targets)?;
-        let map_bytes = map_bytes(&ebpf);
+        let shared: &[&str] = match options.active_pin {
+            Some(_) => &["ACTIVE"],
+            None => &[],
+        };
+        let map_bytes = map_bytes(&ebpf, shared);
         let samples = ring(OBJECT, &mut ebpf, "SAMPLES")?;
         let counters = PerCpuArray::try_from(take(OBJECT, &mut ebpf, "PROFILE_COUNTERS")?)
-            .map(Counters)
+            .map(|counters| Arc::new(Counters(counters)))
             .map_err(map_error("PROFILE_COUNTERS"))?;
         let cpus = attach(program(&mut ebpf)?, options.frequency).map_err(program_error)?;
         let program = ProgramReport::of(PROGRAM, program(&mut ebpf)?);
@@ -200,14 +204,17 @@ impl fmt::Debug for Counters {
 }
 
 impl Counters {
+    /// One counter's sum over all CPUs, since the object was loaded.
+    pub fn get(&self, counter: ProfileCounter) -> u64 {
+        let values = self.0.get(&(counter as u32), 0);
+        values.map_or(0, |values| values.iter().sum())
+    }
+
     /// Each counter's sum over all CPUs, since the object was loaded.
     pub fn read(&self) -> Vec<(ProfileCounter, u64)> {
         ProfileCounter::ALL
             .iter()
-            .map(|&counter| {
-                let values = self.0.get(&(counter as u32), 0);
-                (counter, values.map_or(0, |values| values.iter().sum()))
-            })
+            .map(|&counter| (counter, self.get(counter)))
             .collect()
     }
 }

@@ -85,10 +85,14 @@ impl Profiler {
 
     /// Takes one record of the ring buffer.
     pub fn record(&mut self, record: &[u8]) {
-        let Ok(sample) = Sample::parse(record) else {
-            self.counts.add(Outcome::Malformed);
-            return;
-        };
+        match Sample::parse(record) {
+            Ok(sample) => self.sample(sample),
+            Err(_) => self.counts.add(Outcome::Malformed),
+        }
+    }
+
+    /// Takes one sample.
+    pub fn sample(&mut self, sample: Sample) {
         let identify = &mut self.identify;
         let outcome = match self.stacks.add(sample, &mut self.objects, identify) {
             Ok(()) => Outcome::Delivered,

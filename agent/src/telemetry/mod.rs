@@ -1,8 +1,10 @@
 //! What the node did, as metrics and spans: the data model that both exporters read, and what fills it.
 
 pub mod clock;
+pub mod cpu;
 pub mod events;
 pub mod ids;
+pub mod links;
 pub mod metric;
 pub mod red;
 pub mod route;
@@ -13,8 +15,10 @@ pub mod tcp;
 mod testing;
 
 pub use clock::Clock;
+pub use cpu::Cpu;
 pub use events::Events;
 pub use ids::Ids;
+pub use links::Links;
 pub use red::Red;
 pub use spans::Spans;
 pub use tcp::Tcp;

@@ -1,77 +1,57 @@
-//! The threads that take records out of the rings and hand them from stop to stop.
+//! What watches: each capability's probes, and the thread that takes its records from stop to stop.
+
+mod net;
+mod profile;
 
 use std::{
-    num::NonZeroUsize,
+    fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
-use fathom_abi::counters::NetCounter;
 use tracing::{info, warn};
 
 use super::own::Own;
 use crate::{
-    cli::Failure,
-    config::Config,
-    export::otlp::queue::Queue,
-    identity::Identity,
-    l7::{self, Decoder, exchange::Exchange},
-    net::{Flow, Flows},
-    probes::net::{Net, NetOptions},
-    telemetry::{
-        Clock, Events, Ids, Red, Spans, Tcp, events::Stage, metric::Source, red, span::Span, tcp,
-    },
+    probes,
+    telemetry::{Clock, Events, Ids, Links, metric::Source},
 };
 
-/// How long records may wait in a ring that does not fill up.
-const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
-
-/// The same while nothing comes: an idle node has few wake-ups to pay for.
-const IDLE_INTERVAL: Duration = Duration::from_millis(100);
-
-/// How often messages that stay open are looked up.
-const POLL_INTERVAL: Duration = Duration::from_millis(100);
-
-/// How often the distance between the monotonic clock and Unix time is measured.
-const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Records that are taken out of one ring before the other has its turn.
-const TURN: usize = 4096;
-
-/// Processes that are remembered.
-const PROCESSES: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
-
-/// The share of the memory limit that the `net` object's maps may take.
-const NET_MAPS_SHARE: u64 = 3;
+/// What all capabilities share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) clock: Arc<Clock>,
+    pub(super) ids: Arc<Ids>,
+    pub(super) events: Arc<Events>,
+    pub(super) own: Arc<Own>,
+    /// Where samples meet the exchanges that they belong to.
+    pub(super) links: Arc<Links>,
+    /// Whether they do: the objects can share a map, and both capabilities are wanted.
+    pub(super) joined: bool,
+}
 
 /// Everything that watches, and its threads.
-pub struct Watch {
-    clock: Arc<Clock>,
-    ids: Arc<Ids>,
-    events: Arc<Events>,
-    own: Arc<Own>,
+pub(super) struct Watch {
+    shared: Shared,
+    sources: Vec<Arc<dyn Source>>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
     works: Vec<String>,
 }
 
 impl Watch {
-    pub(super) fn new(
-        clock: Arc<Clock>,
-        ids: Arc<Ids>,
-        events: Arc<Events>,
-        own: Arc<Own>,
-    ) -> Self {
+    /// Nothing is watched yet.
+    pub(super) fn new(shared: Shared) -> Self {
+        let sources = vec![
+            Arc::clone(&shared.own) as Arc<dyn Source>,
+            Arc::clone(&shared.events) as Arc<dyn Source>,
+        ];
         Self {
-            clock,
-            ids,
-            events,
-            own,
+            shared,
+            sources,
             stop: Arc::default(),
             threads: Vec::new(),
             works: Vec::new(),
@@ -83,107 +63,52 @@ impl Watch {
         self.works.join(", ")
     }
 
-    /// Watches connections and the exchanges on them.
-    pub(super) fn net(
-        &mut self,
-        config: &Config,
-        spans: Option<Arc<Queue<Span>>>,
-        sources: &mut Vec<Arc<dyn Source>>,
-    ) -> Result<(), Failure> {
-        let net = Net::load(&NetOptions {
-            tap: config.tap,
-            map_budget: config.memory_limit / NET_MAPS_SHARE,
-            track_active: config.capabilities.profile,
-        })?;
-        for report in net.taps.iter().filter(|report| report.refused.is_some()) {
-            info!("tap {} does not work here: {}", report.tap, report.reason());
-        }
-        self.own.on("net");
-        self.own.tap(net.tap.name());
-        self.own.add_maps(net.map_bytes());
-        self.works.push(format!("net through {}", net.tap));
-
-        let red = Arc::new(Red::new(red::Limits::default(), Arc::clone(&self.clock)));
-        let tcp = Arc::new(Tcp::new(tcp::Limits::default()));
-        sources.push(Arc::clone(&red) as Arc<dyn Source>);
-        sources.push(Arc::clone(&tcp) as Arc<dyn Source>);
-        let decoder = Decoder::new(l7::Limits::default());
-        let flows = Flows::default();
-        let read = Arc::new(Read::default());
-        self.register_taps(&net, &read);
-        self.events.register_messages(decoder.counts());
-        self.events.register_flows(flows.counts());
-        let counted = Arc::clone(&red);
-        self.events
-            .register(Stage::Aggregator, "exchanges", move |give| {
-                let counts = counted.counts();
-                give("delivered", counts.exchanges - counts.overflowed);
-                give("overflow_series", counts.overflowed);
-            });
-
-        let pipeline = NetPipeline {
-            net,
-            decoder,
-            flows,
-            read,
-            out: NetOut {
-                identity: Identity::new("/proc", PROCESSES),
-                ids: Arc::clone(&self.ids),
-                red,
-                tcp,
-                spans: spans.map(|queue| (Spans::new(Arc::clone(&self.clock)), queue)),
-            },
-            clock: Arc::clone(&self.clock),
-        };
-        let stop = Arc::clone(&self.stop);
-        let thread = std::thread::Builder::new()
-            .name("fathom-net".to_owned())
-            .spawn(move || pipeline.run(&stop))
-            .context("starting the thread that reads the rings")?;
-        self.threads.push(thread);
-        Ok(())
+    /// Whether anything works.
+    pub(super) fn is_idle(&self) -> bool {
+        self.works.is_empty()
     }
 
-    /// What the kernel programs counted, and what came out of the rings.
-    fn register_taps(&self, net: &Net, read: &Arc<Read>) {
-        let counters = Arc::clone(&net.counters);
-        self.events.register(Stage::Tap, "messages", move |give| {
-            let count = |counter| counters.get(counter);
-            // The losses first: a record that is attempted between the two reads is not yet lost.
-            let full = count(NetCounter::MessageRingFull);
-            let attempted = count(NetCounter::MessageAttempted);
-            give("delivered", attempted.saturating_sub(full));
-            give("ring_full", full);
-            give("unreadable_buffer", count(NetCounter::UnreadableBuffer));
-            give("no_buffer", count(NetCounter::NoBuffer));
-        });
-        let counters = Arc::clone(&net.counters);
-        self.events.register(Stage::Tap, "flows", move |give| {
-            let full = counters.get(NetCounter::FlowRingFull);
-            let attempted = counters.get(NetCounter::FlowAttempted);
-            give("delivered", attempted.saturating_sub(full));
-            give("ring_full", full);
-        });
-        let counters = Arc::clone(&net.counters);
-        self.events.register(Stage::Tap, "io", move |give| {
-            for counter in [
-                NetCounter::ConnectionsFull,
-                NetCounter::InflightFull,
-                NetCounter::ActiveFull,
-                NetCounter::GivenUp,
-            ] {
-                give(counter.name(), counters.get(counter));
-            }
-            give("delivered", counters.get(NetCounter::IoSeen));
-        });
-        let messages = Arc::clone(read);
-        self.events.register(Stage::Ring, "messages", move |give| {
-            give("delivered", messages.messages.load(Ordering::Relaxed));
-        });
-        let flows = Arc::clone(read);
-        self.events.register(Stage::Ring, "flows", move |give| {
-            give("delivered", flows.flows.load(Ordering::Relaxed));
-        });
+    /// What has metrics to show.
+    pub(super) fn sources(&self) -> Vec<Arc<dyn Source>> {
+        self.sources.clone()
+    }
+
+    /// Adds something that has metrics to show.
+    pub(super) fn show(&mut self, source: Arc<dyn Source>) {
+        self.sources.push(source);
+    }
+
+    /// A capability works; `how` is for people.
+    pub(super) fn works(&mut self, capability: &'static str, how: String) {
+        self.shared.own.on(capability);
+        self.works.push(how);
+    }
+
+    /// A capability was asked for and does not work.
+    pub(super) fn fails(&mut self, capability: &'static str, error: &dyn fmt::Display) {
+        warn!("{capability} is off: {error}");
+        self.shared.own.off(capability, error.to_string());
+        self.shared.joined &= capability != "net";
+    }
+
+    /// This machine has nothing for a capability to watch.
+    pub(super) fn lacks(&mut self, capability: &'static str, why: &dyn fmt::Display) {
+        info!("{capability} is off: {why}");
+        self.shared.own.off(capability, why.to_string());
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        run: impl FnOnce(&AtomicBool) + Send + 'static,
+    ) -> Result<(), probes::Error> {
+        let stop = Arc::clone(&self.stop);
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || run(&stop))
+            .map_err(probes::Error::Thread)?;
+        self.threads.push(thread);
+        Ok(())
     }
 
     /// Ends the threads; each drains its rings once more first.
@@ -194,111 +119,5 @@ impl Watch {
                 warn!("a thread of the pipeline had panicked");
             }
         }
-    }
-}
-
-/// Records that came out of the rings.
-#[derive(Debug, Default)]
-struct Read {
-    messages: AtomicU64,
-    flows: AtomicU64,
-}
-
-/// One thread's way from the rings to the aggregators.
-struct NetPipeline {
-    net: Net,
-    decoder: Decoder,
-    flows: Flows,
-    read: Arc<Read>,
-    out: NetOut,
-    clock: Arc<Clock>,
-}
-
-/// What takes exchanges and flows.
-struct NetOut {
-    identity: Identity,
-    ids: Arc<Ids>,
-    red: Arc<Red>,
-    tcp: Arc<Tcp>,
-    spans: Option<(Spans, Arc<Queue<Span>>)>,
-}
-
-impl NetPipeline {
-    fn run(mut self, stop: &AtomicBool) {
-        let mut polled = Instant::now();
-        let mut measured = Instant::now();
-        while !stop.load(Ordering::Acquire) {
-            let drained = self.drain();
-            if polled.elapsed() >= POLL_INTERVAL {
-                polled = Instant::now();
-                self.poll_idle();
-            }
-            if measured.elapsed() >= CLOCK_INTERVAL {
-                measured = Instant::now();
-                self.clock.sample();
-            }
-            let wait = if drained == 0 {
-                IDLE_INTERVAL
-            } else {
-                DRAIN_INTERVAL
-            };
-            if let Err(error) = self.net.messages.wait(wait) {
-                warn!("waiting for records: {error}");
-                std::thread::sleep(wait);
-            }
-        }
-        self.drain();
-        self.poll_idle();
-    }
-
-    /// Empties both rings; returns how many records there were.
-    fn drain(&mut self) -> usize {
-        let now_ns = Clock::monotonic_ns();
-        let mut all = 0;
-        loop {
-            let (decoder, out) = (&mut self.decoder, &mut self.out);
-            let messages = self.net.messages.drain(TURN, |record| {
-                decoder.record(record, &mut |exchange| out.exchange(&exchange, now_ns));
-            });
-            let flows = &mut self.flows;
-            let flow_records = self.net.flows.drain(TURN, |record| {
-                flows.record(record, &mut |flow| out.flow(&flow, now_ns));
-            });
-            self.read
-                .messages
-                .fetch_add(messages as u64, Ordering::Relaxed);
-            self.read
-                .flows
-                .fetch_add(flow_records as u64, Ordering::Relaxed);
-            all += messages + flow_records;
-            if messages < TURN && flow_records < TURN {
-                return all;
-            }
-        }
-    }
-
-    fn poll_idle(&mut self) {
-        let now_ns = Clock::monotonic_ns();
-        let (connections, out) = (&self.net.connections, &mut self.out);
-        self.decoder
-            .poll_idle(now_ns, &mut |sock| connections.get(sock), &mut |exchange| {
-                out.exchange(&exchange, now_ns)
-            });
-    }
-}
-
-impl NetOut {
-    fn exchange(&mut self, exchange: &Exchange, now_ns: u64) {
-        let process = self.identity.process(exchange.tgid, now_ns);
-        let context = self.ids.context(exchange);
-        let route = self.red.record(exchange, &process, &context);
-        if let Some((spans, queue)) = &mut self.spans {
-            queue.push(spans.span(exchange, &process, &context, route.as_deref()));
-        }
-    }
-
-    fn flow(&mut self, flow: &Flow, now_ns: u64) {
-        let process = self.identity.process(flow.tgid, now_ns);
-        self.tcp.record(flow, &process);
     }
 }

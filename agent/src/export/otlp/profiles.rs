@@ -17,14 +17,11 @@ use super::convert::{key_values, scope, text};
 use crate::{
     l7::exchange::ExchangeKey,
     profile::{self, Profile},
-    telemetry::spans::resource,
+    telemetry::{links::SpanIds, spans::resource},
 };
 
 /// About as many encoded bytes as a request has at most: receivers take 4 MiB by default.
 const REQUEST_BYTES: usize = 2 << 20;
-
-/// A trace and a span of it.
-pub type SpanIds = ([u8; 16], [u8; 8]);
 
 /// The profiles as requests of at most about 2 MiB. `unix_ns` turns `CLOCK_MONOTONIC` into Unix time; `span` names the span of
 /// an exchange, or gives none when it is not known.

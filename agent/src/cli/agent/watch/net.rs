@@ -1,0 +1,256 @@
+//! Connections and the exchanges on them, from the rings to metrics and spans.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use fathom_abi::counters::NetCounter;
+use tracing::{info, warn};
+
+use super::{Shared, Watch};
+use crate::{
+    config::Config,
+    export::otlp::queue::Queue,
+    identity::Identity,
+    l7::{self, Decoder, exchange::Exchange},
+    net::{Flow, Flows},
+    probes::{
+        self,
+        net::{Net, NetOptions},
+    },
+    telemetry::{Clock, Events, Red, Spans, Tcp, events::Stage, red, span::Span, tcp},
+};
+
+/// How long records may wait in a ring that does not fill up.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The same while nothing comes: an idle node has few wake-ups to pay for.
+const IDLE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often messages that stay open are looked up.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often the distance between the monotonic clock and Unix time is measured.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Records that are taken out of one ring before the other has its turn.
+const TURN: usize = 4096;
+
+/// Processes that are remembered.
+const PROCESSES: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+
+/// The share of the memory limit that the maps may take.
+const MAPS_SHARE: u64 = 3;
+
+impl Watch {
+    /// Watches connections and the exchanges on them.
+    pub(in crate::cli::agent) fn net(
+        &mut self,
+        config: &Config,
+        spans: Option<Arc<Queue<Span>>>,
+    ) -> Result<(), probes::Error> {
+        let net = Net::load(&NetOptions {
+            tap: config.tap,
+            map_budget: config.memory_limit / MAPS_SHARE,
+            track_active: self.shared.joined,
+        })?;
+        for report in net.taps.iter().filter(|report| report.refused.is_some()) {
+            info!("tap {} does not work here: {}", report.tap, report.reason());
+        }
+        let shared = self.shared.clone();
+        shared.own.tap(net.tap.name());
+        shared.own.add_maps(net.map_bytes());
+        self.works("net", format!("net through {}", net.tap));
+
+        let red = Arc::new(Red::new(red::Limits::default(), Arc::clone(&shared.clock)));
+        let tcp = Arc::new(Tcp::new(tcp::Limits::default()));
+        self.show(Arc::clone(&red) as _);
+        self.show(Arc::clone(&tcp) as _);
+        let decoder = Decoder::new(l7::Limits::default());
+        let flows = Flows::default();
+        let read = Arc::new(Read::default());
+        register_taps(&shared.events, &net, &read);
+        shared.events.register_messages(decoder.counts());
+        shared.events.register_flows(flows.counts());
+        let counted = Arc::clone(&red);
+        shared
+            .events
+            .register(Stage::Aggregator, "exchanges", move |give| {
+                let counts = counted.counts();
+                give("delivered", counts.exchanges - counts.overflowed);
+                give("overflow_series", counts.overflowed);
+            });
+
+        let pipeline = Pipeline {
+            net,
+            decoder,
+            flows,
+            read,
+            clock: Arc::clone(&shared.clock),
+            out: Out {
+                identity: Identity::new("/proc", PROCESSES),
+                red,
+                tcp,
+                spans: spans.map(|queue| (Spans::new(Arc::clone(&shared.clock)), queue)),
+                shared,
+            },
+        };
+        self.spawn("fathom-net", move |stop| pipeline.run(stop))
+    }
+}
+
+/// What the kernel programs counted, and what came out of the rings.
+fn register_taps(events: &Events, net: &Net, read: &Arc<Read>) {
+    let counters = Arc::clone(&net.counters);
+    events.register(Stage::Tap, "messages", move |give| {
+        let count = |counter| counters.get(counter);
+        // The losses first: a record that is attempted between the two reads is not yet lost.
+        let full = count(NetCounter::MessageRingFull);
+        let attempted = count(NetCounter::MessageAttempted);
+        give("delivered", attempted.saturating_sub(full));
+        give("ring_full", full);
+        give("unreadable_buffer", count(NetCounter::UnreadableBuffer));
+        give("no_buffer", count(NetCounter::NoBuffer));
+    });
+    let counters = Arc::clone(&net.counters);
+    events.register(Stage::Tap, "flows", move |give| {
+        let full = counters.get(NetCounter::FlowRingFull);
+        let attempted = counters.get(NetCounter::FlowAttempted);
+        give("delivered", attempted.saturating_sub(full));
+        give("ring_full", full);
+    });
+    let counters = Arc::clone(&net.counters);
+    events.register(Stage::Tap, "io", move |give| {
+        for counter in [
+            NetCounter::ConnectionsFull,
+            NetCounter::InflightFull,
+            NetCounter::ActiveFull,
+            NetCounter::GivenUp,
+        ] {
+            give(counter.name(), counters.get(counter));
+        }
+        give("delivered", counters.get(NetCounter::IoSeen));
+    });
+    let messages = Arc::clone(read);
+    events.register(Stage::Ring, "messages", move |give| {
+        give("delivered", messages.messages.load(Ordering::Relaxed));
+    });
+    let flows = Arc::clone(read);
+    events.register(Stage::Ring, "flows", move |give| {
+        give("delivered", flows.flows.load(Ordering::Relaxed));
+    });
+}
+
+/// Records that came out of the rings.
+#[derive(Debug, Default)]
+struct Read {
+    messages: AtomicU64,
+    flows: AtomicU64,
+}
+
+/// One thread's way from the rings to the aggregators.
+struct Pipeline {
+    net: Net,
+    decoder: Decoder,
+    flows: Flows,
+    read: Arc<Read>,
+    out: Out,
+    clock: Arc<Clock>,
+}
+
+/// What takes exchanges and flows.
+struct Out {
+    identity: Identity,
+    red: Arc<Red>,
+    tcp: Arc<Tcp>,
+    spans: Option<(Spans, Arc<Queue<Span>>)>,
+    shared: Shared,
+}
+
+impl Pipeline {
+    fn run(mut self, stop: &AtomicBool) {
+        let mut polled = Instant::now();
+        let mut measured = Instant::now();
+        while !stop.load(Ordering::Acquire) {
+            let drained = self.drain();
+            if polled.elapsed() >= POLL_INTERVAL {
+                polled = Instant::now();
+                self.poll_idle();
+            }
+            if measured.elapsed() >= CLOCK_INTERVAL {
+                measured = Instant::now();
+                self.clock.sample();
+            }
+            let wait = if drained == 0 {
+                IDLE_INTERVAL
+            } else {
+                DRAIN_INTERVAL
+            };
+            if let Err(error) = self.net.messages.wait(wait) {
+                warn!("waiting for records: {error}");
+                std::thread::sleep(wait);
+            }
+        }
+        self.drain();
+        self.poll_idle();
+    }
+
+    /// Empties both rings; returns how many records there were.
+    fn drain(&mut self) -> usize {
+        let now_ns = Clock::monotonic_ns();
+        let mut all = 0;
+        loop {
+            let (decoder, out) = (&mut self.decoder, &mut self.out);
+            let messages = self.net.messages.drain(TURN, |record| {
+                decoder.record(record, &mut |exchange| out.exchange(&exchange, now_ns));
+            });
+            let flows = &mut self.flows;
+            let flow_records = self.net.flows.drain(TURN, |record| {
+                flows.record(record, &mut |flow| out.flow(&flow, now_ns));
+            });
+            self.read
+                .messages
+                .fetch_add(messages as u64, Ordering::Relaxed);
+            self.read
+                .flows
+                .fetch_add(flow_records as u64, Ordering::Relaxed);
+            all += messages + flow_records;
+            if messages < TURN && flow_records < TURN {
+                return all;
+            }
+        }
+    }
+
+    fn poll_idle(&mut self) {
+        let now_ns = Clock::monotonic_ns();
+        let (connections, out) = (&self.net.connections, &mut self.out);
+        self.decoder
+            .poll_idle(now_ns, &mut |sock| connections.get(sock), &mut |exchange| {
+                out.exchange(&exchange, now_ns)
+            });
+    }
+}
+
+impl Out {
+    fn exchange(&mut self, exchange: &Exchange, now_ns: u64) {
+        let process = self.identity.process(exchange.tgid, now_ns);
+        let context = self.shared.ids.context(exchange);
+        if self.shared.joined {
+            self.shared.links.ended(exchange.key, &context);
+        }
+        let route = self.red.record(exchange, &process, &context);
+        if let Some((spans, queue)) = &mut self.spans {
+            queue.push(spans.span(exchange, &process, &context, route.as_deref()));
+        }
+    }
+
+    fn flow(&mut self, flow: &Flow, now_ns: u64) {
+        let process = self.identity.process(flow.tgid, now_ns);
+        self.tcp.record(flow, &process);
+    }
+}

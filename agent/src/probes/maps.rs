@@ -24,9 +24,12 @@ pub(super) fn ring(
     ebpf: &mut Ebpf,
     map: &'static str,
 ) -> Result<RingReader, Error> {
-    RingBuf::try_from(take(object, ebpf, map)?)
-        .map(RingReader::new)
-        .map_err(map_error(map))
+    let taken = take(object, ebpf, map)?;
+    let bytes = map_fd(&taken).and_then(|fd| fdinfo(fd, "max_entries:"));
+    let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
+    let ring = RingBuf::try_from(taken).map_err(map_error(map))?;
+    RingReader::new(ring, bytes.unwrap_or(0))
+        .map_err(|error| map_error(map)(MapError::IoError(error)))
 }
 
 /// Names the map that an error is about.
@@ -42,13 +45,15 @@ pub(super) fn map_error(map: &'static str) -> impl FnOnce(MapError) -> Error {
 pub(super) fn map_bytes(ebpf: &Ebpf, without: &[&str]) -> u64 {
     ebpf.maps()
         .filter(|(name, _)| !without.contains(name))
-        .filter_map(|(_, map)| {
-            let fd = map_fd(map)?;
-            let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-            let line = info.lines().find(|line| line.starts_with("memlock:"))?;
-            line.split_whitespace().nth(1)?.parse::<u64>().ok()
-        })
+        .filter_map(|(_, map)| fdinfo(map_fd(map)?, "memlock:"))
         .sum()
+}
+
+/// A number that the kernel says of a descriptor.
+fn fdinfo(fd: i32, name: &str) -> Option<u64> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+    let line = info.lines().find(|line| line.starts_with(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn map_fd(map: &Map) -> Option<i32> {

@@ -269,6 +269,11 @@ impl Net {
     pub fn map_bytes(&self) -> u64 {
         self.map_bytes
     }
+
+    /// Bytes of them that are in this process's address space.
+    pub fn mapped_bytes(&self) -> u64 {
+        self.messages.mapped_bytes() + self.flows.mapped_bytes()
+    }
 }
 
 fn load_object(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf, Error> {

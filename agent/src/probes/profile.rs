@@ -130,6 +130,11 @@ impl Profile {
     pub fn map_bytes(&self) -> u64 {
         self.map_bytes
     }
+
+    /// Bytes of them that are in this process's address space.
+    pub fn mapped_bytes(&self) -> u64 {
+        self.samples.mapped_bytes()
+    }
 }
 
 fn open(options: &ProfileOptions) -> Result<Ebpf, Error> {

@@ -111,13 +111,9 @@ fn flip(
     pid_tgid: u64,
 ) {
     let mut captured = capture(io, CAPTURE.load(), scratch);
-    let look = if captured >= 8 {
-        let data = scratch.data.as_ptr().cast::<u32>();
-        // SAFETY: the scratch holds more than eight bytes, aligned to eight.
-        sniff::look(unsafe { *data }, unsafe { *data.add(1) })
-    } else {
-        Look::Stranger
-    };
+    let data = scratch.data.as_ptr().cast::<u32>();
+    // SAFETY: the scratch holds more than eight bytes, aligned to eight.
+    let look = sniff::look(unsafe { *data }, unsafe { *data.add(1) }, captured);
     // Of an answer only the status and the framing are wanted, and its body is often in the same call.
     if look == Look::Response && captured > RESPONSE_CAPTURE {
         captured = RESPONSE_CAPTURE;

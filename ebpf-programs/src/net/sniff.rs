@@ -15,13 +15,29 @@ const fn word(text: &[u8; 4]) -> u32 {
     u32::from_ne_bytes(*text)
 }
 
-/// The first eight bytes, as two words.
+/// The bytes of a word that a program has written so far, where it has written this many.
 #[inline(always)]
-pub fn look(first: u32, second: u32) -> Look {
+fn mask(written: u32) -> u32 {
+    if written >= 4 {
+        u32::MAX
+    } else {
+        (1 << (written * 8)) - 1
+    }
+}
+
+/// The first eight bytes, as two words, of which `captured` are the message's. Some programs write a head in pieces, the
+/// first of which may be as short as `GET `: what can still become a head looks like one.
+#[inline(always)]
+pub fn look(first: u32, second: u32, captured: u32) -> Look {
     const HTTP: u32 = word(b"HTTP");
     const SLASH_1: u32 = word(b"/1.\0");
-    // "HTTP/1." and any minor version: the eighth byte is masked away.
-    if first == HTTP && second & u32::from_ne_bytes([0xff, 0xff, 0xff, 0]) == SLASH_1 {
+    if captured == 0 {
+        return Look::Stranger;
+    }
+    let in_first = mask(captured);
+    // Any minor version: the eighth byte is masked away.
+    let in_second = mask(captured.saturating_sub(4)) & u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
+    if (first ^ HTTP) & in_first == 0 && (second ^ SLASH_1) & in_second == 0 {
         return Look::Response;
     }
     // The methods of RFC 9110 section 9 and RFC 5789 by their first four bytes.
@@ -36,15 +52,15 @@ pub fn look(first: u32, second: u32) -> Look {
         word(b"TRAC"),
         word(b"PATC"),
     ];
-    if first == METHODS[0]
-        || first == METHODS[1]
-        || first == METHODS[2]
-        || first == METHODS[3]
-        || first == METHODS[4]
-        || first == METHODS[5]
-        || first == METHODS[6]
-        || first == METHODS[7]
-        || first == METHODS[8]
+    if (first ^ METHODS[0]) & in_first == 0
+        || (first ^ METHODS[1]) & in_first == 0
+        || (first ^ METHODS[2]) & in_first == 0
+        || (first ^ METHODS[3]) & in_first == 0
+        || (first ^ METHODS[4]) & in_first == 0
+        || (first ^ METHODS[5]) & in_first == 0
+        || (first ^ METHODS[6]) & in_first == 0
+        || (first ^ METHODS[7]) & in_first == 0
+        || (first ^ METHODS[8]) & in_first == 0
     {
         return Look::Request;
     }

@@ -108,7 +108,8 @@ impl Agent {
     pub fn settle(&self, mut holds: impl FnMut(&Metrics) -> Result<()>) -> Result<Metrics> {
         let deadline = Instant::now() + Duration::from_secs(5) * self.patience;
         loop {
-            let metrics = self.metrics()?;
+            let metrics = Metrics::scrape_quietly(self.address)
+                .with_context(|| format!("cannot scrape: {}", self.log()))?;
             match holds(&metrics) {
                 Ok(()) => return Ok(metrics),
                 Err(error) if Instant::now() >= deadline => return Err(error),

@@ -4,10 +4,17 @@ use std::{
     collections::BTreeMap,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    thread,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
+
+/// More than a record of a message holds (`fathom_abi::message::MAX_CAPTURE`).
+const MAX_CAPTURE: usize = 1024;
+
+/// Longer than records wait in a ring.
+const DRAINED: Duration = Duration::from_millis(250);
 
 /// One line: a name, labels and a value.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +38,24 @@ impl Metrics {
     /// Scrapes `address`.
     pub fn scrape(address: SocketAddr) -> Result<Self> {
         let (status, text) = get(address, "/metrics")?;
+        if status != 200 {
+            bail!("/metrics answered {status}");
+        }
+        Self::parse(text)
+    }
+
+    /// Scrapes `address` without a record of the scrape being under way when the page is made: a head that is longer than what a
+    /// record holds goes out first, its end only when the agent has long drained its rings.
+    pub fn scrape_quietly(address: SocketAddr) -> Result<Self> {
+        let padding = "x".repeat(2 * MAX_CAPTURE);
+        let mut stream = connect(address)?;
+        let head = format!(
+            "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nPadding: {padding}\r\n"
+        );
+        stream.write_all(head.as_bytes())?;
+        thread::sleep(DRAINED);
+        stream.write_all(b"\r\n")?;
+        let (status, text) = answer(stream)?;
         if status != 200 {
             bail!("/metrics answered {status}");
         }
@@ -84,14 +109,21 @@ impl Metrics {
 
 /// GET `path` from `address`: the status and the body.
 pub fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+    let mut stream = connect(address)?;
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
+    answer(stream)
+}
+
+fn connect(address: SocketAddr) -> Result<TcpStream> {
     let limit = Duration::from_secs(10);
-    let mut stream = TcpStream::connect_timeout(&address, limit)?;
+    let stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
+    Ok(stream)
+}
+
+fn answer(mut stream: TcpStream) -> Result<(u16, String)> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8(answer).context("the answer is no UTF-8")?;

@@ -20,6 +20,8 @@ use crate::telemetry::metric::{
 pub struct Own {
     limit: u64,
     map_bytes: AtomicU64,
+    /// What of the maps this process has mapped: the rings, each twice.
+    mapped_bytes: AtomicU64,
     /// The capabilities by name, and why one is off.
     capabilities: Mutex<Vec<(&'static str, Option<String>)>>,
     tap: Mutex<Option<&'static str>>,
@@ -30,14 +32,16 @@ impl Own {
         Self {
             limit,
             map_bytes: AtomicU64::new(0),
+            mapped_bytes: AtomicU64::new(0),
             capabilities: Mutex::default(),
             tap: Mutex::default(),
         }
     }
 
-    /// Adds the maps of one object.
-    pub(super) fn add_maps(&self, bytes: u64) {
+    /// Adds the maps of one object, of which `mapped` bytes are in this process's address space.
+    pub(super) fn add_maps(&self, bytes: u64, mapped: u64) {
         self.map_bytes.fetch_add(bytes, Relaxed);
+        self.mapped_bytes.fetch_add(mapped, Relaxed);
     }
 
     /// A capability works.
@@ -66,12 +70,14 @@ impl Own {
 
 impl Source for Own {
     fn collect(&self, into: &mut Vec<Metric>) {
+        // The kernel counts a mapped ring as resident as well.
+        let resident = resident_bytes().saturating_sub(self.mapped_bytes.load(Relaxed));
         into.push(one(
             "fathom.memory.usage",
-            "Memory that fathom takes: its resident pages, and its BPF maps in the kernel",
+            "Memory that fathom takes: its resident pages without those of its BPF maps, and the maps in the kernel",
             "By",
             vec![
-                point("kind", "resident", Number::Int(resident_bytes())),
+                point("kind", "resident", Number::Int(resident)),
                 point("kind", "maps", Number::Int(self.map_bytes.load(Relaxed))),
             ],
         ));

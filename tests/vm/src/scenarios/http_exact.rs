@@ -68,7 +68,12 @@ fn seen(metrics: &Metrics, side: &str, service: &str) -> BTreeMap<Answer, u64> {
     for sample in metrics.select(&name, &[("service_name", service)]) {
         let label = |key: &str| sample.labels.get(key).cloned().unwrap_or_default();
         let status = label("http_response_status_code").parse().unwrap_or(0);
-        let answer = (label("http_request_method"), label("http_route"), status);
+        // Only a server knows its routes; what a client asked for has a template of its own.
+        let route = match side {
+            "server" => label("http_route"),
+            _ => label("url_template"),
+        };
+        let answer = (label("http_request_method"), route, status);
         *seen.entry(answer).or_insert(0) += metrics.count(
             &name,
             &sample

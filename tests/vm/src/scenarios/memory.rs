@@ -19,8 +19,11 @@ pub fn run(context: &mut Context) -> Result<()> {
     let quota = context.scaled(FULL, 1200);
     let mut wrk = Wrk::start(context, &nginx, 64, Some(quota))?;
     wrk.wait_for(&nginx, quota, Duration::from_secs(60) * context.patience)?;
-    let resident = resident(agent.pid(), "VmRSS")?;
-    let peak = resident_peak(agent.pid())?;
+    // The pages of the rings are the maps', which are counted by themselves.
+    let rings = mapped_rings(agent.pid())?;
+    ensure!(rings > 0, "the agent has no ring buffer mapped");
+    let resident = resident(agent.pid(), "VmRSS")?.saturating_sub(rings);
+    let peak = resident_peak(agent.pid())?.saturating_sub(rings);
     let maps = Objects::of(agent.pid())?.map_bytes();
     let says = agent
         .metrics()?
@@ -42,6 +45,13 @@ pub fn run(context: &mut Context) -> Result<()> {
         says.abs_diff(maps) <= maps / 4,
         "fathom says its maps take {says} bytes, the kernel charges {maps}"
     );
+    let resident_says = agent
+        .metrics()?
+        .count("fathom_memory_usage_bytes", &[("kind", "resident")]);
+    ensure!(
+        resident_says.abs_diff(resident) <= resident / 4,
+        "fathom says it has {resident_says} bytes resident, the kernel {resident}"
+    );
     drop(wrk);
     agent.stop()?;
     Ok(())
@@ -49,6 +59,29 @@ pub fn run(context: &mut Context) -> Result<()> {
 
 fn resident_peak(pid: u32) -> Result<u64> {
     resident(pid, "VmHWM")
+}
+
+/// Bytes of BPF maps that the process has mapped.
+fn mapped_rings(pid: u32) -> Result<u64> {
+    let smaps = fs::read_to_string(format!("/proc/{pid}/smaps"))?;
+    let mut bytes = 0;
+    let mut is_map = false;
+    for line in smaps.lines() {
+        if let Some(size) = line.strip_prefix("Rss:") {
+            let kib = size.split_whitespace().next().unwrap_or("0");
+            bytes += if is_map {
+                kib.parse::<u64>()? * 1024
+            } else {
+                0
+            };
+        } else if line
+            .split_once('-')
+            .is_some_and(|(start, _)| u64::from_str_radix(start, 16).is_ok())
+        {
+            is_map = line.ends_with("bpf-map");
+        }
+    }
+    Ok(bytes)
 }
 
 /// A line of /proc/PID/status, in bytes.

@@ -54,8 +54,10 @@ pub fn run(context: &mut Context) -> Result<()> {
     context.fact("shares", shares.of.to_vec());
     // A sample for each tick of the program's own CPU time; the profile ends a little before the second reading.
     let expected = spent * f64::from(FREQUENCY);
+    // An emulated processor's timer skips most of its ticks.
+    let least = if context.patience > 1 { 0.1 } else { 0.7 };
     ensure!(
-        shares.samples > expected * 0.7 && shares.samples < expected * 1.05 + 10.0,
+        shares.samples > expected * least && shares.samples < expected * 1.05 + 10.0,
         "{} samples of {spent:.2} s of CPU time at {FREQUENCY} Hz",
         shares.samples
     );

@@ -64,7 +64,7 @@ impl Watch {
         }
         let shared = self.shared.clone();
         shared.own.tap(net.tap.name());
-        shared.own.add_maps(net.map_bytes());
+        shared.own.add_maps(net.map_bytes(), net.mapped_bytes());
         self.works("net", format!("net through {}", net.tap));
 
         let red = Arc::new(Red::new(red::Limits::default(), Arc::clone(&shared.clock)));

@@ -52,7 +52,9 @@ impl Watch {
             active_pin: self.shared.joined.then(namespace::active_pin),
         })?;
         let shared = self.shared.clone();
-        shared.own.add_maps(sampler.map_bytes());
+        shared
+            .own
+            .add_maps(sampler.map_bytes(), sampler.mapped_bytes());
         self.works("profile", format!("profile at {frequency} Hz"));
 
         let period_ns = 1_000_000_000 / u64::from(frequency);

@@ -9,7 +9,10 @@ mod text;
 use serde_json::{Value, json};
 
 use self::survey::{Survey, Trial};
-use crate::cli::{Failure, Outcome};
+use crate::{
+    cli::{Failure, Outcome},
+    probes::ProgramReport,
+};
 
 /// Flags of `fathom doctor`.
 #[derive(Debug, clap::Args)]
@@ -61,22 +64,13 @@ fn document(survey: &Survey) -> Value {
         "architecture": survey.architecture,
         "capabilities": capabilities,
         "taps": survey.taps.iter().map(tap).collect::<Vec<_>>(),
+        "sampler": survey.sampler.as_ref().map(program),
         "facts": facts,
     })
 }
 
 fn tap(trial: &Trial) -> Value {
-    let programs: Vec<_> = trial
-        .programs
-        .iter()
-        .map(|program| {
-            json!({
-                "program": program.name,
-                "verified_instructions": program.verified_instructions,
-                "instructions": program.instructions,
-            })
-        })
-        .collect();
+    let programs: Vec<_> = trial.programs.iter().map(program).collect();
     json!({
         "tap": trial.tap.name(),
         "works": trial.refused.is_none(),
@@ -85,6 +79,14 @@ fn tap(trial: &Trial) -> Value {
         "do": trial.advice,
         "map_bytes": trial.map_bytes,
         "programs": programs,
+    })
+}
+
+fn program(program: &ProgramReport) -> Value {
+    json!({
+        "program": program.name,
+        "verified_instructions": program.verified_instructions,
+        "instructions": program.instructions,
     })
 }
 

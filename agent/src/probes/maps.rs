@@ -1,16 +1,13 @@
 //! The maps of a loaded object: taking them out by name, and what they cost.
 
-use std::{
-    fs,
-    os::fd::{AsFd as _, AsRawFd as _},
-};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use aya::{
     Ebpf,
     maps::{Map, MapError, RingBuf},
 };
 
-use super::{Error, ring::RingReader};
+use super::{Error, fdinfo, ring::RingReader};
 
 /// Takes a map out of an object.
 pub(super) fn take(object: &'static str, ebpf: &mut Ebpf, map: &'static str) -> Result<Map, Error> {
@@ -47,13 +44,6 @@ pub(super) fn map_bytes(ebpf: &Ebpf, without: &[&str]) -> u64 {
         .filter(|(name, _)| !without.contains(name))
         .filter_map(|(_, map)| fdinfo(map_fd(map)?, "memlock:"))
         .sum()
-}
-
-/// A number that the kernel says of a descriptor.
-fn fdinfo(fd: i32, name: &str) -> Option<u64> {
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-    let line = info.lines().find(|line| line.starts_with(name))?;
-    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn map_fd(map: &Map) -> Option<i32> {

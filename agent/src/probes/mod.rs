@@ -12,7 +12,7 @@ pub mod ring;
 pub mod sizes;
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
-pub use report::{ProgramReport, TapReport};
+pub use report::{Misses, ProgramReport, TapReport};
 
 /// The kernel objects, as built by `cargo xtask build-ebpf`. aya wants them aligned.
 pub mod objects {
@@ -71,6 +71,13 @@ pub enum Error {
     /// The named tap does not work.
     #[error("the tap {} does not work on this kernel: {}; `fathom doctor` lists those that do", .0.tap, .0.reason())]
     Tap(TapReport),
+}
+
+/// A number that the kernel says of a descriptor (`/proc/PID/fdinfo`).
+fn fdinfo(fd: i32, name: &str) -> Option<u64> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+    let line = info.lines().find(|line| line.starts_with(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn join(taps: &[TapReport]) -> String {

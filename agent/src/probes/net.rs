@@ -5,7 +5,7 @@ use std::{fmt, process, str::FromStr, sync::Arc};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{HashMap, MapData, PerCpuArray},
-    programs::{FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint, TracePoint},
+    programs::{FExit, KProbe, Program, ProgramError, RawTracePoint, TracePoint},
 };
 use fathom_abi::{
     VERSION,
@@ -14,7 +14,7 @@ use fathom_abi::{
 };
 
 use super::{
-    Error, ProgramReport, TapReport,
+    Error, Misses, ProgramReport, TapReport,
     btf::Btf,
     maps::{map_bytes, map_error, ring, take},
     namespace, objects,
@@ -28,7 +28,7 @@ const OBJECT: &str = "net";
 /// One way to see the bytes of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tap {
-    /// fentry and fexit on the TCP calls.
+    /// fexit on the TCP calls.
     Fentry,
     /// The socket tracepoints, raw (6.3).
     RawTracepoint,
@@ -39,10 +39,11 @@ pub enum Tap {
 }
 
 impl Tap {
-    /// All of them, the best first: by what they cost the application, then by what they see.
+    /// All of them, the best first: by what they miss, then by what they cost the application. The tracepoints run with
+    /// preemption off; an fexit program can be preempted, and the kernel then keeps other tasks' calls from it.
     pub const ALL: [Self; 4] = [
-        Self::Fentry,
         Self::RawTracepoint,
+        Self::Fentry,
         Self::Kprobe,
         Self::Syscall,
     ];
@@ -58,12 +59,10 @@ impl Tap {
     }
 
     fn programs(self) -> &'static [Attachment] {
-        use Attachment::{FEntry, FExit, KProbe, RawTracepoint, Tracepoint};
+        use Attachment::{FExit, KProbe, RawTracepoint, Tracepoint};
         match self {
             Self::Fentry => &[
-                FEntry("sendmsg_entry", "tcp_sendmsg"),
                 FExit("sendmsg_exit", "tcp_sendmsg"),
-                FEntry("recvmsg_entry", "tcp_recvmsg"),
                 FExit("recvmsg_exit", "tcp_recvmsg"),
             ],
             Self::RawTracepoint => &[
@@ -82,12 +81,9 @@ impl Tap {
 
     /// What the tap needs beside on kernels that send files through `tcp_sendpage`.
     fn sendpage_programs(self) -> &'static [Attachment] {
-        use Attachment::{FEntry, FExit, KProbe};
+        use Attachment::{FExit, KProbe};
         match self {
-            Self::Fentry => &[
-                FEntry("sendpage_entry", "tcp_sendpage"),
-                FExit("sendpage_exit", "tcp_sendpage"),
-            ],
+            Self::Fentry => &[FExit("sendpage_exit", "tcp_sendpage")],
             Self::Kprobe => &[
                 KProbe("sendpage_called", &["tcp_sendpage"]),
                 KProbe("send_returned", &["tcp_sendpage"]),
@@ -98,7 +94,7 @@ impl Tap {
 
     /// Whether it notes calls between their entry and their return.
     const fn has_inflight_calls(self) -> bool {
-        matches!(self, Self::Fentry | Self::Kprobe)
+        matches!(self, Self::Kprobe)
     }
 }
 
@@ -116,7 +112,7 @@ impl FromStr for Tap {
             .into_iter()
             .find(|tap| tap.name() == text)
             .ok_or_else(|| {
-                format!("no tap {text}; there are fentry, raw-tracepoint, kprobe, syscall")
+                format!("no tap {text}; there are raw-tracepoint, fentry, kprobe, syscall")
             })
     }
 }
@@ -139,7 +135,6 @@ const SYSCALLS: &[&str] = &[
 /// A program and where it goes.
 #[derive(Clone, Copy, Debug)]
 enum Attachment {
-    FEntry(&'static str, &'static str),
     FExit(&'static str, &'static str),
     RawTracepoint(&'static str, &'static str),
     KProbe(&'static str, &'static [&'static str]),
@@ -174,6 +169,8 @@ pub struct Net {
     pub connections: Connections,
     /// What the programs counted.
     pub counters: Arc<Counters>,
+    /// What the kernel did not let them see.
+    pub misses: Arc<Misses>,
     map_bytes: u64,
     /// Owns the programs' links.
     _ebpf: Ebpf,
@@ -245,6 +242,7 @@ impl Net {
             .filter(|(_, program)| program.fd().is_ok())
             .map(|(name, program)| ProgramReport::of(name, program))
             .collect();
+        let misses = Misses::of(ebpf.programs().map(|(_, program)| program));
         let map_bytes = map_bytes(&ebpf, &[]);
         Ok(Self {
             tap,
@@ -260,6 +258,7 @@ impl Net {
                 PerCpuArray::try_from(take(OBJECT, &mut ebpf, "NET_COUNTERS")?)
                     .map_err(map_error("NET_COUNTERS"))?,
             )),
+            misses: Arc::new(misses),
             map_bytes,
             _ebpf: ebpf,
         })
@@ -324,8 +323,7 @@ fn load_object(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf, Er
 }
 
 fn attach(ebpf: &mut Ebpf, attachment: Attachment, btf: Option<&aya::Btf>) -> Result<(), Error> {
-    let (Attachment::FEntry(name, _)
-    | Attachment::FExit(name, _)
+    let (Attachment::FExit(name, _)
     | Attachment::RawTracepoint(name, _)
     | Attachment::KProbe(name, _)
     | Attachment::Tracepoint(name, _)) = attachment;
@@ -336,7 +334,6 @@ fn attach(ebpf: &mut Ebpf, attachment: Attachment, btf: Option<&aya::Btf>) -> Re
     let program = ebpf.program_mut(name).ok_or_else(foreign)?;
     let loaded = program.fd().is_ok();
     let attached = match attachment {
-        Attachment::FEntry(_, function) => attach_fentry(program, function, btf),
         Attachment::FExit(_, function) => attach_fexit(program, function, btf),
         Attachment::RawTracepoint(_, event) => attach_raw_tracepoint(program, event),
         Attachment::KProbe(_, functions) => attach_kprobe(program, functions, loaded),
@@ -346,17 +343,6 @@ fn attach(ebpf: &mut Ebpf, attachment: Attachment, btf: Option<&aya::Btf>) -> Re
         program: name,
         error: Box::new(error),
     })
-}
-
-fn attach_fentry(
-    program: &mut Program,
-    function: &str,
-    btf: Option<&aya::Btf>,
-) -> Result<(), ProgramError> {
-    let program: &mut FEntry = program.try_into()?;
-    let btf = btf.ok_or(ProgramError::UnexpectedProgramType)?;
-    program.load(function, btf)?;
-    program.attach().map(drop)
 }
 
 fn attach_fexit(

@@ -42,6 +42,8 @@ counters! {
         NoBuffer = "no_buffer",
         /// I/O calls that had no room in the INFLIGHT map between entry and return.
         InflightFull = "inflight_full",
+        /// I/O calls whose return the kernel did not show: it has a limited number of return probes under way.
+        ReturnMissed = "return_missed",
         /// Requests that had no room in the ACTIVE map.
         ActiveFull = "active_full",
         /// Connections given up as not HTTP.

@@ -20,6 +20,7 @@ use crate::{
     record,
     sniff::{self, Look},
     sock,
+    syscall::Buffer,
 };
 
 /// Strange messages after which a connection is only counted, for good.
@@ -28,30 +29,31 @@ const MAX_STRANGERS: u8 = 8;
 /// Bytes of an answer's first call that a record carries.
 const RESPONSE_CAPTURE: u32 = 512;
 
-/// An I/O call that moved bytes.
+/// An I/O call that moved bytes, with its buffer.
 #[derive(Clone, Copy)]
-pub struct Io {
+struct Io {
     /// The `struct sock`'s address.
-    pub sock: u64,
+    sock: u64,
     /// Bytes moved; more than zero.
-    pub bytes: u64,
+    bytes: u64,
     /// Where the first of them lie in user memory; 0 for nowhere (sendfile, splice, io_uring's own threads).
-    pub buffer: u64,
+    buffer: u64,
     /// Bytes that lie there in one piece.
-    pub len: u64,
+    len: u64,
 }
 
-/// Takes an I/O call on any sock into account.
+/// Takes an I/O call on any sock into account, which moved `bytes` (more than zero). `locate` finds them in user memory; it
+/// is called for the calls that may hold a part of a head, and most don't.
 #[inline(always)]
-pub fn on_io(io: &Io, direction: Direction) {
+pub fn on_io(sock: u64, bytes: u64, direction: Direction, locate: impl FnOnce() -> Buffer) {
     let pid_tgid = bpf_get_current_pid_tgid();
     let tgid = (pid_tgid >> 32) as u32;
     if connection::is_own(tgid) {
         return;
     }
-    let state = match connection::find(io.sock) {
+    let state = match connection::find(sock) {
         Some(state) => state,
-        None if sock::is_tcp(io.sock) => match connection::make(io.sock, Role::UNKNOWN) {
+        None if sock::is_tcp(sock) => match connection::make(sock, Role::UNKNOWN) {
             Some(state) => state,
             None => return,
         },
@@ -64,29 +66,39 @@ pub fn on_io(io: &Io, direction: Direction) {
     if state.gear == Gear::COUNT || state.gear == Gear::OWN {
         return;
     }
+    // SAFETY: has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let goes_on = state.direction == direction;
+    if goes_on && state.head_open == 0 {
+        state.bytes = state.bytes.wrapping_add(bytes);
+        state.last_ns = now;
+        return;
+    }
+    let buffer = locate();
+    let io = Io {
+        sock,
+        bytes,
+        buffer: buffer.address,
+        len: buffer.len,
+    };
     let Some(scratch) = SCRATCH.get_ptr_mut(u32::from(direction == Direction::SENT)) else {
         return;
     };
     // SAFETY: this CPU's own entry of this direction; see `SCRATCH`.
     let scratch = unsafe { &mut *scratch };
-    // SAFETY: has no preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
-    if state.direction == direction {
-        more(state, io, now, scratch, pid_tgid);
+    if goes_on {
+        more(state, &io, now, scratch, pid_tgid);
     } else {
-        flip(state, io, direction, now, scratch, pid_tgid);
+        flip(state, &io, direction, now, scratch, pid_tgid);
     }
 }
 
-/// The message goes on.
+/// The message goes on, and may hold more of its head.
 #[inline(always)]
 fn more(state: &mut ConnectionState, io: &Io, now: u64, scratch: &mut Scratch, pid_tgid: u64) {
     let offset = state.bytes;
     state.bytes = offset.wrapping_add(io.bytes);
     state.last_ns = now;
-    if state.head_open == 0 {
-        return;
-    }
     let room = CAPTURE.load().saturating_sub(u32::from(state.captured));
     let captured = capture(io, room, scratch);
     if captured == 0 {

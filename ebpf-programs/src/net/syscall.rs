@@ -61,7 +61,8 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    const NONE: Self = Self { address: 0, len: 0 };
+    /// Nowhere.
+    pub const NONE: Self = Self { address: 0, len: 0 };
 }
 
 /// Where the current task's saved registers lie.

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
@@ -68,8 +68,14 @@ impl Agent {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the agent ended with {status}: {}", self.log());
             }
-            if matches!(metrics::get(self.address, "/readyz"), Ok((200, _))) {
+            // Asked only then: an exchange that is under way while the taps are attached would be half seen.
+            if self.log().contains("ready after") {
                 self.ready_after = started.elapsed();
+                let (status, _) = metrics::get(self.address, "/readyz")?;
+                ensure!(
+                    status == 200,
+                    "it says that it is ready, and /readyz {status}"
+                );
                 return Ok(());
             }
             if started.elapsed() > READY_LIMIT * self.patience {

@@ -196,12 +196,12 @@ fn instructions(columns: &[Column]) -> Vec<Vec<String>> {
     rows
 }
 
-/// Every object in `document` that has a name and a number of verified instructions, wherever it stands.
+/// Every object in `document` that names a program and has a number of verified instructions, wherever it stands.
 fn programs(document: &Value, into: &mut BTreeMap<String, u64>) {
     match document {
         Value::Object(fields) => {
             if let (Some(name), Some(count)) = (
-                fields.get("name").and_then(Value::as_str),
+                fields.get("program").and_then(Value::as_str),
                 fields.get("verified_instructions").and_then(Value::as_u64),
             ) {
                 into.insert(name.to_owned(), count);
@@ -253,7 +253,7 @@ mod tests {
             release: "6.1.0-56-cloud-amd64".to_owned(),
             image: PathBuf::new(),
         };
-        let doctor = r#"{"taps":[{"name":"kprobe","programs":[{"name":"on_send","verified_instructions":812}]}]}"#;
+        let doctor = r#"{"taps":[{"tap":"kprobe","programs":[{"program":"on_send","verified_instructions":812}]}]}"#;
         let mut records = vec![
             Record::Booted { uptime_s: 5.25 },
             Record::Shell {

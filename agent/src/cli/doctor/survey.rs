@@ -93,6 +93,8 @@ pub struct Survey {
     pub capabilities: [Capability; 3],
     /// All taps, the best first.
     pub taps: Vec<Trial>,
+    /// The program that samples CPUs, where it loads.
+    pub sampler: Option<ProgramReport>,
     /// The rest.
     pub facts: Vec<Fact>,
 }
@@ -111,9 +113,10 @@ impl Survey {
         if let Some(best) = taps.iter_mut().find(|trial| trial.refused.is_none()) {
             best.chosen = true;
         }
+        let (profile, sampler) = profile(privileges);
         let capabilities = [
             net(&taps, privileges),
-            profile(privileges),
+            profile,
             gpu_capability(gpu::probe()),
         ];
         let mut facts = vec![type_information(&btf), namespace_fact(&namespace)];
@@ -128,6 +131,7 @@ impl Survey {
             architecture: system.machine().to_string_lossy().into_owned(),
             capabilities,
             taps,
+            sampler,
             facts,
         }
     }
@@ -205,7 +209,7 @@ pub(super) fn net(taps: &[Trial], privileges: Option<Privileges>) -> Capability 
     capability(State::Works, format!("tap {tap}"), None)
 }
 
-fn profile(privileges: Option<Privileges>) -> Capability {
+fn profile(privileges: Option<Privileges>) -> (Capability, Option<ProgramReport>) {
     let capability = |state, detail, advice| Capability {
         name: "profile",
         state,
@@ -215,15 +219,13 @@ fn profile(privileges: Option<Privileges>) -> Capability {
     let loaded = match Profile::load(&ProfileOptions::default()) {
         Ok(loaded) => loaded,
         Err(error) => {
-            return capability(
-                State::Off,
-                error.to_string(),
-                privileges.and_then(advice::on_privileges),
-            );
+            let advice = privileges.and_then(advice::on_privileges);
+            return (capability(State::Off, error.to_string(), advice), None);
         }
     };
-    let cpus = loaded.cpus;
+    let (cpus, program) = (loaded.cpus, loaded.program.clone());
     drop(loaded);
+    let capability = |state, detail, advice| (capability(state, detail, advice), Some(program));
     let Some(privileges) = privileges else {
         return capability(State::Works, format!("{cpus} CPUs at 100 Hz"), None);
     };

@@ -37,6 +37,7 @@ fn survey(taps: Vec<Trial>) -> Survey {
         architecture: "x86_64".to_owned(),
         capabilities: [survey::net(&taps, None), off("profile"), off("gpu")],
         taps,
+        sampler: None,
         facts: vec![Fact {
             name: "lockdown",
             value: "none".to_owned(),

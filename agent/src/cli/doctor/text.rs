@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::survey::{Capability, Fact, Survey, Trial};
+use crate::probes::ProgramReport;
 
 /// Columns of the page; a reason that is longer goes on in the next line.
 const WIDTH: usize = 110;
@@ -28,6 +29,10 @@ pub fn page(survey: &Survey) -> String {
     for trial in &survey.taps {
         tap(&mut page, trial);
     }
+    if let Some(program) = &survey.sampler {
+        let lead = format!("{:<16}{:<12}", "(CPU sampler)", "works");
+        wrap(&mut page, &lead, &programs(std::slice::from_ref(program)));
+    }
     page.push('\n');
     for fact in &survey.facts {
         self::fact(&mut page, fact);
@@ -50,7 +55,7 @@ fn tap(page: &mut String, trial: &Trial) {
         Some(reason) => ("refused", reason.clone()),
         None => (
             if trial.chosen { "chosen" } else { "works" },
-            programs(trial),
+            programs(&trial.programs),
         ),
     };
     let lead = format!("{:<16}{state:<12}", trial.tap);
@@ -59,9 +64,8 @@ fn tap(page: &mut String, trial: &Trial) {
 }
 
 /// The verifier's work on each program, which may not grow unseen.
-fn programs(trial: &Trial) -> String {
-    let programs: Vec<_> = trial
-        .programs
+fn programs(reports: &[ProgramReport]) -> String {
+    let programs: Vec<_> = reports
         .iter()
         .map(
             |program| match (program.verified_instructions, program.instructions) {
@@ -71,8 +75,7 @@ fn programs(trial: &Trial) -> String {
             },
         )
         .collect();
-    let verified = trial
-        .programs
+    let verified = reports
         .iter()
         .any(|program| program.verified_instructions.is_some());
     format!(

@@ -4,7 +4,7 @@ use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use fathom_abi::message::Direction;
 
 use crate::{
-    io::{self, Io},
+    io,
     syscall::{self, MSG_PEEK},
 };
 
@@ -30,13 +30,8 @@ fn length(ctx: &RawTracePointContext, direction: Direction) {
     if bytes <= 0 {
         return;
     }
-    let registers = syscall::registers();
-    let buffer = syscall::buffer(registers, syscall::current(registers));
-    let io = Io {
-        sock: ctx.arg(0),
-        bytes: bytes as u64,
-        buffer: buffer.address,
-        len: buffer.len,
-    };
-    io::on_io(&io, direction);
+    io::on_io(ctx.arg(0), bytes as u64, direction, || {
+        let registers = syscall::registers();
+        syscall::buffer(registers, syscall::current(registers))
+    });
 }

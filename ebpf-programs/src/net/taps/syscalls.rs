@@ -7,12 +7,7 @@ use aya_ebpf::{
 };
 use fathom_abi::message::Direction;
 
-use crate::{
-    globals::offset,
-    io::{self, Io},
-    kernel::read,
-    syscall,
-};
+use crate::{globals::offset, io, kernel::read, syscall};
 
 /// `struct syscall_trace_exit`: the number at 8, the result at 16.
 #[tracepoint]
@@ -34,20 +29,14 @@ pub fn sys_exit(ctx: TracePointContext) -> i32 {
     if syscall::peeks(registers, nr) {
         return 0;
     }
-    let buffer = syscall::buffer(registers, nr);
-    let io = Io {
-        sock,
-        // Of several messages, TCP has one stream: the first one's length is what can be known here.
-        bytes: if syscall::counts_messages(nr) {
-            buffer.len
-        } else {
-            result
-        },
-        buffer: buffer.address,
-        len: buffer.len,
+    // Of several messages, TCP has one stream: the first one's length is what can be known here.
+    let bytes = if syscall::counts_messages(nr) {
+        syscall::buffer(registers, nr).len
+    } else {
+        result
     };
-    if io.bytes != 0 {
-        io::on_io(&io, direction);
+    if bytes != 0 {
+        io::on_io(sock, bytes, direction, || syscall::buffer(registers, nr));
     }
     0
 }

@@ -1,4 +1,4 @@
-//! What the taps on `tcp_sendmsg` and `tcp_recvmsg` have in common: the buffer is known at the entry, the bytes at the return.
+//! What the taps on `tcp_sendmsg` and `tcp_recvmsg` have in common: a `struct msghdr`'s iterator, and calls in flight.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use fathom_abi::{counters::NetCounter, message::Direction, offsets::ABSENT};
@@ -6,11 +6,14 @@ use fathom_abi::{counters::NetCounter, message::Direction, offsets::ABSENT};
 use crate::{
     connection,
     globals::{ITER_IOVEC, ITER_UBUF, offset},
-    io::{self, Io},
+    io,
     kernel::read,
     maps::{self, INFLIGHT, Inflight},
     syscall::{self, Buffer},
 };
+
+/// Segments of an iovec that are looked at: nginx hands on 64 at most.
+const MAX_SEGMENTS: u32 = 64;
 
 /// A call begins: notes its sock and where its first bytes lie.
 #[inline(always)]
@@ -19,16 +22,16 @@ pub fn enter(sock: u64, msg: u64) {
     if connection::is_own((pid_tgid >> 32) as u32) {
         return;
     }
-    let buffer = if msg == 0 {
-        Buffer { address: 0, len: 0 }
-    } else {
-        first_bytes(msg)
-    };
+    let buffer = Iterator::of(msg).map_or(Buffer::NONE, Iterator::first);
     let inflight = Inflight {
         sock,
         buffer: buffer.address,
         len: buffer.len,
     };
+    // The kernel has few instances of a return probe, and each call that sleeps holds one.
+    if INFLIGHT.get_ptr(pid_tgid).is_some() {
+        maps::count(NetCounter::ReturnMissed);
+    }
     if INFLIGHT.insert(pid_tgid, inflight, 0).is_err() {
         maps::count(NetCounter::InflightFull);
     }
@@ -44,70 +47,133 @@ pub fn exit(result: i32, direction: Direction) {
     // SAFETY: the entry's memory outlives this program; it is this thread's own.
     let Inflight { sock, buffer, len } = unsafe { *inflight };
     let _ = INFLIGHT.remove(pid_tgid);
-    if result <= 0 {
-        return;
+    if result > 0 {
+        io::on_io(sock, result as u64, direction, || Buffer {
+            address: buffer,
+            len,
+        });
     }
-    let io = Io {
-        sock,
-        bytes: result as u64,
-        buffer,
-        len,
-    };
-    io::on_io(&io, direction);
 }
 
-/// The first segment of a `struct msghdr`'s iterator that lies in user memory.
+/// The call returns, and its arguments are still at hand.
 #[inline(always)]
-fn first_bytes(msg: u64) -> Buffer {
-    let iter = msg.wrapping_add(u64::from(offset!(msg_iter)));
-    let skip: u64 = read(iter, offset!(iter_iov_offset)).unwrap_or(0);
-    let kind = if offset!(iter_type) == ABSENT {
-        // Before 5.14 the lowest bit is the direction.
-        read::<u32>(iter, offset!(iter_type_old)).unwrap_or(0) & !1
-    } else {
-        u32::from(read::<u8>(iter, offset!(iter_type)).unwrap_or(0))
-    };
-    if offset!(iter_ubuf) != ABSENT && kind == ITER_UBUF.load() {
-        let address: u64 = read(iter, offset!(iter_ubuf)).unwrap_or(0);
-        // The iterator's count bounds it; what the call moves bounds it closer.
-        return Buffer {
-            address: address.wrapping_add(skip),
-            len: u64::MAX,
-        };
+pub fn returned(sock: u64, msg: u64, result: i32, direction: Direction) {
+    if result > 0 {
+        let bytes = result as u64;
+        io::on_io(sock, bytes, direction, || {
+            Iterator::of(msg).map_or(Buffer::NONE, |iterator| iterator.moved(bytes))
+        });
     }
-    if kind != ITER_IOVEC.load() {
-        return Buffer { address: 0, len: 0 };
-    }
-    let vector: u64 = if offset!(iter_iov) == ABSENT {
-        read(iter, offset!(iter_iov_old)).unwrap_or(0)
-    } else {
-        read(iter, offset!(iter_iov)).unwrap_or(0)
-    };
-    let count: u64 = read(iter, offset!(iter_nr_segs)).unwrap_or(0);
-    kernel_segments(vector, count, skip)
 }
 
-/// The first segment of an iovec array in kernel memory that is not empty, without its first `skip` bytes.
-#[inline(always)]
-fn kernel_segments(vector: u64, count: u64, skip: u64) -> Buffer {
-    const MAX_SEGMENTS: u64 = 4;
-    let mut skip = skip;
-    for index in 0..MAX_SEGMENTS {
-        if index >= count {
-            break;
+/// A `struct iov_iter` over user memory.
+#[derive(Clone, Copy)]
+struct Iterator {
+    /// Whether there is one buffer and no array.
+    is_single: bool,
+    /// The buffer's address in user memory, or that of the `struct iovec` in kernel memory where it stands.
+    at: u64,
+    /// Bytes of it that are done.
+    skip: u64,
+    /// What is left of the array.
+    segments: u64,
+}
+
+impl Iterator {
+    /// That of a `struct msghdr`; none where the bytes are not in user memory.
+    #[inline(always)]
+    fn of(msg: u64) -> Option<Self> {
+        if msg == 0 {
+            return None;
         }
-        let Some([address, len]) = read::<[u64; 2]>(vector.wrapping_add(index * 16), 0) else {
-            break;
+        let iter = msg.wrapping_add(u64::from(offset!(msg_iter)));
+        let skip: u64 = read(iter, offset!(iter_iov_offset))?;
+        let kind = if offset!(iter_type) == ABSENT {
+            // Before 5.14 the lowest bit is the direction.
+            read::<u32>(iter, offset!(iter_type_old))? & !1
+        } else {
+            u32::from(read::<u8>(iter, offset!(iter_type))?)
         };
-        if len > skip {
+        if offset!(iter_ubuf) != ABSENT && kind == ITER_UBUF.load() {
+            return Some(Self {
+                is_single: true,
+                at: read(iter, offset!(iter_ubuf))?,
+                skip,
+                segments: 1,
+            });
+        }
+        if kind != ITER_IOVEC.load() {
+            return None;
+        }
+        Some(Self {
+            is_single: false,
+            at: if offset!(iter_iov) == ABSENT {
+                read(iter, offset!(iter_iov_old))?
+            } else {
+                read(iter, offset!(iter_iov))?
+            },
+            skip,
+            segments: read(iter, offset!(iter_nr_segs))?,
+        })
+    }
+
+    /// The first bytes that are still to be moved.
+    #[inline(always)]
+    fn first(self) -> Buffer {
+        if self.is_single {
+            // The iterator's count bounds it; what the call moves bounds it closer.
             return Buffer {
-                address: address.wrapping_add(skip),
-                len: len - skip,
+                address: self.at.wrapping_add(self.skip),
+                len: u64::MAX,
             };
         }
-        skip = 0;
+        let mut at = self.at;
+        let mut skip = self.skip;
+        for index in 0..MAX_SEGMENTS {
+            if u64::from(index) >= self.segments {
+                break;
+            }
+            let Some([address, len]) = read::<[u64; 2]>(at, 0) else {
+                break;
+            };
+            if len > skip {
+                return Buffer {
+                    address: address.wrapping_add(skip),
+                    len: len - skip,
+                };
+            }
+            skip = 0;
+            at = at.wrapping_add(16);
+        }
+        Buffer::NONE
     }
-    Buffer { address: 0, len: 0 }
+
+    /// The first of the last `bytes` that were moved: back over the segments that they fill.
+    #[inline(always)]
+    fn moved(self, bytes: u64) -> Buffer {
+        if self.is_single {
+            return Buffer {
+                address: self.at.wrapping_add(self.skip).wrapping_sub(bytes),
+                len: bytes,
+            };
+        }
+        let mut at = self.at;
+        let mut done = self.skip;
+        let mut left = bytes;
+        for _ in 0..MAX_SEGMENTS {
+            if done >= left {
+                let address: u64 = read(at, 0).unwrap_or(0);
+                return Buffer {
+                    address: address.wrapping_add(done - left),
+                    len: left,
+                };
+            }
+            left -= done;
+            at = at.wrapping_sub(16);
+            done = read(at, 8).unwrap_or(0);
+        }
+        Buffer::NONE
+    }
 }
 
 /// Whether the flags of a receive say that the bytes stay where they are.

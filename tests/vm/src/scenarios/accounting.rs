@@ -44,6 +44,11 @@ pub fn losses(metrics: &Metrics) -> u64 {
     all - delivered + of(metrics, "tap", "messages", Some("ring_full"))
 }
 
+/// I/O calls that the kernel did not show to the tap, by its own count.
+pub fn missed_calls(metrics: &Metrics) -> u64 {
+    of(metrics, "tap", "io", Some("recursion")) + of(metrics, "tap", "io", Some("return_missed"))
+}
+
 fn of(metrics: &Metrics, stage: &str, signal: &str, outcome: Option<&str>) -> u64 {
     let mut labels = vec![("stage", stage), ("signal", signal)];
     labels.extend(outcome.map(|outcome| ("outcome", outcome)));

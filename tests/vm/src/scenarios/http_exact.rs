@@ -34,13 +34,27 @@ pub fn run(context: &mut Context) -> Result<()> {
     // The connections stay open: the last exchange on each is seen without its end.
     let truth = nginx.answers()?;
     let metrics = agent.settle(|metrics| {
-        same(&truth, &seen(metrics, "server", nginx.name()), metrics)?;
+        let server = seen(metrics, "server", nginx.name());
         let client = seen(metrics, "client", wrk.name());
-        same(&truth, &client, metrics)
+        if accounting::missed_calls(metrics) == 0 {
+            same(&truth, &server, metrics)?;
+            return same(&truth, &client, metrics);
+        }
+        // An emulated processor is slow enough for the kernel's limits on fexit and return probes to show.
+        ensure!(context.patience > 1, "{}", accounting::all(metrics));
+        accounted(&truth, &server, metrics)?;
+        accounted(&truth, &client, metrics)
     })?;
     let losses = accounting::losses(&metrics);
+    let missed = accounting::missed_calls(&metrics);
+    ensure!(
+        losses == 0 || missed > 0 || context.patience > 1,
+        "{losses} losses on a machine without other load: {}",
+        accounting::all(&metrics)
+    );
     context.fact("requests", quota);
     context.fact("losses_on_this_machine", losses);
+    context.fact("missed_calls", missed);
     ensure!(
         !metrics.text().contains(SECRET),
         "a query string went out through /metrics"
@@ -112,6 +126,27 @@ fn same(
         differences.join("; "),
         accounting::losses(metrics),
         accounting::all(metrics),
+    );
+    Ok(())
+}
+
+/// Fails where more is missing, or counted as something else, than what is said to be lost.
+fn accounted(
+    truth: &BTreeMap<Answer, u64>,
+    seen: &BTreeMap<Answer, u64>,
+    metrics: &Metrics,
+) -> Result<()> {
+    let beyond = |of: &BTreeMap<Answer, u64>, other: &BTreeMap<Answer, u64>| -> u64 {
+        of.iter()
+            .map(|(answer, count)| count.saturating_sub(other.get(answer).copied().unwrap_or(0)))
+            .sum()
+    };
+    let (missing, strange) = (beyond(truth, seen), beyond(seen, truth));
+    let losses = accounting::losses(metrics);
+    ensure!(
+        missing <= losses && strange <= losses,
+        "{missing} requests are missing and {strange} were never asked, with {losses} losses: {}",
+        accounting::all(metrics)
     );
     Ok(())
 }

@@ -125,15 +125,18 @@ fn register_taps(events: &Events, net: &Net, read: &Arc<Read>) {
         give("ring_full", full);
     });
     let counters = Arc::clone(&net.counters);
+    let misses = Arc::clone(&net.misses);
     events.register(Stage::Tap, "io", move |give| {
         for counter in [
             NetCounter::ConnectionsFull,
             NetCounter::InflightFull,
+            NetCounter::ReturnMissed,
             NetCounter::ActiveFull,
             NetCounter::GivenUp,
         ] {
             give(counter.name(), counters.get(counter));
         }
+        give("recursion", misses.count());
         give("delivered", counters.get(NetCounter::IoSeen));
     });
     let messages = Arc::clone(read);

@@ -46,6 +46,7 @@ pub fn run(args: &Args) -> Outcome {
             if args.pid.is_some_and(|pid| pid != flow.tgid) {
                 continue;
             }
+            live.identity.name(flow.tgid, flow.comm);
             let process = (flow.tgid != 0).then(|| live.identity.process(flow.tgid, flow.at_ns));
             let at_ns = live.clock.unix_ns(flow.at_ns);
             shown += 1;

@@ -11,6 +11,7 @@ use crate::{
         Decoder, ExchangeOutcome, Limits, RecordOutcome,
         exchange::{Exchange, Side},
     },
+    net::Flow,
     telemetry::{Clock, route},
 };
 
@@ -36,16 +37,20 @@ pub fn run(args: &Args) -> Outcome {
             "TIME (UTC)", "SIDE", "STATUS", "DURATION", "BYTES", "PROCESS", "METHOD"
         ))?;
     }
+    let mut names = Vec::new();
     let mut exchanges = Vec::new();
     let mut shown = 0_u64;
     let mut go_on = true;
     while go_on {
         go_on = live.tick()?;
+        // First, for the names of processes that are gone already.
+        live.drain(Ring::Flows, |record| names.extend(Flow::decode(record)));
+        for flow in names.drain(..) {
+            live.identity.name(flow.tgid, flow.comm);
+        }
         live.drain(Ring::Messages, |record| {
             decoder.record(record, &mut |exchange| exchanges.push(exchange))
         });
-        // The other ring is not shown here, and must not fill up.
-        live.drain(Ring::Flows, |_| {});
         let connections = &live.net.connections;
         decoder.poll_idle(
             Clock::monotonic_ns(),

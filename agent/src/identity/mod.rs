@@ -20,8 +20,13 @@ const TRUST_NS: u64 = 2_000_000_000;
 pub struct Identity {
     proc: PathBuf,
     cache: LruCache<u32, Entry>,
+    /// What the kernel said of processes, for those that are gone before anybody looks.
+    names: LruCache<u32, [u8; 16]>,
     unknown: u64,
 }
+
+/// Names that are kept: those of processes that connect and end within the time that records wait in their ring.
+const NAMES: NonZeroUsize = NonZeroUsize::new(512).unwrap();
 
 struct Entry {
     process: Arc<Process>,
@@ -35,7 +40,16 @@ impl Identity {
         Self {
             proc: proc.into(),
             cache: LruCache::new(capacity),
+            names: LruCache::new(NAMES),
             unknown: 0,
+        }
+    }
+
+    /// Notes the name that the kernel saw a process have (`comm`, padded with zeros). It stands in for the service's name should
+    /// the process be gone before it is looked up.
+    pub fn name(&mut self, tgid: u32, comm: [u8; 16]) {
+        if comm[0] != 0 && !self.cache.contains(&tgid) {
+            self.names.put(tgid, comm);
         }
     }
 
@@ -55,10 +69,13 @@ impl Identity {
             // Gone. What was seen of it, if anything, is the best that is known.
             None => match self.cache.get(&tgid) {
                 Some(entry) => return Arc::clone(&entry.process),
-                None => {
-                    self.unknown += 1;
-                    return Process::unknown(tgid);
-                }
+                None => match self.names.get(&tgid) {
+                    Some(comm) => Arc::new(Process::gone(tgid, comm)),
+                    None => {
+                        self.unknown += 1;
+                        return Process::unknown(tgid);
+                    }
+                },
             },
         };
         self.cache.put(

@@ -63,6 +63,21 @@ impl Process {
         })
     }
 
+    /// A process that is gone, and of which only the kernel's name for it is known.
+    pub(super) fn gone(pid: u32, comm: &[u8; 16]) -> Self {
+        let end = comm.iter().position(|&byte| byte == 0);
+        let name = String::from_utf8_lossy(&comm[..end.unwrap_or(comm.len())]);
+        let name: String = name.chars().filter(|c| !c.is_control()).collect();
+        Self {
+            pid,
+            start_ticks: 0,
+            service: name.as_str().into(),
+            executable: None,
+            comm: name,
+            container: None,
+        }
+    }
+
     /// A process of which nothing is known but its number.
     pub(super) fn unknown(pid: u32) -> Arc<Self> {
         static NAME: LazyLock<Arc<str>> = LazyLock::new(|| "unknown".into());

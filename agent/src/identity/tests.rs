@@ -170,3 +170,21 @@ fn the_cache_is_bounded() {
     }
     assert_eq!(identity.cache.len(), CAPACITY.get());
 }
+
+#[test]
+fn a_process_that_was_gone_at_once_has_the_name_that_the_kernel_saw() {
+    let proc = Proc::new();
+    proc.add(2, 100, "/bin/server", b"", "");
+    let mut identity = proc.identity();
+    identity.name(1, *b"curl\0\0\0\0\0\0\0\0\0\0\0\0");
+    identity.name(2, *b"worker\0\0\0\0\0\0\0\0\0\0");
+    identity.name(3, [0; 16]);
+    assert_eq!(&*identity.process(1, 0).service, "curl");
+    assert_eq!(
+        &*identity.process(2, 0).service,
+        "server",
+        "/proc knows more"
+    );
+    assert_eq!(&*identity.process(3, 0).service, "unknown");
+    assert_eq!(identity.unknown(), 1);
+}

@@ -39,6 +39,8 @@ pub struct Flow {
     pub tgid: u32,
     /// How the process was learned.
     pub owner: Owner,
+    /// The name that the process had then, padded with zeros; all zero where it is not known.
+    pub comm: [u8; 16],
     /// This node's end.
     pub local: SocketAddr,
     /// The other end.
@@ -79,6 +81,7 @@ impl Flow {
             role: event.role,
             tgid: event.tgid,
             owner: event.owner,
+            comm: event.comm,
             local,
             remote,
             at_ns: event.at_ns,
@@ -117,6 +120,7 @@ fn event(bytes: &[u8]) -> Option<FlowEvent> {
         owner: Owner(wire.u8()?),
         old_state: wire.u8()?,
         reserved: wire.bytes()?,
+        comm: wire.bytes()?,
     })
 }
 

@@ -68,4 +68,7 @@ pub struct FlowEvent {
     pub old_state: u8,
     /// Zero.
     pub reserved: [u8; 4],
+    /// The name (`comm`) that `tgid` had when it was learned, padded with zeros; all zero where it was not learned from the
+    /// process itself. A process that ends at once leaves nothing else behind.
+    pub comm: [u8; 16],
 }

@@ -126,4 +126,6 @@ pub struct ConnectionState {
     pub head_open: u8,
     /// The two ends.
     pub endpoints: Endpoints,
+    /// The name (`comm`) that `tgid` had when it was learned, padded with zeros; see [`crate::flow::FlowEvent`].
+    pub comm: [u8; 16],
 }

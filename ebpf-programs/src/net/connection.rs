@@ -1,6 +1,6 @@
 //! The kernel's memory of one connection.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use fathom_abi::{
     Role,
     counters::NetCounter,
@@ -58,6 +58,12 @@ pub fn own(state: &mut ConnectionState, tgid: u32, how: Owner) {
     if how.0 > state.owner.0 {
         state.owner = how;
         state.tgid = tgid;
+        // The one that listens is not the one that runs now.
+        state.comm = if how == Owner::LISTENER {
+            [0; 16]
+        } else {
+            bpf_get_current_comm().unwrap_or([0; 16])
+        };
     }
 }
 

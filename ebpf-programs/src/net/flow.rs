@@ -176,6 +176,7 @@ fn send(sock: u64, state: &ConnectionState, kind: FlowKind, old: u64, now: u64) 
         owner: state.owner,
         old_state: old as u8,
         reserved: [0; 4],
+        comm: state.comm,
     });
 }
 

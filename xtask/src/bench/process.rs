@@ -29,18 +29,22 @@ fn cpu_in(stat: &str) -> Option<f64> {
 
 /// Resident memory of process `pid`, in bytes.
 pub fn resident_bytes(pid: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    status
-        .lines()
-        .find_map(|line| {
-            line.strip_prefix("VmRSS:")?
-                .trim()
-                .strip_suffix(" kB")?
-                .parse::<u64>()
-                .ok()
-        })
-        .map(|kibibytes| kibibytes * 1024)
-        .with_context(|| format!("process {pid} has no VmRSS"))
+    let smaps = fs::read_to_string(format!("/proc/{pid}/smaps"))
+        .with_context(|| format!("process {pid} has no smaps"))?;
+    let mut kibibytes = 0;
+    let mut is_map = false;
+    for line in smaps.lines() {
+        if let Some(resident) = line.strip_prefix("Rss:") {
+            let resident = resident.trim().trim_end_matches(" kB");
+            kibibytes += if is_map { 0 } else { resident.parse::<u64>()? };
+        } else if !line
+            .split_once(' ')
+            .is_some_and(|(first, _)| first.ends_with(':'))
+        {
+            is_map = line.ends_with("bpf-map");
+        }
+    }
+    Ok(kibibytes * 1024)
 }
 
 /// The children of process `pid`.

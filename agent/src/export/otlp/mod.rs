@@ -38,8 +38,8 @@ use self::{
 };
 use crate::telemetry::{metric::Source, span::Span};
 
-/// How many encoded bytes of profiles may wait.
-const PROFILE_QUEUE: usize = 8 << 20;
+/// How many encoded bytes of profiles may wait; in memory they take about three times as many.
+const PROFILE_QUEUE: usize = 2 << 20;
 
 /// The exporter before its tasks run. Its queues take items already.
 #[derive(Debug)]

@@ -20,10 +20,11 @@ use crate::{
     telemetry::{links::SpanIds, spans::resource},
 };
 
-/// About as many encoded bytes as a request has at most: receivers take 4 MiB by default.
-const REQUEST_BYTES: usize = 2 << 20;
+/// About as many encoded bytes as a request has at most: well below the 4 MiB that receivers take by default, as each waits in
+/// memory until it is sent.
+const REQUEST_BYTES: usize = 512 << 10;
 
-/// The profiles as requests of at most about 2 MiB. `unix_ns` turns `CLOCK_MONOTONIC` into Unix time; `span` names the span of
+/// The profiles as requests of at most about 512 KiB. `unix_ns` turns `CLOCK_MONOTONIC` into Unix time; `span` names the span of
 /// an exchange, or gives none when it is not known.
 pub fn requests(
     profiles: &[Profile],

@@ -34,6 +34,7 @@ fn closed() -> FlowEvent {
         owner: Owner::USER,
         old_state: 9,
         reserved: [0; 4],
+        comm: *b"curl\0\0\0\0\0\0\0\0\0\0\0\0",
     }
 }
 
@@ -96,6 +97,7 @@ fn laid_down(event: &FlowEvent) -> Vec<u8> {
     put(offset_of!(FlowEvent, role), &[event.role.0]);
     put(offset_of!(FlowEvent, owner), &[event.owner.0]);
     put(offset_of!(FlowEvent, old_state), &[event.old_state]);
+    put(offset_of!(FlowEvent, comm), &event.comm);
     bytes
 }
 
@@ -106,6 +108,10 @@ fn a_record_is_read_field_by_field() {
     assert_eq!(
         (flow.change, flow.role, flow.owner, flow.tgid),
         (Change::Closed, Role::CLIENT, Owner::USER, 55)
+    );
+    assert_eq!(
+        flow.comm.split(|&byte| byte == 0).next(),
+        Some(&b"curl"[..])
     );
     assert_eq!(
         (flow.local.to_string(), flow.remote.to_string()),

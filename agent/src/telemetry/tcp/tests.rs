@@ -12,6 +12,7 @@ fn flow(number: u64, change: Change) -> Flow {
         change,
         role: Role::CLIENT,
         tgid: 10,
+        comm: [0; 16],
         owner: Owner::USER,
         local: ([127, 0, 0, 1], 40_000).into(),
         remote: ([127, 0, 0, 2], 80).into(),

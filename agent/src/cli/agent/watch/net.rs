@@ -208,13 +208,14 @@ impl Pipeline {
         let now_ns = Clock::monotonic_ns();
         let mut all = 0;
         loop {
-            let (decoder, out) = (&mut self.decoder, &mut self.out);
-            let messages = self.net.messages.drain(TURN, |record| {
-                decoder.record(record, &mut |exchange| out.exchange(&exchange, now_ns));
-            });
-            let flows = &mut self.flows;
+            // Flows first: they name processes that may be gone by now.
+            let (flows, out) = (&mut self.flows, &mut self.out);
             let flow_records = self.net.flows.drain(TURN, |record| {
                 flows.record(record, &mut |flow| out.flow(&flow, now_ns));
+            });
+            let decoder = &mut self.decoder;
+            let messages = self.net.messages.drain(TURN, |record| {
+                decoder.record(record, &mut |exchange| out.exchange(&exchange, now_ns));
             });
             self.read
                 .messages
@@ -253,6 +254,7 @@ impl Out {
     }
 
     fn flow(&mut self, flow: &Flow, now_ns: u64) {
+        self.identity.name(flow.tgid, flow.comm);
         let process = self.identity.process(flow.tgid, now_ns);
         self.tcp.record(flow, &process);
     }

@@ -201,10 +201,11 @@ impl Pipeline {
                 read.malformed.fetch_add(1, Ordering::Relaxed);
                 return;
             };
-            let process = identity
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .process(sample.tgid, now_ns);
+            let process = {
+                let mut identity = identity.lock().unwrap_or_else(PoisonError::into_inner);
+                identity.name(sample.tgid, sample.comm);
+                identity.process(sample.tgid, now_ns)
+            };
             let mode = if sample.kernel_frames > 0 {
                 Mode::System
             } else {

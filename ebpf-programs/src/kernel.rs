@@ -1,5 +1,7 @@
 //! Reading kernel memory at the offsets that the loader resolved. Shared by the objects.
 
+use core::arch::asm;
+
 use aya_ebpf::{Global, helpers::bpf_probe_read_kernel, maps::PerCpuArray};
 
 /// Copies a `T` out of kernel memory.
@@ -14,8 +16,11 @@ pub fn read<T>(address: u64, offset: u32) -> Option<T> {
 #[inline(always)]
 pub fn count(counters: &PerCpuArray<u64>, index: u32) {
     if let Some(counter) = counters.get_ptr_mut(index) {
-        // SAFETY: the value is this CPU's own, and lives as long as the map.
-        unsafe { *counter += 1 };
+        // SAFETY: the value is aligned and lives as long as the map. One instruction, although the value is this CPU's own: on a
+        // preemptible kernel another program can run on this CPU between a read and a write.
+        unsafe {
+            asm!("lock *(u64 *)({at} + 0) += {one}", at = in(reg) counter, one = in(reg) 1_u64)
+        };
     }
 }
 

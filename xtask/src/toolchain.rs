@@ -89,7 +89,7 @@ impl Toolchain {
             Self::Debian => {
                 // A stable compiler that lets this one crate use an unstable feature: aya-ebpf's inline assembly.
                 command.env("RUSTC", "/usr/bin/rustc");
-                command.env("RUSTC_BOOTSTRAP", "aya_ebpf");
+                command.env("RUSTC_BOOTSTRAP", "aya_ebpf,net,profile");
                 command.arg(subcommand);
             }
             Self::Nightly => {

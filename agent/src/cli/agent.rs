@@ -48,7 +48,7 @@ pub struct Args {
     /// The configuration file (YAML)
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// How sockets are watched: auto, fentry, raw-tracepoint, kprobe or syscall
+    /// How sockets are watched: auto, raw-tracepoint, fentry, kprobe or syscall
     #[arg(long, value_name = "TAP")]
     pub tap: Option<String>,
     /// Where /metrics, /healthz and /readyz are served

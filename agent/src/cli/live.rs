@@ -46,7 +46,7 @@ pub struct Args {
     /// Only this process
     #[arg(short, long)]
     pub pid: Option<u32>,
-    /// How sockets are watched: auto, fentry, raw-tracepoint, kprobe or syscall
+    /// How sockets are watched: auto, raw-tracepoint, fentry, kprobe or syscall
     #[arg(long, value_name = "TAP", default_value = "auto")]
     pub tap: String,
 }

@@ -147,7 +147,7 @@ const BAD: &[(&str, u64, &str)] = &[
     (
         "tap: ebpf\n",
         1,
-        "tap: there is no tap \"ebpf\"; accepted is auto, fentry",
+        "tap: there is no tap \"ebpf\"; accepted is auto, raw-tracepoint, fentry",
     ),
     (
         "listen: 9464\n",

@@ -41,7 +41,7 @@ pub(super) fn capabilities<'a>(list: impl Iterator<Item = &'a str>) -> Result<Ca
 
 /// `None` is `auto`.
 pub(super) fn tap(text: &str) -> Result<Option<Tap>, Bad> {
-    const ACCEPTED: &str = "auto, fentry, raw-tracepoint, kprobe or syscall";
+    const ACCEPTED: &str = "auto, raw-tracepoint, fentry, kprobe or syscall";
     if text == "auto" {
         return Ok(None);
     }

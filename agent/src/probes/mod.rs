@@ -2,6 +2,7 @@
 
 pub mod btf;
 mod maps;
+mod misses;
 pub mod namespace;
 pub mod net;
 pub mod offsets;
@@ -12,7 +13,8 @@ pub mod ring;
 pub mod sizes;
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
-pub use report::{Misses, ProgramReport, TapReport};
+pub use misses::Misses;
+pub use report::{ProgramReport, TapReport};
 
 /// The kernel objects, as built by `cargo xtask build-ebpf`. aya wants them aligned.
 pub mod objects {

@@ -14,9 +14,10 @@ use fathom_abi::{
 };
 
 use super::{
-    Error, Misses, ProgramReport, TapReport,
+    Error, ProgramReport, TapReport,
     btf::Btf,
     maps::{map_bytes, map_error, ring, take},
+    misses::{Counted, Misses},
     namespace, objects,
     offsets::Facts,
     ring::RingReader,
@@ -58,38 +59,56 @@ impl Tap {
         }
     }
 
-    fn programs(self) -> &'static [Attachment] {
+    /// The programs of one kind; those for `tcp_sendpage` only where the kernel has it.
+    fn programs(self, kind: Kind, has_sendpage: bool) -> impl Iterator<Item = Attachment> {
         use Attachment::{FExit, KProbe, RawTracepoint, Tracepoint};
-        match self {
-            Self::Fentry => &[
-                FExit("sendmsg_exit", "tcp_sendmsg"),
-                FExit("recvmsg_exit", "tcp_recvmsg"),
-            ],
-            Self::RawTracepoint => &[
-                RawTracepoint("sock_send", "sock_send_length"),
-                RawTracepoint("sock_recv", "sock_recv_length"),
-            ],
-            Self::Kprobe => &[
-                KProbe("sendmsg_called", &["tcp_sendmsg"]),
-                KProbe("send_returned", &["tcp_sendmsg"]),
-                KProbe("recvmsg_called", &["tcp_recvmsg"]),
-                KProbe("recvmsg_returned", &["tcp_recvmsg"]),
-            ],
-            Self::Syscall => &[Tracepoint("sys_exit", SYSCALLS)],
-        }
-    }
-
-    /// What the tap needs beside on kernels that send files through `tcp_sendpage`.
-    fn sendpage_programs(self) -> &'static [Attachment] {
-        use Attachment::{FExit, KProbe};
-        match self {
-            Self::Fentry => &[FExit("sendpage_exit", "tcp_sendpage")],
-            Self::Kprobe => &[
-                KProbe("sendpage_called", &["tcp_sendpage"]),
-                KProbe("send_returned", &["tcp_sendpage"]),
-            ],
-            Self::RawTracepoint | Self::Syscall => &[],
-        }
+        let (always, sendpage): (&[Attachment], &[Attachment]) = match (self, kind) {
+            (Self::RawTracepoint, Kind::First) => (
+                &[
+                    RawTracepoint("sock_send", "sock_send_length"),
+                    RawTracepoint("sock_recv", "sock_recv_length"),
+                ],
+                &[],
+            ),
+            (Self::RawTracepoint, Kind::Spare) => (
+                &[
+                    RawTracepoint("sock_send_spare", "sock_send_length"),
+                    RawTracepoint("sock_recv_spare", "sock_recv_length"),
+                ],
+                &[],
+            ),
+            (Self::Fentry, Kind::First) => (
+                &[
+                    FExit("sendmsg_exit", "tcp_sendmsg"),
+                    FExit("recvmsg_exit", "tcp_recvmsg"),
+                ],
+                &[FExit("sendpage_exit", "tcp_sendpage")],
+            ),
+            (Self::Fentry, Kind::Spare) => (
+                &[
+                    FExit("sendmsg_exit_spare", "tcp_sendmsg"),
+                    FExit("recvmsg_exit_spare", "tcp_recvmsg"),
+                ],
+                &[FExit("sendpage_exit_spare", "tcp_sendpage")],
+            ),
+            (Self::Kprobe, Kind::First) => (
+                &[
+                    KProbe("sendmsg_called", &["tcp_sendmsg"]),
+                    KProbe("send_returned", &["tcp_sendmsg"]),
+                    KProbe("recvmsg_called", &["tcp_recvmsg"]),
+                    KProbe("recvmsg_returned", &["tcp_recvmsg"]),
+                ],
+                &[
+                    KProbe("sendpage_called", &["tcp_sendpage"]),
+                    KProbe("send_returned", &["tcp_sendpage"]),
+                ],
+            ),
+            (Self::Syscall, Kind::First) => (&[Tracepoint("sys_exit", SYSCALLS)], &[]),
+            // What the kernel keeps from one of these it keeps from all on that event.
+            (Self::Kprobe | Self::Syscall, Kind::Spare) => (&[], &[]),
+        };
+        let sendpage = if has_sendpage { sendpage } else { &[] };
+        always.iter().chain(sendpage).copied()
     }
 
     /// Whether it notes calls between their entry and their return.
@@ -141,6 +160,32 @@ enum Attachment {
     Tracepoint(&'static str, &'static [&'static str]),
 }
 
+impl Attachment {
+    const fn name(self) -> &'static str {
+        let (Self::FExit(name, _)
+        | Self::RawTracepoint(name, _)
+        | Self::KProbe(name, _)
+        | Self::Tracepoint(name, _)) = self;
+        name
+    }
+}
+
+/// Which of a tap's programs; see `Program` in the kernel programs' `io.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Those that see each call.
+    First,
+    /// Those that see what the kernel keeps from the first.
+    Spare,
+}
+
+/// The flow tap, three times: see the kernel programs' `flow.rs`.
+const FLOW_PROGRAMS: [Attachment; 3] = [
+    Attachment::RawTracepoint("flow_state", "inet_sock_set_state"),
+    Attachment::RawTracepoint("flow_state_spare", "inet_sock_set_state"),
+    Attachment::RawTracepoint("flow_state_last", "inet_sock_set_state"),
+];
+
 /// How the object is to be loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct NetOptions {
@@ -171,9 +216,11 @@ pub struct Net {
     pub counters: Arc<Counters>,
     /// What the kernel did not let them see.
     pub misses: Arc<Misses>,
+    /// The tap's second programs, until they are attached.
+    spares: Vec<Attachment>,
     map_bytes: u64,
     /// Owns the programs' links.
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
 }
 
 impl Net {
@@ -226,23 +273,30 @@ impl Net {
         } else {
             None
         };
-        let mut attachments = vec![Attachment::RawTracepoint(
-            "flow_state",
-            "inet_sock_set_state",
-        )];
-        attachments.extend(tap.programs());
-        if facts.has_sendpage {
-            attachments.extend(tap.sendpage_programs());
+        let of_tap = |kind| tap.programs(kind, facts.has_sendpage);
+        for attachment in FLOW_PROGRAMS.into_iter().chain(of_tap(Kind::First)) {
+            load(&mut ebpf, attachment, btf.as_ref())?;
+            attach(&mut ebpf, attachment)?;
         }
-        for attachment in &attachments {
-            attach(&mut ebpf, *attachment, btf.as_ref())?;
+        // Loaded now, so that what the kernel refuses shows at once; attached when they are needed.
+        let spares: Vec<_> = of_tap(Kind::Spare).collect();
+        for &spare in &spares {
+            load(&mut ebpf, spare, btf.as_ref())?;
         }
         let programs = ebpf
             .programs()
             .filter(|(_, program)| program.fd().is_ok())
             .map(|(name, program)| ProgramReport::of(name, program))
             .collect();
-        let misses = Misses::of(ebpf.programs().map(|(_, program)| program));
+        let of = |names: Vec<&'static str>| {
+            Counted::of(names.iter().filter_map(|name| ebpf.program(name)))
+        };
+        let misses = Misses::new(
+            // A change of state is lost only where the last of three is kept from it, too.
+            of(vec!["flow_state_last"]),
+            of(of_tap(Kind::First).map(Attachment::name).collect()),
+            of(spares.iter().copied().map(Attachment::name).collect()),
+        );
         let map_bytes = map_bytes(&ebpf, &[]);
         Ok(Self {
             tap,
@@ -259,9 +313,26 @@ impl Net {
                     .map_err(map_error("NET_COUNTERS"))?,
             )),
             misses: Arc::new(misses),
+            spares,
             map_bytes,
-            _ebpf: ebpf,
+            ebpf,
         })
+    }
+
+    /// Attaches the tap's second programs if the kernel has kept calls from the first ones since they were attached. Returns whether
+    /// it did so now.
+    ///
+    /// # Errors
+    /// When the kernel refuses; it is not asked again.
+    pub fn attach_spares_if_needed(&mut self) -> Result<bool, Error> {
+        if self.spares.is_empty() || self.misses.of_first() == 0 {
+            return Ok(false);
+        }
+        for spare in std::mem::take(&mut self.spares) {
+            attach(&mut self.ebpf, spare)?;
+        }
+        self.misses.spares_attached();
+        Ok(true)
     }
 
     /// Bytes that the object's maps take in the kernel.
@@ -322,69 +393,64 @@ fn load_object(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf, Er
     })
 }
 
-fn attach(ebpf: &mut Ebpf, attachment: Attachment, btf: Option<&aya::Btf>) -> Result<(), Error> {
-    let (Attachment::FExit(name, _)
-    | Attachment::RawTracepoint(name, _)
-    | Attachment::KProbe(name, _)
-    | Attachment::Tracepoint(name, _)) = attachment;
-    let foreign = || Error::Foreign {
-        object: OBJECT,
-        part: name,
-    };
-    let program = ebpf.program_mut(name).ok_or_else(foreign)?;
-    let loaded = program.fd().is_ok();
-    let attached = match attachment {
-        Attachment::FExit(_, function) => attach_fexit(program, function, btf),
-        Attachment::RawTracepoint(_, event) => attach_raw_tracepoint(program, event),
-        Attachment::KProbe(_, functions) => attach_kprobe(program, functions, loaded),
-        Attachment::Tracepoint(_, events) => attach_tracepoints(program, events),
-    };
-    attached.map_err(|error| Error::Program {
-        program: name,
-        error: Box::new(error),
+fn load(ebpf: &mut Ebpf, attachment: Attachment, btf: Option<&aya::Btf>) -> Result<(), Error> {
+    with_program(ebpf, attachment, |program| {
+        // One program may serve two functions.
+        if program.fd().is_ok() {
+            return Ok(());
+        }
+        match attachment {
+            Attachment::FExit(_, function) => {
+                let btf = btf.ok_or(ProgramError::UnexpectedProgramType)?;
+                <&mut FExit>::try_from(program)?.load(function, btf)
+            }
+            Attachment::RawTracepoint(..) => <&mut RawTracePoint>::try_from(program)?.load(),
+            Attachment::KProbe(..) => <&mut KProbe>::try_from(program)?.load(),
+            Attachment::Tracepoint(..) => <&mut TracePoint>::try_from(program)?.load(),
+        }
     })
 }
 
-fn attach_fexit(
-    program: &mut Program,
-    function: &str,
-    btf: Option<&aya::Btf>,
-) -> Result<(), ProgramError> {
-    let program: &mut FExit = program.try_into()?;
-    let btf = btf.ok_or(ProgramError::UnexpectedProgramType)?;
-    program.load(function, btf)?;
-    program.attach().map(drop)
+fn attach(ebpf: &mut Ebpf, attachment: Attachment) -> Result<(), Error> {
+    with_program(ebpf, attachment, |program| {
+        match attachment {
+            Attachment::FExit(..) => {
+                <&mut FExit>::try_from(program)?.attach()?;
+            }
+            Attachment::RawTracepoint(_, event) => {
+                <&mut RawTracePoint>::try_from(program)?.attach(event)?;
+            }
+            Attachment::KProbe(_, functions) => {
+                let program: &mut KProbe = program.try_into()?;
+                for function in functions {
+                    program.attach(function, 0)?;
+                }
+            }
+            Attachment::Tracepoint(_, events) => {
+                let program: &mut TracePoint = program.try_into()?;
+                for event in events {
+                    program.attach("syscalls", event)?;
+                }
+            }
+        }
+        Ok(())
+    })
 }
 
-fn attach_raw_tracepoint(program: &mut Program, event: &str) -> Result<(), ProgramError> {
-    let program: &mut RawTracePoint = program.try_into()?;
-    program.load()?;
-    program.attach(event).map(drop)
-}
-
-fn attach_kprobe(
-    program: &mut Program,
-    functions: &[&str],
-    loaded: bool,
-) -> Result<(), ProgramError> {
-    let program: &mut KProbe = program.try_into()?;
-    // The same program serves two functions on kernels with tcp_sendpage.
-    if !loaded {
-        program.load()?;
-    }
-    for function in functions {
-        program.attach(function, 0)?;
-    }
-    Ok(())
-}
-
-fn attach_tracepoints(program: &mut Program, events: &[&str]) -> Result<(), ProgramError> {
-    let program: &mut TracePoint = program.try_into()?;
-    program.load()?;
-    for event in events {
-        program.attach("syscalls", event)?;
-    }
-    Ok(())
+fn with_program(
+    ebpf: &mut Ebpf,
+    attachment: Attachment,
+    act: impl FnOnce(&mut Program) -> Result<(), ProgramError>,
+) -> Result<(), Error> {
+    let name = attachment.name();
+    let program = ebpf.program_mut(name).ok_or(Error::Foreign {
+        object: OBJECT,
+        part: name,
+    })?;
+    act(program).map_err(|error| Error::Program {
+        program: name,
+        error: Box::new(error),
+    })
 }
 
 /// The kernel's memory of each connection.

@@ -1,13 +1,10 @@
 //! What became of each program and tap: for `fathom doctor`, the log and the kernel matrix.
 
-use std::{
-    fmt::Write as _,
-    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
-};
+use std::fmt::Write as _;
 
 use aya::programs::{Program, ProgramError};
 
-use super::{fdinfo, net::Tap};
+use super::net::Tap;
 
 /// Lines of the verifier's log that a reason quotes: the last ones say what it did not like.
 const QUOTED_LINES: usize = 3;
@@ -37,32 +34,6 @@ impl ProgramReport {
                 .and_then(aya::programs::ProgramInfo::size_translated)
                 .map(|bytes| bytes / 8),
         }
-    }
-}
-
-/// Calls that the kernel kept from a set of programs.
-///
-/// On a preemptible kernel a program that is interrupted by another task is not run again on the same CPU until it is
-/// done (`bpf_prog.active`); what it would have seen is missing.
-#[derive(Debug, Default)]
-pub struct Misses(Vec<OwnedFd>);
-
-impl Misses {
-    /// Those of each loaded program.
-    pub fn of<'a>(programs: impl Iterator<Item = &'a Program>) -> Self {
-        let fds = programs.filter_map(|program| {
-            let fd = program.fd().ok()?;
-            fd.as_fd().try_clone_to_owned().ok()
-        });
-        Self(fds.collect())
-    }
-
-    /// How many there were so far; kernels before 5.12 have no count, and no such misses.
-    pub fn count(&self) -> u64 {
-        self.0
-            .iter()
-            .filter_map(|fd| fdinfo(fd.as_raw_fd(), "recursion_misses:"))
-            .sum()
     }
 }
 

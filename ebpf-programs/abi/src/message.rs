@@ -128,4 +128,6 @@ pub struct ConnectionState {
     pub endpoints: Endpoints,
     /// The name (`comm`) that `tgid` had when it was learned, padded with zeros; see [`crate::flow::FlowEvent`].
     pub comm: [u8; 16],
+    /// For each direction (received, sent) the thread whose last I/O call a tap has taken in; 0 once its spare has seen that.
+    pub taken: [u32; 2],
 }

@@ -1,4 +1,8 @@
 //! The flow tap: one raw tracepoint that sees each change of a TCP socket's state (`inet_sock_set_state`, 4.16).
+//!
+//! Three programs with the same content are attached to it. A change in a process can be interrupted by one that a packet makes, and
+//! on newer kernels be preempted by another process's; the kernel then keeps that other change from a program that is at work on this CPU,
+//! and the next one has it. Each change is taken once: what a program finds done it leaves alone.
 
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::raw_tracepoint, programs::RawTracePointContext};
 use fathom_abi::{
@@ -25,11 +29,31 @@ const LISTEN: u64 = 10;
 /// `trace_inet_sock_set_state(sk, oldstate, newstate)`; the sock still has its old state.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn flow_state(ctx: RawTracePointContext) -> i32 {
+    changed(&ctx);
+    0
+}
+
+/// The spare of [`flow_state`].
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn flow_state_spare(ctx: RawTracePointContext) -> i32 {
+    changed(&ctx);
+    0
+}
+
+/// The spare of [`flow_state_spare`].
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn flow_state_last(ctx: RawTracePointContext) -> i32 {
+    changed(&ctx);
+    0
+}
+
+#[inline(always)]
+fn changed(ctx: &RawTracePointContext) {
     let sock: u64 = ctx.arg(0);
     let old = ctx.arg::<u64>(1) & 0xff;
     let new = ctx.arg::<u64>(2) & 0xff;
     if !sock::is_tcp(sock) {
-        return 0;
+        return;
     }
     match new {
         SYN_SENT => connecting(sock),
@@ -39,12 +63,16 @@ pub fn flow_state(ctx: RawTracePointContext) -> i32 {
         LISTEN => listening(sock),
         _ => {}
     }
-    0
 }
 
 /// connect(2), in the process that calls it.
 #[inline(always)]
 fn connecting(sock: u64) {
+    let is_done = connection::find(sock)
+        .is_some_and(|state| state.connect_ns != 0 && state.established_ns == 0);
+    if is_done {
+        return;
+    }
     let Some(state) = connection::make(sock, Role::CLIENT) else {
         return;
     };
@@ -60,7 +88,17 @@ fn connecting(sock: u64) {
 #[inline(always)]
 fn established(sock: u64, old: u64) {
     let accepted = old == SYN_RECV;
-    let state = match connection::find(sock) {
+    let found = connection::find(sock);
+    let is_done = found.as_ref().is_some_and(|state| {
+        state.established_ns != 0
+            && state.endpoints.local_port == sock::local_port(sock)
+            && state.endpoints.remote_port == sock::remote_port(sock)
+    });
+    if is_done {
+        return;
+    }
+    // Anything else that is known of an accepted sock is of one before it, whose close was not seen.
+    let state = match found.filter(|state| !accepted && state.established_ns == 0) {
         Some(state) => state,
         None => {
             let role = if accepted {

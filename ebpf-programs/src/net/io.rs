@@ -42,10 +42,28 @@ struct Io {
     len: u64,
 }
 
+/// Which copy of a tap's program runs.
+///
+/// The kernel keeps a program from running on a CPU where the same program was interrupted, by a task that preempted it. A
+/// second program on the same event, the spare, takes the calls that this keeps from the first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// The one that is always attached.
+    First,
+    /// Runs after the first one.
+    Spare,
+}
+
 /// Takes an I/O call on any sock into account, which moved `bytes` (more than zero). `locate` finds them in user memory; it
 /// is called for the calls that may hold a part of a head, and most don't.
 #[inline(always)]
-pub fn on_io(sock: u64, bytes: u64, direction: Direction, locate: impl FnOnce() -> Buffer) {
+pub fn on_io(
+    program: Program,
+    sock: u64,
+    bytes: u64,
+    direction: Direction,
+    locate: impl FnOnce() -> Buffer,
+) {
     let pid_tgid = bpf_get_current_pid_tgid();
     let tgid = (pid_tgid >> 32) as u32;
     if connection::is_own(tgid) {
@@ -59,6 +77,12 @@ pub fn on_io(sock: u64, bytes: u64, direction: Direction, locate: impl FnOnce() 
         },
         None => return,
     };
+    let taken = &mut state.taken[usize::from(direction == Direction::SENT)];
+    if program == Program::Spare && *taken == pid_tgid as u32 {
+        *taken = 0;
+        return;
+    }
+    *taken = pid_tgid as u32;
     maps::count(NetCounter::IoSeen);
     if state.owner != Owner::USER {
         connection::own(state, tgid, Owner::USER);
@@ -81,10 +105,11 @@ pub fn on_io(sock: u64, bytes: u64, direction: Direction, locate: impl FnOnce() 
         buffer: buffer.address,
         len: buffer.len,
     };
-    let Some(scratch) = SCRATCH.get_ptr_mut(u32::from(direction == Direction::SENT)) else {
+    let entry = u32::from(direction == Direction::SENT) + 2 * u32::from(program == Program::Spare);
+    let Some(scratch) = SCRATCH.get_ptr_mut(entry) else {
         return;
     };
-    // SAFETY: this CPU's own entry of this direction; see `SCRATCH`.
+    // SAFETY: this CPU's own entry of this direction and program; see `SCRATCH`.
     let scratch = unsafe { &mut *scratch };
     if goes_on {
         more(state, &io, now, scratch, pid_tgid);

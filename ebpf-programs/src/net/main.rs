@@ -5,6 +5,8 @@
 
 #![no_std]
 #![no_main]
+// For one atomic addition, which BPF has from its first instruction set on and rustc has no stable name for.
+#![feature(asm_experimental_arch)]
 
 mod connection;
 mod flow;

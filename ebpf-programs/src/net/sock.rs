@@ -23,8 +23,8 @@ pub fn is_tcp(sock: u64) -> bool {
 /// Its two ends; zeros where they can't be read.
 #[inline(always)]
 pub fn endpoints(sock: u64, into: &mut Endpoints) {
-    into.local_port = read::<u16>(sock, offset!(sk_num)).unwrap_or(0);
-    into.remote_port = u16::from_be(read::<u16>(sock, offset!(sk_dport)).unwrap_or(0));
+    into.local_port = local_port(sock);
+    into.remote_port = remote_port(sock);
     if read::<u16>(sock, offset!(sk_family)) == Some(AF_INET6) && offset!(sk_v6_daddr) != ABSENT {
         into.ip_version = 6;
         into.local_addr = read(sock, offset!(sk_v6_rcv_saddr)).unwrap_or([0; 16]);
@@ -53,6 +53,12 @@ pub fn net(sock: u64) -> u64 {
 #[inline(always)]
 pub fn local_port(sock: u64) -> u16 {
     read(sock, offset!(sk_num)).unwrap_or(0)
+}
+
+/// The other end's port.
+#[inline(always)]
+pub fn remote_port(sock: u64) -> u16 {
+    u16::from_be(read(sock, offset!(sk_dport)).unwrap_or(0))
 }
 
 /// The error that the socket holds, an errno.

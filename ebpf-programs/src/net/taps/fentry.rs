@@ -8,27 +8,65 @@ use aya_ebpf::{macros::fexit, programs::FExitContext};
 use fathom_abi::message::Direction;
 
 use super::tcp_calls;
-use crate::globals::RECVMSG_ARGUMENTS;
+use crate::{globals::RECVMSG_ARGUMENTS, io::Program};
 
 /// `int tcp_sendmsg(sk, msg, size)`
 #[fexit(function = "tcp_sendmsg")]
 pub fn sendmsg_exit(ctx: FExitContext) -> i32 {
-    let result: u64 = ctx.arg(3);
-    tcp_calls::returned(ctx.arg(0), ctx.arg(1), result as i32, Direction::SENT);
+    sent(Program::First, &ctx);
+    0
+}
+
+/// The spare of [`sendmsg_exit`].
+#[fexit(function = "tcp_sendmsg")]
+pub fn sendmsg_exit_spare(ctx: FExitContext) -> i32 {
+    sent(Program::Spare, &ctx);
     0
 }
 
 /// `int tcp_sendpage(sk, page, offset, size, flags)`: how sendfile sent before 6.5.
 #[fexit(function = "tcp_sendpage")]
 pub fn sendpage_exit(ctx: FExitContext) -> i32 {
-    let result: u64 = ctx.arg(5);
-    tcp_calls::returned(ctx.arg(0), 0, result as i32, Direction::SENT);
+    page_sent(Program::First, &ctx);
+    0
+}
+
+/// The spare of [`sendpage_exit`].
+#[fexit(function = "tcp_sendpage")]
+pub fn sendpage_exit_spare(ctx: FExitContext) -> i32 {
+    page_sent(Program::Spare, &ctx);
     0
 }
 
 /// `int tcp_recvmsg(sk, msg, len, [nonblock,] flags[, addr_len])`
 #[fexit(function = "tcp_recvmsg")]
 pub fn recvmsg_exit(ctx: FExitContext) -> i32 {
+    received(Program::First, &ctx);
+    0
+}
+
+/// The spare of [`recvmsg_exit`].
+#[fexit(function = "tcp_recvmsg")]
+pub fn recvmsg_exit_spare(ctx: FExitContext) -> i32 {
+    received(Program::Spare, &ctx);
+    0
+}
+
+#[inline(always)]
+fn sent(program: Program, ctx: &FExitContext) {
+    let result: u64 = ctx.arg(3);
+    let (sock, msg) = (ctx.arg(0), ctx.arg(1));
+    tcp_calls::returned(program, sock, msg, result as i32, Direction::SENT);
+}
+
+#[inline(always)]
+fn page_sent(program: Program, ctx: &FExitContext) {
+    let result: u64 = ctx.arg(5);
+    tcp_calls::returned(program, ctx.arg(0), 0, result as i32, Direction::SENT);
+}
+
+#[inline(always)]
+fn received(program: Program, ctx: &FExitContext) {
     // Left alone the compiler makes one read at a computed place of the branches, and verifiers before 7.x want the places
     // in the context to be constants.
     let (flags, result): (u64, u64) = match RECVMSG_ARGUMENTS.load() {
@@ -37,7 +75,7 @@ pub fn recvmsg_exit(ctx: FExitContext) -> i32 {
         _ => (black_box(ctx.arg(3)), black_box(ctx.arg(4))),
     };
     if !tcp_calls::peeks(flags) {
-        tcp_calls::returned(ctx.arg(0), ctx.arg(1), result as i32, Direction::RECEIVED);
+        let (sock, msg) = (ctx.arg(0), ctx.arg(1));
+        tcp_calls::returned(program, sock, msg, result as i32, Direction::RECEIVED);
     }
-    0
 }

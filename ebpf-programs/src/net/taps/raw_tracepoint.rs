@@ -4,33 +4,46 @@ use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use fathom_abi::message::Direction;
 
 use crate::{
-    io,
+    io::{self, Program},
     syscall::{self, MSG_PEEK},
 };
 
 /// `trace_sock_send_length(sk, ret, flags)`
 #[raw_tracepoint(tracepoint = "sock_send_length")]
 pub fn sock_send(ctx: RawTracePointContext) -> i32 {
-    length(&ctx, Direction::SENT);
+    length(Program::First, &ctx, Direction::SENT);
+    0
+}
+
+/// The spare of [`sock_send`].
+#[raw_tracepoint(tracepoint = "sock_send_length")]
+pub fn sock_send_spare(ctx: RawTracePointContext) -> i32 {
+    length(Program::Spare, &ctx, Direction::SENT);
     0
 }
 
 /// `trace_sock_recv_length(sk, ret, flags)`
 #[raw_tracepoint(tracepoint = "sock_recv_length")]
 pub fn sock_recv(ctx: RawTracePointContext) -> i32 {
-    if ctx.arg::<u64>(2) & MSG_PEEK == 0 {
-        length(&ctx, Direction::RECEIVED);
-    }
+    length(Program::First, &ctx, Direction::RECEIVED);
+    0
+}
+
+/// The spare of [`sock_recv`].
+#[raw_tracepoint(tracepoint = "sock_recv_length")]
+pub fn sock_recv_spare(ctx: RawTracePointContext) -> i32 {
+    length(Program::Spare, &ctx, Direction::RECEIVED);
     0
 }
 
 #[inline(always)]
-fn length(ctx: &RawTracePointContext, direction: Direction) {
+fn length(program: Program, ctx: &RawTracePointContext, direction: Direction) {
     let bytes = ctx.arg::<u64>(1) as i32;
-    if bytes <= 0 {
+    let peeks = direction == Direction::RECEIVED && ctx.arg::<u64>(2) & MSG_PEEK != 0;
+    if bytes <= 0 || peeks {
         return;
     }
-    io::on_io(ctx.arg(0), bytes as u64, direction, || {
+    io::on_io(program, ctx.arg(0), bytes as u64, direction, || {
         let registers = syscall::registers();
         syscall::buffer(registers, syscall::current(registers))
     });

@@ -7,7 +7,12 @@ use aya_ebpf::{
 };
 use fathom_abi::message::Direction;
 
-use crate::{globals::offset, io, kernel::read, syscall};
+use crate::{
+    globals::offset,
+    io::{self, Program},
+    kernel::read,
+    syscall,
+};
 
 /// `struct syscall_trace_exit`: the number at 8, the result at 16.
 #[tracepoint]
@@ -36,7 +41,9 @@ pub fn sys_exit(ctx: TracePointContext) -> i32 {
         result
     };
     if bytes != 0 {
-        io::on_io(sock, bytes, direction, || syscall::buffer(registers, nr));
+        io::on_io(Program::First, sock, bytes, direction, || {
+            syscall::buffer(registers, nr)
+        });
     }
     0
 }

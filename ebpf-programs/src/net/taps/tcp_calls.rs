@@ -6,7 +6,7 @@ use fathom_abi::{counters::NetCounter, message::Direction, offsets::ABSENT};
 use crate::{
     connection,
     globals::{ITER_IOVEC, ITER_UBUF, offset},
-    io,
+    io::{self, Program},
     kernel::read,
     maps::{self, INFLIGHT, Inflight},
     syscall::{self, Buffer},
@@ -48,7 +48,7 @@ pub fn exit(result: i32, direction: Direction) {
     let Inflight { sock, buffer, len } = unsafe { *inflight };
     let _ = INFLIGHT.remove(pid_tgid);
     if result > 0 {
-        io::on_io(sock, result as u64, direction, || Buffer {
+        io::on_io(Program::First, sock, result as u64, direction, || Buffer {
             address: buffer,
             len,
         });
@@ -57,10 +57,10 @@ pub fn exit(result: i32, direction: Direction) {
 
 /// The call returns, and its arguments are still at hand.
 #[inline(always)]
-pub fn returned(sock: u64, msg: u64, result: i32, direction: Direction) {
+pub fn returned(program: Program, sock: u64, msg: u64, result: i32, direction: Direction) {
     if result > 0 {
         let bytes = result as u64;
-        io::on_io(sock, bytes, direction, || {
+        io::on_io(program, sock, bytes, direction, || {
             Iterator::of(msg).map_or(Buffer::NONE, |iterator| iterator.moved(bytes))
         });
     }

@@ -38,6 +38,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How often the distance between the monotonic clock and Unix time is measured.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How often the kernel is asked whether it kept calls from the tap.
+const SPARES_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Records that are taken out of one ring before the other has its turn.
 const TURN: usize = 4096;
 
@@ -118,11 +121,13 @@ fn register_taps(events: &Events, net: &Net, read: &Arc<Read>) {
         give("no_buffer", count(NetCounter::NoBuffer));
     });
     let counters = Arc::clone(&net.counters);
+    let flow_misses = Arc::clone(&net.misses);
     events.register(Stage::Tap, "flows", move |give| {
         let full = counters.get(NetCounter::FlowRingFull);
         let attempted = counters.get(NetCounter::FlowAttempted);
         give("delivered", attempted.saturating_sub(full));
         give("ring_full", full);
+        give("recursion", flow_misses.flows());
     });
     let counters = Arc::clone(&net.counters);
     let misses = Arc::clone(&net.misses);
@@ -136,7 +141,7 @@ fn register_taps(events: &Events, net: &Net, read: &Arc<Read>) {
         ] {
             give(counter.name(), counters.get(counter));
         }
-        give("recursion", misses.count());
+        give("recursion", misses.calls());
         give("delivered", counters.get(NetCounter::IoSeen));
     });
     let messages = Arc::clone(read);
@@ -178,12 +183,17 @@ struct Out {
 impl Pipeline {
     fn run(mut self, stop: &AtomicBool) {
         let mut polled = Instant::now();
+        let mut checked = Instant::now();
         let mut measured = Instant::now();
         while !stop.load(Ordering::Acquire) {
             let drained = self.drain();
             if polled.elapsed() >= POLL_INTERVAL {
                 polled = Instant::now();
                 self.poll_idle();
+            }
+            if checked.elapsed() >= SPARES_INTERVAL {
+                checked = Instant::now();
+                self.attach_spares();
             }
             if measured.elapsed() >= CLOCK_INTERVAL {
                 measured = Instant::now();
@@ -201,6 +211,17 @@ impl Pipeline {
         }
         self.drain();
         self.poll_idle();
+    }
+
+    fn attach_spares(&mut self) {
+        match self.net.attach_spares_if_needed() {
+            Ok(false) => {}
+            Ok(true) => info!(
+                "the kernel kept calls from the {} tap, as it does when tasks preempt each other there: a second program takes them from now on",
+                self.net.tap
+            ),
+            Err(error) => warn!("calls that the kernel keeps from the tap stay lost: {error}"),
+        }
     }
 
     /// Empties both rings; returns how many records there were.

@@ -1,15 +1,21 @@
 //! Reading kernel memory at the offsets that the loader resolved. Shared by the objects.
 
-use core::arch::asm;
+use core::{arch::asm, ffi::c_void, mem::MaybeUninit};
 
-use aya_ebpf::{Global, helpers::bpf_probe_read_kernel, maps::PerCpuArray};
+use aya_ebpf::{Global, helpers::generated::bpf_probe_read_kernel, maps::PerCpuArray};
 
-/// Copies a `T` out of kernel memory.
+/// Copies a `T`, of which any bits are valid, out of kernel memory; zeros where that can't be read. The helper fills its
+/// target in either case, so that the verifier has one path to walk for each read and not two.
 #[inline(always)]
-pub fn read<T>(address: u64, offset: u32) -> Option<T> {
-    let from = address.wrapping_add(u64::from(offset)) as *const T;
-    // SAFETY: the helper checks the address itself and answers a bad one with an error.
-    unsafe { bpf_probe_read_kernel(from) }.ok()
+pub fn read<T: Copy>(address: u64, offset: u32) -> T {
+    let from = address.wrapping_add(u64::from(offset)) as *const c_void;
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the target has the size that is named; the helper checks the source and fills the target with zeros where it is
+    // bad (`bpf_probe_read_kernel_common`).
+    unsafe {
+        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from);
+        value.assume_init()
+    }
 }
 
 /// Adds one to a counter of a per-CPU array.

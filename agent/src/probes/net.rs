@@ -170,7 +170,7 @@ impl Attachment {
     }
 }
 
-/// Which of a tap's programs; see `Program` in the kernel programs' `io.rs`.
+/// Which of a tap's programs; see `Turn` in the kernel programs' `io.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// Those that see each call.

@@ -128,6 +128,7 @@ pub struct ConnectionState {
     pub endpoints: Endpoints,
     /// The name (`comm`) that `tgid` had when it was learned, padded with zeros; see [`crate::flow::FlowEvent`].
     pub comm: [u8; 16],
-    /// For each direction (received, sent) the thread whose last I/O call a tap has taken in; 0 once its spare has seen that.
+    /// For each direction (received, sent) the thread whose I/O call the tap's program with the earlier turn took in; 0 once the other has seen
+    /// that.
     pub taken: [u32; 2],
 }

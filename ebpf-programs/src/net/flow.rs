@@ -7,7 +7,7 @@
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::raw_tracepoint, programs::RawTracePointContext};
 use fathom_abi::{
     ConnectionId, Role,
-    flow::{FlowEvent, FlowKind, Owner},
+    flow::{FlowKind, Owner},
     message::{ConnectionState, Gear, MessageEvent, MessageKind},
 };
 
@@ -194,27 +194,30 @@ fn listening(sock: u64) {
 
 #[inline(always)]
 fn send(sock: u64, state: &ConnectionState, kind: FlowKind, old: u64, now: u64) {
-    record::flow(&FlowEvent {
-        id: ConnectionId {
-            sock,
-            born_ns: state.born_ns,
-        },
-        at_ns: now,
-        connect_ns: state.connect_ns,
-        established_ns: state.established_ns,
-        bytes_sent: sock::bytes_sent(sock),
-        bytes_received: sock::bytes_received(sock),
-        srtt_us: sock::srtt_us(sock),
-        retransmits: sock::retransmits(sock),
-        tgid: state.tgid,
-        error: sock::error(sock),
-        endpoints: state.endpoints,
-        kind,
-        role: state.role,
-        owner: state.owner,
-        old_state: old as u8,
-        reserved: [0; 4],
-        comm: state.comm,
+    record::flow(|event| {
+        // SAFETY: the ring's own memory, of the event's size and alignment; every field is written.
+        unsafe {
+            (*event).id = ConnectionId {
+                sock,
+                born_ns: state.born_ns,
+            };
+            (*event).at_ns = now;
+            (*event).connect_ns = state.connect_ns;
+            (*event).established_ns = state.established_ns;
+            (*event).bytes_sent = sock::bytes_sent(sock);
+            (*event).bytes_received = sock::bytes_received(sock);
+            (*event).srtt_us = sock::srtt_us(sock);
+            (*event).retransmits = sock::retransmits(sock);
+            (*event).tgid = state.tgid;
+            (*event).error = sock::error(sock);
+            (*event).endpoints = state.endpoints;
+            (*event).kind = kind;
+            (*event).role = state.role;
+            (*event).owner = state.owner;
+            (*event).old_state = old as u8;
+            (*event).reserved = [0; 4];
+            (*event).comm = state.comm;
+        }
     });
 }
 

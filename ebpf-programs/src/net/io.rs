@@ -42,23 +42,24 @@ struct Io {
     len: u64,
 }
 
-/// Which copy of a tap's program runs.
+/// When a program of a tap runs, of two on the same event.
 ///
 /// The kernel keeps a program from running on a CPU where the same program was interrupted, by a task that preempted it. A
-/// second program on the same event, the spare, takes the calls that this keeps from the first.
+/// second program on the same event, the spare, takes the calls that this keeps from the other. Each call is taken once: the
+/// one with the earlier turn leaves a note, and the other looks for it. Where there is one program, either turn does.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Program {
-    /// The one that is always attached.
-    First,
-    /// Runs after the first one.
-    Spare,
+pub enum Turn {
+    /// Before the other one.
+    Earlier,
+    /// After it.
+    Later,
 }
 
 /// Takes an I/O call on any sock into account, which moved `bytes` (more than zero). `locate` finds them in user memory; it
 /// is called for the calls that may hold a part of a head, and most don't.
 #[inline(always)]
 pub fn on_io(
-    program: Program,
+    turn: Turn,
     sock: u64,
     bytes: u64,
     direction: Direction,
@@ -78,11 +79,12 @@ pub fn on_io(
         None => return,
     };
     let taken = &mut state.taken[usize::from(direction == Direction::SENT)];
-    if program == Program::Spare && *taken == pid_tgid as u32 {
+    if turn == Turn::Earlier {
+        *taken = pid_tgid as u32;
+    } else if *taken == pid_tgid as u32 {
         *taken = 0;
         return;
     }
-    *taken = pid_tgid as u32;
     maps::count(NetCounter::IoSeen);
     if state.owner != Owner::USER {
         connection::own(state, tgid, Owner::USER);
@@ -105,11 +107,11 @@ pub fn on_io(
         buffer: buffer.address,
         len: buffer.len,
     };
-    let entry = u32::from(direction == Direction::SENT) + 2 * u32::from(program == Program::Spare);
+    let entry = u32::from(direction == Direction::SENT) + 2 * u32::from(turn == Turn::Later);
     let Some(scratch) = SCRATCH.get_ptr_mut(entry) else {
         return;
     };
-    // SAFETY: this CPU's own entry of this direction and program; see `SCRATCH`.
+    // SAFETY: this CPU's own entry of this direction and turn; see `SCRATCH`.
     let scratch = unsafe { &mut *scratch };
     if goes_on {
         more(state, &io, now, scratch, pid_tgid);

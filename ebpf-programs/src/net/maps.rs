@@ -48,7 +48,7 @@ pub static ACTIVE: HashMap<u64, ActiveExchange> = HashMap::with_max_entries(1, 0
 pub static NET_COUNTERS: PerCpuArray<u64> =
     PerCpuArray::with_max_entries(NetCounter::ALL.len() as u32, 0);
 
-/// A record under construction, one for each direction and each copy of a tap: two that use the same one never run on a CPU
+/// A record under construction, one for each direction and each turn: two programs that use the same one never run on a CPU
 /// at the same time.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(4, 0);

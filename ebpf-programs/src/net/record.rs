@@ -17,13 +17,13 @@ use crate::{
     maps::{self, FLOWS, MESSAGES, Scratch},
 };
 
-/// Sends a flow record.
+/// Sends a flow record, which `fill` writes where it lies: a stack of 512 bytes has no room for it.
 #[inline(always)]
-pub fn flow(event: &FlowEvent) {
+pub fn flow(fill: impl FnOnce(*mut FlowEvent)) {
     maps::count(NetCounter::FlowAttempted);
     match FLOWS.reserve::<FlowEvent>(0) {
         Some(mut entry) => {
-            entry.write(*event);
+            fill(entry.as_mut_ptr());
             entry.submit(u64::from(BPF_RB_NO_WAKEUP));
         }
         None => maps::count(NetCounter::FlowRingFull),

@@ -13,11 +13,11 @@ const SOCK_DONE: u32 = 1;
 /// Whether the sock is TCP over IPv4 or IPv6.
 #[inline(always)]
 pub fn is_tcp(sock: u64) -> bool {
-    let family = read::<u16>(sock, offset!(sk_family)).unwrap_or(0);
+    let family = read::<u16>(sock, offset!(sk_family));
     if family != AF_INET && family != AF_INET6 {
         return false;
     }
-    read::<u16>(sock, offset!(sk_protocol)).unwrap_or(0) == IPPROTO_TCP
+    read::<u16>(sock, offset!(sk_protocol)) == IPPROTO_TCP
 }
 
 /// Its two ends; zeros where they can't be read.
@@ -25,14 +25,14 @@ pub fn is_tcp(sock: u64) -> bool {
 pub fn endpoints(sock: u64, into: &mut Endpoints) {
     into.local_port = local_port(sock);
     into.remote_port = remote_port(sock);
-    if read::<u16>(sock, offset!(sk_family)) == Some(AF_INET6) && offset!(sk_v6_daddr) != ABSENT {
+    if read::<u16>(sock, offset!(sk_family)) == AF_INET6 && offset!(sk_v6_daddr) != ABSENT {
         into.ip_version = 6;
-        into.local_addr = read(sock, offset!(sk_v6_rcv_saddr)).unwrap_or([0; 16]);
-        into.remote_addr = read(sock, offset!(sk_v6_daddr)).unwrap_or([0; 16]);
+        into.local_addr = read(sock, offset!(sk_v6_rcv_saddr));
+        into.remote_addr = read(sock, offset!(sk_v6_daddr));
     } else {
         into.ip_version = 4;
-        into.local_addr = mapped(read(sock, offset!(sk_rcv_saddr)).unwrap_or([0; 4]));
-        into.remote_addr = mapped(read(sock, offset!(sk_daddr)).unwrap_or([0; 4]));
+        into.local_addr = mapped(read(sock, offset!(sk_rcv_saddr)));
+        into.remote_addr = mapped(read(sock, offset!(sk_daddr)));
     }
 }
 
@@ -46,51 +46,51 @@ fn mapped(v4: [u8; 4]) -> [u8; 16] {
 /// The network namespace, as its address.
 #[inline(always)]
 pub fn net(sock: u64) -> u64 {
-    read(sock, offset!(sk_net)).unwrap_or(0)
+    read(sock, offset!(sk_net))
 }
 
 /// The local port.
 #[inline(always)]
 pub fn local_port(sock: u64) -> u16 {
-    read(sock, offset!(sk_num)).unwrap_or(0)
+    read(sock, offset!(sk_num))
 }
 
 /// The other end's port.
 #[inline(always)]
 pub fn remote_port(sock: u64) -> u16 {
-    u16::from_be(read(sock, offset!(sk_dport)).unwrap_or(0))
+    u16::from_be(read(sock, offset!(sk_dport)))
 }
 
 /// The error that the socket holds, an errno.
 #[inline(always)]
 pub fn error(sock: u64) -> u32 {
-    read(sock, offset!(sk_err)).unwrap_or(0)
+    read(sock, offset!(sk_err))
 }
 
 /// Payload bytes sent, each once.
 #[inline(always)]
 pub fn bytes_sent(sock: u64) -> u64 {
-    let sent: u64 = read(sock, offset!(tp_bytes_sent)).unwrap_or(0);
-    let again: u64 = read(sock, offset!(tp_bytes_retrans)).unwrap_or(0);
+    let sent: u64 = read(sock, offset!(tp_bytes_sent));
+    let again: u64 = read(sock, offset!(tp_bytes_retrans));
     sent.wrapping_sub(again)
 }
 
 /// Payload bytes received in order. The kernel counts a FIN as one byte (`tcp_rcv_nxt_update` up to `end_seq`).
 #[inline(always)]
 pub fn bytes_received(sock: u64) -> u64 {
-    let received: u64 = read(sock, offset!(tp_bytes_received)).unwrap_or(0);
-    let flags: u64 = read(sock, offset!(sk_flags)).unwrap_or(0);
+    let received: u64 = read(sock, offset!(tp_bytes_received));
+    let flags: u64 = read(sock, offset!(sk_flags));
     received.wrapping_sub((flags >> SOCK_DONE) & 1)
 }
 
 /// The smoothed round-trip time in microseconds (the kernel keeps it times eight).
 #[inline(always)]
 pub fn srtt_us(sock: u64) -> u32 {
-    read::<u32>(sock, offset!(tp_srtt_us)).unwrap_or(0) >> 3
+    read::<u32>(sock, offset!(tp_srtt_us)) >> 3
 }
 
 /// Segments sent again.
 #[inline(always)]
 pub fn retransmits(sock: u64) -> u32 {
-    read(sock, offset!(tp_total_retrans)).unwrap_or(0)
+    read(sock, offset!(tp_total_retrans))
 }

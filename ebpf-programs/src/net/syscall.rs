@@ -74,9 +74,7 @@ pub fn registers() -> u64 {
     }
     // SAFETY: has no preconditions.
     let task = unsafe { bpf_get_current_task() };
-    read::<u64>(task, offset!(task_stack))
-        .unwrap_or(0)
-        .wrapping_add(REGS_FROM_STACK.load())
+    read::<u64>(task, offset!(task_stack)).wrapping_add(REGS_FROM_STACK.load())
 }
 
 /// Which way the bytes of a system call go; NONE for one that moves none.
@@ -96,21 +94,21 @@ pub fn direction(nr: u64) -> Direction {
     }
 }
 
-/// The number of the system call that the task is in; one that names none where it is in none.
+/// The number of the system call that the task is in.
 #[inline(always)]
 pub fn current(registers: u64) -> u64 {
-    read(registers, offset!(regs_orig_ax)).unwrap_or(u64::MAX)
+    read(registers, offset!(regs_orig_ax))
 }
 
 /// Whether the call only looks at what it reads.
 #[inline(always)]
 pub fn peeks(registers: u64, nr: u64) -> bool {
-    let flags = match nr {
-        number::RECVFROM | number::RECVMMSG => read::<u64>(registers, offset!(regs_r10)),
-        number::RECVMSG => read::<u64>(registers, offset!(regs_dx)),
-        _ => None,
+    let flags: u64 = match nr {
+        number::RECVFROM | number::RECVMMSG => read(registers, offset!(regs_r10)),
+        number::RECVMSG => read(registers, offset!(regs_dx)),
+        _ => 0,
     };
-    flags.unwrap_or(0) & MSG_PEEK != 0
+    flags & MSG_PEEK != 0
 }
 
 /// Whether the call's result is a number of messages and not of bytes.
@@ -122,21 +120,19 @@ pub fn counts_messages(nr: u64) -> bool {
 /// The file descriptor that the call moves bytes through.
 #[inline(always)]
 pub fn descriptor(registers: u64) -> u32 {
-    read::<u64>(registers, offset!(regs_di)).unwrap_or(u64::MAX) as u32
+    read::<u64>(registers, offset!(regs_di)) as u32
 }
 
 /// Where the call's first bytes lie in user memory.
 #[inline(always)]
 pub fn buffer(registers: u64, nr: u64) -> Buffer {
-    let second: u64 = read(registers, offset!(regs_si)).unwrap_or(0);
+    let second: u64 = read(registers, offset!(regs_si));
     match nr {
         number::READ | number::WRITE | number::SENDTO | number::RECVFROM => Buffer {
             address: second,
-            len: read(registers, offset!(regs_dx)).unwrap_or(0),
+            len: read(registers, offset!(regs_dx)),
         },
-        number::READV | number::WRITEV => {
-            segments(second, read(registers, offset!(regs_dx)).unwrap_or(0))
-        }
+        number::READV | number::WRITEV => segments(second, read(registers, offset!(regs_dx))),
         // `struct mmsghdr` starts with its `struct user_msghdr`.
         number::SENDMSG | number::RECVMSG | number::SENDMMSG | number::RECVMMSG => message(second),
         _ => Buffer::NONE,

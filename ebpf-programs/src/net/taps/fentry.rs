@@ -1,6 +1,9 @@
 //! fexit on the TCP calls (5.5, x86-64; needs BTF and BPF trampolines): also catches io_uring, sendfile and splice.
 //!
 //! No program at the entry: at the return the arguments are still there, and the iterator says where it came from.
+//!
+//! A function's fexit programs run newest first (`__bpf_trampoline_link_prog`), so that a spare, once attached, has the
+//! earlier turn.
 
 use core::hint::black_box;
 
@@ -8,65 +11,65 @@ use aya_ebpf::{macros::fexit, programs::FExitContext};
 use fathom_abi::message::Direction;
 
 use super::tcp_calls;
-use crate::{globals::RECVMSG_ARGUMENTS, io::Program};
+use crate::{globals::RECVMSG_ARGUMENTS, io::Turn};
 
 /// `int tcp_sendmsg(sk, msg, size)`
 #[fexit(function = "tcp_sendmsg")]
 pub fn sendmsg_exit(ctx: FExitContext) -> i32 {
-    sent(Program::First, &ctx);
+    sent(Turn::Later, &ctx);
     0
 }
 
 /// The spare of [`sendmsg_exit`].
 #[fexit(function = "tcp_sendmsg")]
 pub fn sendmsg_exit_spare(ctx: FExitContext) -> i32 {
-    sent(Program::Spare, &ctx);
+    sent(Turn::Earlier, &ctx);
     0
 }
 
 /// `int tcp_sendpage(sk, page, offset, size, flags)`: how sendfile sent before 6.5.
 #[fexit(function = "tcp_sendpage")]
 pub fn sendpage_exit(ctx: FExitContext) -> i32 {
-    page_sent(Program::First, &ctx);
+    page_sent(Turn::Later, &ctx);
     0
 }
 
 /// The spare of [`sendpage_exit`].
 #[fexit(function = "tcp_sendpage")]
 pub fn sendpage_exit_spare(ctx: FExitContext) -> i32 {
-    page_sent(Program::Spare, &ctx);
+    page_sent(Turn::Earlier, &ctx);
     0
 }
 
 /// `int tcp_recvmsg(sk, msg, len, [nonblock,] flags[, addr_len])`
 #[fexit(function = "tcp_recvmsg")]
 pub fn recvmsg_exit(ctx: FExitContext) -> i32 {
-    received(Program::First, &ctx);
+    received(Turn::Later, &ctx);
     0
 }
 
 /// The spare of [`recvmsg_exit`].
 #[fexit(function = "tcp_recvmsg")]
 pub fn recvmsg_exit_spare(ctx: FExitContext) -> i32 {
-    received(Program::Spare, &ctx);
+    received(Turn::Earlier, &ctx);
     0
 }
 
 #[inline(always)]
-fn sent(program: Program, ctx: &FExitContext) {
+fn sent(turn: Turn, ctx: &FExitContext) {
     let result: u64 = ctx.arg(3);
     let (sock, msg) = (ctx.arg(0), ctx.arg(1));
-    tcp_calls::returned(program, sock, msg, result as i32, Direction::SENT);
+    tcp_calls::returned(turn, sock, msg, result as i32, Direction::SENT);
 }
 
 #[inline(always)]
-fn page_sent(program: Program, ctx: &FExitContext) {
+fn page_sent(turn: Turn, ctx: &FExitContext) {
     let result: u64 = ctx.arg(5);
-    tcp_calls::returned(program, ctx.arg(0), 0, result as i32, Direction::SENT);
+    tcp_calls::returned(turn, ctx.arg(0), 0, result as i32, Direction::SENT);
 }
 
 #[inline(always)]
-fn received(program: Program, ctx: &FExitContext) {
+fn received(turn: Turn, ctx: &FExitContext) {
     // Left alone the compiler makes one read at a computed place of the branches, and verifiers before 7.x want the places
     // in the context to be constants.
     let (flags, result): (u64, u64) = match RECVMSG_ARGUMENTS.load() {
@@ -76,6 +79,6 @@ fn received(program: Program, ctx: &FExitContext) {
     };
     if !tcp_calls::peeks(flags) {
         let (sock, msg) = (ctx.arg(0), ctx.arg(1));
-        tcp_calls::returned(program, sock, msg, result as i32, Direction::RECEIVED);
+        tcp_calls::returned(turn, sock, msg, result as i32, Direction::RECEIVED);
     }
 }

@@ -4,46 +4,46 @@ use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use fathom_abi::message::Direction;
 
 use crate::{
-    io::{self, Program},
+    io::{self, Turn},
     syscall::{self, MSG_PEEK},
 };
 
 /// `trace_sock_send_length(sk, ret, flags)`
 #[raw_tracepoint(tracepoint = "sock_send_length")]
 pub fn sock_send(ctx: RawTracePointContext) -> i32 {
-    length(Program::First, &ctx, Direction::SENT);
+    length(Turn::Earlier, &ctx, Direction::SENT);
     0
 }
 
 /// The spare of [`sock_send`].
 #[raw_tracepoint(tracepoint = "sock_send_length")]
 pub fn sock_send_spare(ctx: RawTracePointContext) -> i32 {
-    length(Program::Spare, &ctx, Direction::SENT);
+    length(Turn::Later, &ctx, Direction::SENT);
     0
 }
 
 /// `trace_sock_recv_length(sk, ret, flags)`
 #[raw_tracepoint(tracepoint = "sock_recv_length")]
 pub fn sock_recv(ctx: RawTracePointContext) -> i32 {
-    length(Program::First, &ctx, Direction::RECEIVED);
+    length(Turn::Earlier, &ctx, Direction::RECEIVED);
     0
 }
 
 /// The spare of [`sock_recv`].
 #[raw_tracepoint(tracepoint = "sock_recv_length")]
 pub fn sock_recv_spare(ctx: RawTracePointContext) -> i32 {
-    length(Program::Spare, &ctx, Direction::RECEIVED);
+    length(Turn::Later, &ctx, Direction::RECEIVED);
     0
 }
 
 #[inline(always)]
-fn length(program: Program, ctx: &RawTracePointContext, direction: Direction) {
+fn length(turn: Turn, ctx: &RawTracePointContext, direction: Direction) {
     let bytes = ctx.arg::<u64>(1) as i32;
     let peeks = direction == Direction::RECEIVED && ctx.arg::<u64>(2) & MSG_PEEK != 0;
     if bytes <= 0 || peeks {
         return;
     }
-    io::on_io(program, ctx.arg(0), bytes as u64, direction, || {
+    io::on_io(turn, ctx.arg(0), bytes as u64, direction, || {
         let registers = syscall::registers();
         syscall::buffer(registers, syscall::current(registers))
     });

@@ -9,7 +9,7 @@ use fathom_abi::message::Direction;
 
 use crate::{
     globals::offset,
-    io::{self, Program},
+    io::{self, Turn},
     kernel::read,
     syscall,
 };
@@ -41,7 +41,7 @@ pub fn sys_exit(ctx: TracePointContext) -> i32 {
         result
     };
     if bytes != 0 {
-        io::on_io(Program::First, sock, bytes, direction, || {
+        io::on_io(Turn::Earlier, sock, bytes, direction, || {
             syscall::buffer(registers, nr)
         });
     }
@@ -53,18 +53,18 @@ pub fn sys_exit(ctx: TracePointContext) -> i32 {
 fn sock_of(fd: u32) -> Option<u64> {
     // SAFETY: has no preconditions.
     let task = unsafe { bpf_get_current_task() };
-    let files: u64 = read(task, offset!(task_files))?;
-    let table: u64 = read(files, offset!(files_fdt))?;
-    if fd >= read::<u32>(table, offset!(fdt_max_fds))? {
+    let files: u64 = read(task, offset!(task_files));
+    let table: u64 = read(files, offset!(files_fdt));
+    if fd >= read::<u32>(table, offset!(fdt_max_fds)) {
         return None;
     }
-    let array: u64 = read(table, offset!(fdt_fd))?;
-    let file: u64 = read(array.wrapping_add(u64::from(fd) * 8), 0)?;
-    let socket: u64 = read(file, offset!(file_private_data))?;
+    let array: u64 = read(table, offset!(fdt_fd));
+    let file: u64 = read(array.wrapping_add(u64::from(fd) * 8), 0);
+    let socket: u64 = read(file, offset!(file_private_data));
     // Any file may have private data; only a socket's points back at its file.
-    if socket == 0 || read::<u64>(socket, offset!(socket_file))? != file {
+    if socket == 0 || read::<u64>(socket, offset!(socket_file)) != file {
         return None;
     }
-    let sock: u64 = read(socket, offset!(socket_sk))?;
+    let sock: u64 = read(socket, offset!(socket_sk));
     (sock != 0).then_some(sock)
 }

@@ -6,7 +6,7 @@ use fathom_abi::{counters::NetCounter, message::Direction, offsets::ABSENT};
 use crate::{
     connection,
     globals::{ITER_IOVEC, ITER_UBUF, offset},
-    io::{self, Program},
+    io::{self, Turn},
     kernel::read,
     maps::{self, INFLIGHT, Inflight},
     syscall::{self, Buffer},
@@ -48,7 +48,7 @@ pub fn exit(result: i32, direction: Direction) {
     let Inflight { sock, buffer, len } = unsafe { *inflight };
     let _ = INFLIGHT.remove(pid_tgid);
     if result > 0 {
-        io::on_io(Program::First, sock, result as u64, direction, || Buffer {
+        io::on_io(Turn::Earlier, sock, result as u64, direction, || Buffer {
             address: buffer,
             len,
         });
@@ -57,10 +57,10 @@ pub fn exit(result: i32, direction: Direction) {
 
 /// The call returns, and its arguments are still at hand.
 #[inline(always)]
-pub fn returned(program: Program, sock: u64, msg: u64, result: i32, direction: Direction) {
+pub fn returned(turn: Turn, sock: u64, msg: u64, result: i32, direction: Direction) {
     if result > 0 {
         let bytes = result as u64;
-        io::on_io(program, sock, bytes, direction, || {
+        io::on_io(turn, sock, bytes, direction, || {
             Iterator::of(msg).map_or(Buffer::NONE, |iterator| iterator.moved(bytes))
         });
     }
@@ -87,17 +87,17 @@ impl Iterator {
             return None;
         }
         let iter = msg.wrapping_add(u64::from(offset!(msg_iter)));
-        let skip: u64 = read(iter, offset!(iter_iov_offset))?;
+        let skip: u64 = read(iter, offset!(iter_iov_offset));
         let kind = if offset!(iter_type) == ABSENT {
             // Before 5.14 the lowest bit is the direction.
-            read::<u32>(iter, offset!(iter_type_old))? & !1
+            read::<u32>(iter, offset!(iter_type_old)) & !1
         } else {
-            u32::from(read::<u8>(iter, offset!(iter_type))?)
+            u32::from(read::<u8>(iter, offset!(iter_type)))
         };
         if offset!(iter_ubuf) != ABSENT && kind == ITER_UBUF.load() {
             return Some(Self {
                 is_single: true,
-                at: read(iter, offset!(iter_ubuf))?,
+                at: read(iter, offset!(iter_ubuf)),
                 skip,
                 segments: 1,
             });
@@ -108,12 +108,12 @@ impl Iterator {
         Some(Self {
             is_single: false,
             at: if offset!(iter_iov) == ABSENT {
-                read(iter, offset!(iter_iov_old))?
+                read(iter, offset!(iter_iov_old))
             } else {
-                read(iter, offset!(iter_iov))?
+                read(iter, offset!(iter_iov))
             },
             skip,
-            segments: read(iter, offset!(iter_nr_segs))?,
+            segments: read(iter, offset!(iter_nr_segs)),
         })
     }
 
@@ -133,9 +133,7 @@ impl Iterator {
             if u64::from(index) >= self.segments {
                 break;
             }
-            let Some([address, len]) = read::<[u64; 2]>(at, 0) else {
-                break;
-            };
+            let [address, len]: [u64; 2] = read(at, 0);
             if len > skip {
                 return Buffer {
                     address: address.wrapping_add(skip),
@@ -162,7 +160,7 @@ impl Iterator {
         let mut left = bytes;
         for _ in 0..MAX_SEGMENTS {
             if done >= left {
-                let address: u64 = read(at, 0).unwrap_or(0);
+                let address: u64 = read(at, 0);
                 return Buffer {
                     address: address.wrapping_add(done - left),
                     len: left,
@@ -170,7 +168,7 @@ impl Iterator {
             }
             left -= done;
             at = at.wrapping_sub(16);
-            done = read(at, 8).unwrap_or(0);
+            done = read(at, 8);
         }
         Buffer::NONE
     }

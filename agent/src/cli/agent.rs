@@ -173,11 +173,11 @@ fn start(watch: &mut Watch, config: &Config, exporter: Option<&Exporter>) -> Out
             Err(error) => return Err(error.into()),
         }
     }
-    if config.capabilities.profile {
-        if let Err(error) = watch.profile(config, exporter.and_then(Exporter::profiles)) {
-            watch.fails("profile", &error);
-            refused = refused.or(Some(error));
-        }
+    if config.capabilities.profile
+        && let Err(error) = watch.profile(config, exporter.and_then(Exporter::profiles))
+    {
+        watch.fails("profile", &error);
+        refused = refused.or(Some(error));
     }
     if config.capabilities.gpu {
         match Gpus::start() {

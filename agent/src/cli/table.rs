@@ -3,6 +3,7 @@
 //! It reads the same [`Metric`]s as the exporters do, so that it can't disagree with them.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     fmt::Write as _,
     time::{Duration, Instant},
@@ -63,7 +64,7 @@ impl Table {
             lines.push((row.requests - before.map_or(0, |b| b.requests), key, row));
         }
         // The busiest now, then the busiest ever: an idle node still shows what it served.
-        lines.sort_by(|a, b| (b.0, b.2.requests).cmp(&(a.0, a.2.requests)));
+        lines.sort_by_key(|(new, _, row)| Reverse((*new, row.requests)));
 
         let mut out = String::new();
         let _ = writeln!(out, "{headline}");

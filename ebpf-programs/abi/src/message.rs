@@ -131,4 +131,8 @@ pub struct ConnectionState {
     /// For each direction (received, sent) the thread whose I/O call the tap's program with the earlier turn took in; 0 once the other has seen
     /// that.
     pub taken: [u32; 2],
+    /// 1 once a record has said that it was established.
+    pub announced: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
 }

@@ -20,7 +20,7 @@ use crate::{
 // `net/tcp_states.h`
 const ESTABLISHED: u64 = 1;
 const SYN_SENT: u64 = 2;
-const SYN_RECV: u64 = 3;
+pub const SYN_RECV: u64 = 3;
 const FIN_WAIT1: u64 = 4;
 const CLOSE: u64 = 7;
 const LAST_ACK: u64 = 9;
@@ -133,14 +133,19 @@ fn established(sock: u64, old: u64) {
         // A full table: the accepting end is then reported as any other, which is no loss.
         let _ = OWN_PORTS.insert(seen_from_there, 1, 0);
     }
-    if connection::is_recorded(state) {
-        send(
-            sock,
-            state,
-            FlowKind::ESTABLISHED,
-            old,
-            state.established_ns,
-        );
+    // Who listens is not known where fathom came later: the first to read or write is then the owner, and known soon.
+    if state.owner != Owner::UNKNOWN {
+        announce(sock, state, old);
+    }
+}
+
+/// Says that it was established, once.
+#[inline(always)]
+pub fn announce(sock: u64, state: &mut ConnectionState, old: u64) {
+    if state.announced == 0 && state.established_ns != 0 && connection::is_recorded(state) {
+        state.announced = 1;
+        let at = state.established_ns;
+        send(sock, state, FlowKind::ESTABLISHED, old, at);
     }
 }
 
@@ -168,6 +173,7 @@ fn closed(sock: u64, old: u64) {
         if state.gear == Gear::TURNS && state.message != 0 {
             end(sock, state, now);
         }
+        announce(sock, state, SYN_RECV);
         let kind = if old == SYN_SENT {
             FlowKind::CONNECT_FAILED
         } else {

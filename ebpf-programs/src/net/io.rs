@@ -14,7 +14,7 @@ use fathom_abi::{
 };
 
 use crate::{
-    connection,
+    connection, flow,
     globals::{CAPTURE, TRACK_ACTIVE},
     maps::{self, ACTIVE, SCRATCH, Scratch},
     record,
@@ -88,6 +88,7 @@ pub fn on_io(
     maps::count(NetCounter::IoSeen);
     if state.owner != Owner::USER {
         connection::own(state, tgid, Owner::USER);
+        flow::announce(sock, state, flow::SYN_RECV);
     }
     if state.gear == Gear::COUNT || state.gear == Gear::OWN {
         return;

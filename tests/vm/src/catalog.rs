@@ -35,7 +35,7 @@ pub enum Place {
 pub const TAPS: [&str; 4] = ["fentry", "raw-tracepoint", "kprobe", "syscall"];
 
 /// Every scenario, in the order in which they are run.
-pub const ALL: [Entry; 6] = [
+pub const ALL: [Entry; 7] = [
     Entry {
         name: "http-exact",
         shows: "requests in the RED metrics equal nginx's access log, and every record is accounted for",
@@ -65,6 +65,12 @@ pub const ALL: [Entry; 6] = [
         shows: "the agent and its maps stay below the limit under load",
         taps: Taps::Auto,
         place: Place::Everywhere,
+    },
+    Entry {
+        name: "otlp",
+        shows: "spans, metrics and profiles of nginx under load arrive in a receiver that shares no code with fathom",
+        taps: Taps::Auto,
+        place: Place::Native,
     },
     Entry {
         name: "bad-input",

@@ -10,6 +10,7 @@ mod kernel;
 mod metrics;
 mod nginx;
 mod path;
+mod receiver;
 mod scenarios;
 mod wrk;
 

@@ -5,6 +5,7 @@ mod bad_input;
 pub mod flows;
 mod http_exact;
 mod memory;
+mod otlp;
 mod profile_shares;
 mod sigkill;
 
@@ -16,7 +17,7 @@ use fathom_scenarios::{
     report::{Outcome, Report},
 };
 
-use crate::{context::Context, kernel};
+use crate::{context::Context, kernel, receiver};
 
 /// The scenario named `name`, as code.
 fn code(name: &str) -> Option<fn(&mut Context) -> Result<()>> {
@@ -26,6 +27,7 @@ fn code(name: &str) -> Option<fn(&mut Context) -> Result<()>> {
         "profile-shares" => profile_shares::run,
         "sigkill" => sigkill::run,
         "memory" => memory::run,
+        "otlp" => otlp::run,
         "bad-input" => bad_input::run,
         _ => return None,
     })
@@ -47,8 +49,12 @@ pub struct Options {
 pub fn run(scenario: &Entry, tap: Option<&str>, options: &Options) -> Report {
     let started = Instant::now();
     let mut facts = Default::default();
-    let outcome = match tap.and_then(kernel::lacks) {
-        Some(why) => Outcome::NotHere(why.to_owned()),
+    let lacks = match scenario.name {
+        "otlp" => receiver::missing(),
+        _ => tap.and_then(kernel::lacks).map(str::to_owned),
+    };
+    let outcome = match lacks {
+        Some(why) => Outcome::NotHere(why),
         None => Context::new(
             options.fathom.clone(),
             tap.map(str::to_owned),

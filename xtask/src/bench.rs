@@ -12,16 +12,21 @@ mod wrk;
 use anyhow::Result;
 use clap::Subcommand;
 
+use crate::vm;
+
 /// What to measure.
 #[derive(Subcommand)]
 pub enum Bench {
     /// What the watched application pays: nginx under wrk, in pairs of runs with the agent on and off
     Overhead(overhead::Options),
+    /// What a server that does no work pays in a guest under QEMU, through each tap of a kernel
+    Guest(vm::price::Options),
 }
 
 /// Measures it.
 pub fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Overhead(options) => overhead::run(options),
+        Bench::Guest(options) => vm::price::run(options),
     }
 }

@@ -10,17 +10,13 @@ use crate::{build, shell};
 ///
 /// It links the C library dynamically, and nothing else: NVML is loaded at run time, which a static C library can't do.
 pub fn run() -> Result<()> {
-    let built = build::release()?;
-    let folder = shell::target().join("dist");
-    let binary = folder.join("fathom");
-    fs::create_dir_all(&folder)
-        .and_then(|()| fs::copy(&built, &binary))
-        .with_context(|| format!("cannot copy {} to {}", built.display(), binary.display()))?;
+    let binary = build::shipped()?;
+    let folder = binary.parent().context("a binary in no folder")?;
     let bytes = fs::metadata(&binary)?.len();
     let sum = shell::output(
         shell::command("sha256sum")
             .arg("fathom")
-            .current_dir(&folder),
+            .current_dir(folder),
     )?;
     fs::write(folder.join("fathom.sha256"), &sum)?;
     println!("{}", binary.display());

@@ -1,11 +1,14 @@
 //! The kernel's memory of one connection.
 
+use core::mem::offset_of;
+
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+
 use fathom_abi::{
-    Role,
+    Endpoints, Role,
     counters::NetCounter,
-    flow::Owner,
-    message::{ConnectionState, Gear},
+    flow::{FlowEvent, Owner},
+    message::{ConnectionState, Gear, MessageEvent},
 };
 
 use crate::{
@@ -84,6 +87,24 @@ pub fn listener_key(sock: u64) -> ListenerKey {
         net: sock::net(sock),
         port: u32::from(sock::local_port(sock)),
         reserved: 0,
+    }
+}
+
+/// Copies the two ends, eight bytes at a time: by its type's alignment the compiler would take them one by one.
+#[inline(always)]
+pub fn copy_endpoints(from: &Endpoints, to: *mut Endpoints) {
+    const WORDS: usize = size_of::<Endpoints>() / 8;
+    const {
+        assert!(size_of::<Endpoints>() == WORDS * 8);
+        assert!(offset_of!(ConnectionState, endpoints).is_multiple_of(8));
+        assert!(offset_of!(MessageEvent, endpoints).is_multiple_of(8));
+        assert!(offset_of!(FlowEvent, endpoints).is_multiple_of(8));
+    }
+    let from = (&raw const *from).cast::<u64>();
+    let to = to.cast::<u64>();
+    for word in 0..WORDS {
+        // SAFETY: both hold this many words; those of states and events are aligned, as was just asserted.
+        unsafe { *to.add(word) = *from.add(word) };
     }
 }
 

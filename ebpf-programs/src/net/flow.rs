@@ -153,7 +153,11 @@ pub fn announce(sock: u64, state: &mut ConnectionState, old: u64) {
 #[inline(always)]
 fn closing(sock: u64) {
     if let Some(state) = connection::find(sock) {
-        connection::own(state, connection::current_tgid(), Owner::CLOSER);
+        let tgid = connection::current_tgid();
+        connection::own(state, tgid, Owner::CLOSER);
+        if connection::is_own(tgid) {
+            state.gear = Gear::OWN;
+        }
     }
 }
 
@@ -216,7 +220,7 @@ fn send(sock: u64, state: &ConnectionState, kind: FlowKind, old: u64, now: u64) 
             (*event).retransmits = sock::retransmits(sock);
             (*event).tgid = state.tgid;
             (*event).error = sock::error(sock);
-            (*event).endpoints = state.endpoints;
+            connection::copy_endpoints(&state.endpoints, &raw mut (*event).endpoints);
             (*event).kind = kind;
             (*event).role = state.role;
             (*event).owner = state.owner;

@@ -9,7 +9,7 @@ use fathom_abi::{
     ConnectionId, Role,
     counters::NetCounter,
     flow::Owner,
-    message::{ConnectionState, Direction, Gear, MAX_CAPTURE, MessageEvent, MessageKind},
+    message::{ConnectionState, Direction, Gear, MAX_CAPTURE, MessageKind},
     sample::ActiveExchange,
 };
 
@@ -68,6 +68,10 @@ pub fn on_io(
     let pid_tgid = bpf_get_current_pid_tgid();
     let tgid = (pid_tgid >> 32) as u32;
     if connection::is_own(tgid) {
+        // One that it accepted.
+        if let Some(state) = connection::find(sock) {
+            state.gear = Gear::OWN;
+        }
         return;
     }
     let state = match connection::find(sock) {
@@ -310,20 +314,22 @@ fn fill(
     } else {
         io.bytes as u32
     };
-    scratch.event = MessageEvent {
-        id: ConnectionId {
-            sock: io.sock,
-            born_ns: state.born_ns,
-        },
-        at_ns: now,
-        tgid: (pid_tgid >> 32) as u32,
-        tid: pid_tgid as u32,
-        message: state.message,
-        io_bytes: bytes,
-        kind,
-        direction: state.direction,
-        endpoints: state.endpoints,
-        role: state.role,
-        ..Default::default()
-    };
+    // Field by field: a value that is made first and copied then is copied byte by byte, in a call.
+    let event = &mut scratch.event;
+    event.id.sock = io.sock;
+    event.id.born_ns = state.born_ns;
+    event.at_ns = now;
+    event.previous_bytes = 0;
+    event.previous_last_ns = 0;
+    event.tgid = (pid_tgid >> 32) as u32;
+    event.tid = pid_tgid as u32;
+    event.message = state.message;
+    event.io_bytes = bytes;
+    event.offset = 0;
+    event.captured = 0;
+    event.kind = kind;
+    event.direction = state.direction;
+    connection::copy_endpoints(&state.endpoints, &mut event.endpoints);
+    event.role = state.role;
+    event.reserved = [0; 7];
 }

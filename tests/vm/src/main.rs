@@ -10,6 +10,7 @@ mod kernel;
 mod metrics;
 mod nginx;
 mod path;
+mod price;
 mod receiver;
 mod scenarios;
 mod wrk;
@@ -53,6 +54,20 @@ enum Command {
         /// The tap that the agent is told to use
         #[arg(long)]
         tap: Option<String>,
+        #[command(flatten)]
+        flags: Flags,
+    },
+    /// Measure what a server that does no work pays, and print a row
+    Price {
+        /// The tap that the agent is told to use; without it everything is on
+        #[arg(long)]
+        tap: Option<String>,
+        /// Pairs of runs
+        #[arg(long, default_value_t = 7)]
+        pairs: u32,
+        /// Seconds a run
+        #[arg(long, default_value_t = 3)]
+        seconds: u32,
         #[command(flatten)]
         flags: Flags,
     },
@@ -132,6 +147,12 @@ fn main() -> ExitCode {
             .map_err(|_| anyhow::anyhow!("not three ports"))
             .and_then(|ports| peers::client(&notes, count, ports))
             .map(|()| true),
+        Command::Price {
+            tap,
+            pairs,
+            seconds,
+            flags,
+        } => price(tap, pairs, seconds, flags).map(|()| true),
         Command::Compile { into } => compile(&into).map(|_| true),
         Command::Guest { plan, records } => guest::run(&plan, &records).map(|()| true),
     };
@@ -151,6 +172,25 @@ fn one(name: &str, tap: Option<&str>, flags: Flags) -> Result<bool> {
     let report = scenarios::run(scenario, tap, &options(flags)?);
     println!("{}", serde_json::to_string(&report)?);
     Ok(!matches!(report.outcome, Outcome::Failed(_)))
+}
+
+fn price(tap: Option<String>, pairs: u32, seconds: u32, flags: Flags) -> Result<()> {
+    if let Some(why) = tap.as_deref().and_then(kernel::lacks) {
+        println!("{:<16} {why}", tap.unwrap_or_default());
+        return Ok(());
+    }
+    if pairs == 0 || seconds == 0 {
+        bail!("no pairs or no seconds: nothing to measure");
+    }
+    let options = options(flags)?;
+    let context = context::Context::new(
+        options.fathom,
+        tap,
+        options.scale,
+        options.patience,
+        options.programs,
+    )?;
+    price::run(&context, pairs, seconds)
 }
 
 /// Runs all scenarios here, one after another, and ends with a line of counts.

@@ -4,6 +4,7 @@ mod apt;
 mod image;
 mod kernels;
 mod matrix;
+pub mod price;
 mod qemu;
 
 use std::{
@@ -106,23 +107,30 @@ struct Guests {
 
 impl Guests {
     fn prepare(args: &Args) -> Result<Self> {
-        let qemu = Qemu::find()?;
-        let dir = shell::target().join("vm");
-        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let lines = lines(&args.kernel, args.quick)?;
-        let kernels = kernels::fetch(&lines, &dir.join("apt"), args.update)?;
-        let mut programs = build(args.profile.unwrap_or(if args.exec.is_some() {
+        let profile = args.profile.unwrap_or(if args.exec.is_some() {
             Profile::Dev
         } else {
             Profile::Release
-        }))?;
-        programs.extend(args.with.iter().cloned());
+        });
+        let mut guests = Self::of(&lines, args.update, profile)?;
+        guests.programs.extend(args.with.iter().cloned());
+        guests.jobs = args.jobs;
+        Ok(guests)
+    }
+
+    /// Guests of these lines of kernels, one at a time.
+    fn of(lines: &[&'static str], update: bool, profile: Profile) -> Result<Self> {
+        let qemu = Qemu::find()?;
+        let dir = shell::target().join("vm");
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let kernels = kernels::fetch(lines, &dir.join("apt"), update)?;
         let mut guests = Self {
             qemu,
             kernels,
-            programs,
+            programs: build(profile)?,
             dir,
-            jobs: args.jobs,
+            jobs: 1,
         };
         let trial = guests.image(&Plan::default(), "trial")?;
         let newest = guests.kernels.last().context("no kernel")?;

@@ -1,6 +1,6 @@
 //! The scenarios, one file each, and how each is run.
 
-mod accounting;
+pub mod accounting;
 mod bad_input;
 pub mod flows;
 mod http_exact;

@@ -73,6 +73,15 @@ pub fn run(context: &mut Context) -> Result<()> {
         Ok(())
     })?;
     let metrics = agent.metrics()?;
+    // Neither its answers to scrapes nor its exports.
+    let of_fathom = |line: &&str| {
+        (line.starts_with("http_") || line.starts_with("fathom_tcp_"))
+            && line.contains("service_name=\"fathom\"")
+    };
+    ensure!(
+        !metrics.text().lines().any(|line| of_fathom(&line)),
+        "fathom reports its own connections"
+    );
     ensure!(
         lost(&metrics, "spans") == 0 && lost(&metrics, "metrics") == 0,
         "the exporter lost something of little"

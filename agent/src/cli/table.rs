@@ -267,3 +267,119 @@ fn clip(text: &str, width: usize) -> String {
 fn to_f64(value: u64) -> f64 {
     value as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::metric::{Attributes, Audience, NumberPoint};
+
+    fn words(pairs: &[(&'static str, &'static str)]) -> Attributes {
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).into(), Value::Str((*value).into())))
+            .collect()
+    }
+
+    fn metric(name: &'static str, data: Data) -> Metric {
+        Metric {
+            name: name.into(),
+            description: "".into(),
+            unit: "1",
+            audience: Audience::All,
+            data,
+        }
+    }
+
+    fn point(pairs: &[(&'static str, &'static str)], value: u64) -> NumberPoint {
+        NumberPoint {
+            resource: "".into(),
+            attributes: words(pairs),
+            value: Number::Int(value),
+        }
+    }
+
+    /// Requests of the service `shop`: 9 that took 4 ms, and one that failed after a second.
+    fn requests(times: u64) -> Metric {
+        const BOUNDS: &[f64] = &[0.005, 0.5, 2.5];
+        let of = |counts: [u64; 4], sum, more: &[(&'static str, &'static str)]| HistogramPoint {
+            resource: "shop".into(),
+            attributes: words(
+                &[
+                    &[("http.request.method", "GET"), ("http.route", "/cart/{id}")],
+                    more,
+                ]
+                .concat(),
+            ),
+            bounds: BOUNDS,
+            counts: counts.iter().map(|count| count * times).collect(),
+            sum,
+            exemplars: vec![None; 4],
+        };
+        metric(
+            "http.server.request.duration",
+            Data::Histogram(vec![
+                of([9, 0, 0, 0], 0.036, &[]),
+                of([0, 0, 1, 0], 1.0, &[("error.type", "500")]),
+            ]),
+        )
+    }
+
+    #[test]
+    fn a_frame_shows_rates_errors_and_quantiles_of_each_route() {
+        let start = Instant::now();
+        let mut table = Table::new(start);
+        let first = table.frame("head", &[requests(1)], start + Duration::from_secs(1));
+        let row = first
+            .lines()
+            .find(|line| line.starts_with("shop"))
+            .expect("the service has a row");
+        let cells: Vec<&str> = row.split_whitespace().collect();
+        assert_eq!(cells[1..4], ["server", "GET", "/cart/{id}"]);
+        assert_eq!(cells[4..7], ["10", "10", "10.0%"], "{row}");
+        assert!(row.ends_with("≤2.50 s"), "{row}");
+        // Ten more within two seconds.
+        let second = table.frame("head", &[requests(2)], start + Duration::from_secs(3));
+        let row = second.lines().find(|line| line.starts_with("shop"));
+        let cells: Vec<&str> = row.expect("a row").split_whitespace().collect();
+        assert_eq!(cells[4..6], ["5", "20"]);
+        assert!(second.ends_with("lost: nothing\n"));
+    }
+
+    #[test]
+    fn what_was_lost_is_named_and_what_only_came_is_not() {
+        let events = metric(
+            "fathom.events",
+            Data::Counter(vec![
+                point(&[("signal", "messages"), ("outcome", "delivered")], 50),
+                point(&[("signal", "messages"), ("outcome", "ring_full")], 3),
+                point(&[("signal", "io"), ("outcome", "recursion")], 0),
+            ]),
+        );
+        let start = Instant::now();
+        let frame = Table::new(start).frame("head", &[events], start);
+        assert!(frame.starts_with("head\n"));
+        assert!(frame.contains("no HTTP request yet"));
+        assert!(frame.ends_with("lost: 3 messages ring_full\n"), "{frame}");
+    }
+
+    #[test]
+    fn connections_and_bytes_are_sums_over_services() {
+        let both = |name, attributes: &[(&'static str, &'static str)]| {
+            metric(
+                name,
+                Data::Counter(vec![point(attributes, 2), point(attributes, 3)]),
+            )
+        };
+        let metrics = [
+            both("fathom.tcp.connections", &[]),
+            both("fathom.tcp.connections.active", &[]),
+            both("fathom.tcp.io", &[("network.io.direction", "transmit")]),
+        ];
+        let start = Instant::now();
+        let frame = Table::new(start).frame("", &metrics, start);
+        assert!(
+            frame.contains("connections: 5 active, 5 in all · sent 5.0 B · received 0.0 B"),
+            "{frame}"
+        );
+    }
+}

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,9 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+/* The highest file descriptor that the server takes, plus one. */
+enum { CONNECTIONS = 1024 };
 
 static const char REQUEST[] = "GET /work HTTP/1.1\r\nHost: echo\r\n\r\n";
 static const char ANSWER[] = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n";
@@ -46,8 +50,28 @@ static int socket_to(struct sockaddr_in *address, int port)
     return fd;
 }
 
+/* How many heads end in these bytes; `seen` is how much of an empty line ended what the connection sent before. */
+static int heads(const char *at, ssize_t length, unsigned char *seen)
+{
+    static const char END[] = "\r\n\r\n";
+    int count = 0;
+    for (const char *end = at + length; at < end; at++) {
+        if (*at == END[*seen])
+            ++*seen;
+        else
+            *seen = *at == END[0];
+        if (*seen == sizeof END - 1) {
+            *seen = 0;
+            count++;
+        }
+    }
+    return count;
+}
+
 static _Noreturn void serve(void)
 {
+    static unsigned char seen[CONNECTIONS];
+    signal(SIGPIPE, SIG_IGN);
     struct sockaddr_in address;
     socklen_t length = sizeof address;
     int listener = socket_to(&address, 0);
@@ -67,16 +91,24 @@ static _Noreturn void serve(void)
                 int one = 1, accepted = accept(listener, NULL, NULL);
                 if (accepted < 0)
                     continue;
+                if (accepted >= CONNECTIONS) {
+                    close(accepted);
+                    continue;
+                }
+                seen[accepted] = 0;
                 setsockopt(accepted, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
                 watch(poll, accepted);
                 continue;
             }
             char request[1024];
             ssize_t got = read(fd, request, sizeof request);
-            if (got <= 0)
+            if (got <= 0) {
                 close(fd);
-            else if (write(fd, ANSWER, sizeof ANSWER - 1) < 0 && errno != EPIPE && errno != ECONNRESET)
-                fail("write");
+                continue;
+            }
+            for (int left = heads(request, got, &seen[fd]); left > 0; left--)
+                if (write(fd, ANSWER, sizeof ANSWER - 1) < 0 && errno != EPIPE && errno != ECONNRESET)
+                    fail("write");
         }
     }
 }
@@ -101,16 +133,22 @@ static int ask(int port, int connections, double seconds)
         if (write(fd, REQUEST, sizeof REQUEST - 1) < 0)
             fail("write");
     }
+    /* What was asked before the end is waited for: whoever else counts answers counts as many. */
     long answers = 0;
-    for (double end = now() + seconds; now() < end;) {
+    int open = connections;
+    for (double end = now() + seconds; open;) {
         struct epoll_event events[16];
-        int ready = epoll_wait(poll, events, 16, 100);
+        int ready = epoll_wait(poll, events, 16, 1000), over = now() >= end;
+        if (now() > end + 10)
+            fail("waited 10 s for an answer");
         for (int at = 0; at < ready; at++) {
             char answer[1024];
             if (read(events[at].data.fd, answer, sizeof answer) != sizeof ANSWER - 1)
                 fail("an answer");
             answers++;
-            if (write(events[at].data.fd, REQUEST, sizeof REQUEST - 1) < 0)
+            if (over)
+                open--;
+            else if (write(events[at].data.fd, REQUEST, sizeof REQUEST - 1) < 0)
                 fail("write");
         }
     }

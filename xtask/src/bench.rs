@@ -7,6 +7,7 @@ mod process;
 mod report;
 mod server;
 mod statistics;
+mod summary;
 mod wrk;
 
 use anyhow::Result;

@@ -3,5 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod catalog;
+pub mod pairs;
 pub mod plan;
+pub mod process;
 pub mod report;

@@ -11,8 +11,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use fathom_scenarios::process;
 
-use super::process::{self, Running};
+use super::process::Running;
 use crate::shell;
 
 /// A running agent.
@@ -102,6 +103,11 @@ impl Metrics {
         self.sum("fathom_events_total", |labels| {
             !labels.contains("outcome=\"delivered\"")
         })
+    }
+
+    /// Requests that it saw being served.
+    pub fn seen(&self) -> Option<f64> {
+        self.sum("http_server_request_duration_seconds_count", |_| true)
     }
 
     /// The sum of the series of `name` whose labels `wanted` accepts; `None` when the page lacks the name.

@@ -8,14 +8,15 @@ use std::{path::PathBuf, thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use fathom_scenarios::pairs::{AgentSample, Pair, Sample};
 
 use super::{
     agent::Agent,
     bpftrace::Counter,
-    report::{self, Machine, Report, Row},
+    report::{self, Machine, NOISE, Report, Row},
     server::Server,
-    statistics::Spread,
-    wrk::{self, Load, Pace},
+    summary::summary,
+    wrk::{self, Pace},
 };
 use crate::{build, setup, shell};
 
@@ -62,7 +63,7 @@ const fn agent(name: &'static str, arguments: &'static [&'static str]) -> Plan {
 
 const PLANS: [Plan; 9] = [
     Plan {
-        name: "nothing (noise)",
+        name: NOISE,
         watcher: Watcher::Nothing,
         pace: Pace::Saturated,
     },
@@ -89,21 +90,6 @@ const PLANS: [Plan; 9] = [
         pace: Pace::TenThousand,
     },
 ];
-
-/// What one run gave.
-struct Sample {
-    load: Load,
-    application_cpu: f64,
-    agent: Option<AgentSample>,
-}
-
-struct AgentSample {
-    cpu: f64,
-    resident: u64,
-    maps: Option<f64>,
-    lost: Option<f64>,
-    ready: Duration,
-}
 
 /// Measures and writes the report.
 pub fn run(options: &Options) -> Result<()> {
@@ -148,7 +134,9 @@ pub fn run(options: &Options) -> Result<()> {
         .iter()
         .any(|row| row.refused.is_some() && row.name.starts_with("everything"));
     Report {
+        name: "overhead".to_owned(),
         machine: Machine::here()?,
+        setup: "nginx with 2 workers and wrk share the cores.".to_owned(),
         pairs: options.pairs,
         seconds: options.seconds,
         rows,
@@ -173,16 +161,10 @@ impl Bench<'_> {
                 Err(why) => return Ok(Row::refused(plan.name, &format!("{why:#}"))),
             }
         }
-        let mut pairs = Vec::new();
-        for pair in 0..self.options.pairs {
-            pairs.push(if pair % 2 == 0 {
-                let on = self.sample(&plan.watcher, plan.pace)?;
-                (on, self.sample(&Watcher::Nothing, plan.pace)?)
-            } else {
-                let off = self.sample(&Watcher::Nothing, plan.pace)?;
-                (self.sample(&plan.watcher, plan.pace)?, off)
-            });
-        }
+        let pairs = Pair::take(self.options.pairs, |on| {
+            let watcher = if on { &plan.watcher } else { &Watcher::Nothing };
+            self.sample(watcher, plan.pace)
+        })?;
         Ok(summary(plan.name, &pairs))
     }
 
@@ -199,7 +181,7 @@ impl Bench<'_> {
             Watcher::Bpftrace => {
                 let counter = Counter::start()?;
                 let sample = self.load(pace, None)?;
-                counter.stop(sample.load.requests)?;
+                counter.stop(sample.requests)?;
                 Ok(sample)
             }
         }
@@ -220,53 +202,17 @@ impl Bench<'_> {
                     resident: agent.resident_bytes()?,
                     maps: metrics.map_bytes(),
                     lost: metrics.lost(),
-                    ready: agent.ready_after,
+                    seen: metrics.seen(),
+                    ready: agent.ready_after.as_secs_f64(),
                 })
             }
             _ => None,
         };
         Ok(Sample {
-            load,
+            requests: load.requests,
+            per_second: load.per_second,
             application_cpu,
             agent,
         })
     }
-}
-
-/// The row of some pairs, each (on, off).
-fn summary(name: &str, pairs: &[(Sample, Sample)]) -> Row {
-    const MICRO: f64 = 1e6;
-    let cpu = |sample: &Sample| sample.application_cpu / sample.load.requests * MICRO;
-    let agents = || {
-        pairs
-            .iter()
-            .filter_map(|(on, _)| Some((on, on.agent.as_ref()?)))
-    };
-    Row {
-        name: name.to_owned(),
-        refused: None,
-        requests_per_second_off: Spread::of(pairs.iter().map(|(_, off)| off.load.per_second)),
-        throughput_ratio: Spread::of(
-            pairs
-                .iter()
-                .map(|(on, off)| on.load.per_second / off.load.per_second),
-        ),
-        application_cpu_off_us: Spread::of(pairs.iter().map(|(_, off)| cpu(off))),
-        application_cpu_on_us: Spread::of(pairs.iter().map(|(on, _)| cpu(on))),
-        agent_cpu_us: Spread::of(agents().map(|(on, agent)| agent.cpu / on.load.requests * MICRO)),
-        agent_core_percent: Spread::of(
-            agents().map(|(on, agent)| agent.cpu / (on.load.requests / on.load.per_second) * 100.0),
-        ),
-        resident_mib: Spread::of(agents().map(|(_, agent)| mebibytes(agent.resident))),
-        map_mib: Spread::of(
-            agents().filter_map(|(_, agent)| Some(agent.maps? / f64::from(1 << 20))),
-        ),
-        lost_events: Spread::of(agents().filter_map(|(_, agent)| agent.lost)),
-        ready_seconds: Spread::of(agents().map(|(_, agent)| agent.ready.as_secs_f64())),
-    }
-}
-
-/// Bytes as MiB; kibibytes are exact enough and fit.
-fn mebibytes(bytes: u64) -> f64 {
-    u32::try_from(bytes >> 10).map_or(f64::INFINITY, |kibibytes| f64::from(kibibytes) / 1024.0)
 }

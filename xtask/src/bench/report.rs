@@ -8,6 +8,9 @@ use serde::Serialize;
 use super::statistics::Spread;
 use crate::shell;
 
+/// The name of the row that compares off with off: its spread is the noise that the other rows carry too.
+pub const NOISE: &str = "nothing (noise)";
+
 /// The machine that was measured on.
 #[derive(Debug, Serialize)]
 pub struct Machine {
@@ -50,7 +53,7 @@ impl Machine {
 #[derive(Debug, Serialize)]
 pub struct Row {
     pub name: String,
-    /// Why it does not load here.
+    /// Why there is nothing.
     pub refused: Option<String>,
     pub requests_per_second_off: Option<Spread>,
     /// On over off, of each pair.
@@ -62,11 +65,13 @@ pub struct Row {
     pub resident_mib: Option<Spread>,
     pub map_mib: Option<Spread>,
     pub lost_events: Option<Spread>,
+    /// Requests that the agent saw, of those that were answered.
+    pub seen_percent: Option<Spread>,
     pub ready_seconds: Option<Spread>,
 }
 
 impl Row {
-    /// The row of what does not load.
+    /// The row of what could not be measured.
     pub fn refused(name: &str, why: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -80,6 +85,7 @@ impl Row {
             resident_mib: None,
             map_mib: None,
             lost_events: None,
+            seen_percent: None,
             ready_seconds: None,
         }
     }
@@ -88,7 +94,12 @@ impl Row {
 /// All of it.
 #[derive(Debug, Serialize)]
 pub struct Report {
+    /// What the files are called.
+    #[serde(skip)]
+    pub name: String,
     pub machine: Machine,
+    /// What was loaded, by what, as sentences.
+    pub setup: String,
     pub pairs: u32,
     pub seconds: u32,
     pub rows: Vec<Row>,
@@ -101,11 +112,11 @@ impl Report {
         let markdown = self.markdown();
         println!("{markdown}");
         fs::create_dir_all(&folder)?;
-        for (name, text) in [
-            ("overhead.md", markdown),
-            ("overhead.json", serde_json::to_string_pretty(self)?),
+        for (kind, text) in [
+            ("md", markdown),
+            ("json", serde_json::to_string_pretty(self)?),
         ] {
-            let path = folder.join(name);
+            let path = folder.join(format!("{}.{kind}", self.name));
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
             println!("wrote {}", path.display());
         }
@@ -121,9 +132,9 @@ impl Report {
             system,
         } = &self.machine;
         let mut text = format!(
-            "{cpu}, {cores} cores, {memory_gib} GiB, kernel {kernel}, {system}. nginx with 2 workers and wrk share the \
-             cores. {} pairs of {} s, on and off in turn; median (least to most).\n\n",
-            self.pairs, self.seconds
+            "{cpu}, {cores} cores, {memory_gib} GiB, kernel {kernel}, {system}. {} {} pairs of {} s, on and off in \
+             turn; median (least to most).\n\n",
+            self.setup, self.pairs, self.seconds
         );
         text += HEAD;
         for row in &self.rows {
@@ -135,15 +146,15 @@ impl Report {
 }
 
 const HEAD: &str = "\
-| watcher | requests/s without | throughput ratio | nginx CPU/request without, with (µs) | agent CPU/request (µs) | agent (% of a core) | resident, maps (MiB) | lost events | ready (s) |
-|---|---|---|---|---|---|---|---|---|
+| watcher | requests/s without | throughput ratio | application CPU/request without, with (µs) | agent CPU/request (µs) | agent (% of a core) | resident, maps (MiB) | lost events | requests seen (%) | ready (s) |
+|---|---|---|---|---|---|---|---|---|---|
 ";
 
 /// One row of the table.
 pub fn line(row: &Row) -> String {
     if let Some(why) = &row.refused {
         return format!(
-            "| {} | does not load here: {} ||||||||",
+            "| {} | not measured: {} |||||||||",
             row.name,
             why.replace('|', "/")
         );
@@ -165,7 +176,7 @@ pub fn line(row: &Row) -> String {
         )
     };
     format!(
-        "| {} | {} | {} | {}, {} | {} | {} | {}, {} | {} | {} |",
+        "| {} | {} | {} | {}, {} | {} | {} | {}, {} | {} | {} | {} |",
         row.name,
         median(row.requests_per_second_off, 0),
         spread(row.throughput_ratio, 3),
@@ -176,6 +187,7 @@ pub fn line(row: &Row) -> String {
         median(row.resident_mib, 1),
         median(row.map_mib, 1),
         median(row.lost_events, 0),
+        median(row.seen_percent, 1),
         spread(row.ready_seconds, 2),
     )
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use fathom_scenarios::process::cpu_seconds;
 
 use super::process::{self, Running};
 use crate::shell;
@@ -74,10 +75,7 @@ impl Server {
 
     /// CPU seconds of all workers.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        self.workers
-            .iter()
-            .map(|worker| process::cpu_seconds(*worker))
-            .sum()
+        self.workers.iter().map(|worker| cpu_seconds(*worker)).sum()
     }
 
     /// Ends it.

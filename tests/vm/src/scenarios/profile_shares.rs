@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use fathom_scenarios::process::cpu_seconds;
 
 use crate::{context::Context, path::find};
 
@@ -193,20 +194,6 @@ impl Perf {
         ensure!(sum > 0.0, "perf saw none of the functions:\n{text}");
         Ok(of.map(|share| share * 100.0 / sum))
     }
-}
-
-/// The CPU time that a process has had, by the kernel's count (proc_pid_stat(5), utime and stime).
-fn cpu_seconds(pid: u32) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, fields) = stat.rsplit_once(')').context("no name in /proc/PID/stat")?;
-    let ticks: f64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<f64>().ok())
-        .sum();
-    // USER_HZ, which is 100 on every x86-64.
-    Ok(ticks / 100.0)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod agent;
 mod bpftrace;
+mod guest;
 mod overhead;
 mod process;
 mod report;
@@ -13,21 +14,19 @@ mod wrk;
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::vm;
-
 /// What to measure.
 #[derive(Subcommand)]
 pub enum Bench {
     /// What the watched application pays: nginx under wrk, in pairs of runs with the agent on and off
     Overhead(overhead::Options),
     /// What a server that does no work pays in a guest under QEMU, through each tap of a kernel
-    Guest(vm::price::Options),
+    Guest(guest::Options),
 }
 
 /// Measures it.
 pub fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Overhead(options) => overhead::run(options),
-        Bench::Guest(options) => vm::price::run(options),
+        Bench::Guest(options) => guest::run(options),
     }
 }

@@ -1,5 +1,7 @@
 //! Which scenarios there are, for whoever runs them or shows what they came to.
 
+use anyhow::{Context as _, Result};
+
 /// One scenario.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
@@ -33,6 +35,17 @@ pub enum Place {
 
 /// All taps, the dearest last.
 pub const TAPS: [&str; 4] = ["fentry", "raw-tracepoint", "kprobe", "syscall"];
+
+/// The tap named `name`.
+///
+/// # Errors
+///
+/// Where there is none, with the names that there are.
+pub fn known_tap(name: &str) -> Result<&'static str> {
+    TAPS.into_iter()
+        .find(|tap| *tap == name)
+        .with_context(|| format!("no tap {name}; there are {}", TAPS.join(", ")))
+}
 
 /// Every scenario, in the order in which they are run.
 pub const ALL: [Entry; 7] = [

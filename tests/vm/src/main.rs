@@ -5,6 +5,7 @@
 mod agent;
 mod bpf;
 mod context;
+mod echo;
 mod guest;
 mod kernel;
 mod metrics;
@@ -25,10 +26,14 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 use fathom_scenarios::{
     catalog::{ALL, Entry},
+    pairs::Price,
     report::Outcome,
 };
 
-use self::scenarios::{Options, flows::peers};
+use self::{
+    price::Watcher,
+    scenarios::{Options, flows::peers},
+};
 
 /// Run scenarios; without a command all of them, on this machine.
 #[derive(Parser)]
@@ -57,16 +62,19 @@ enum Command {
         #[command(flatten)]
         flags: Flags,
     },
-    /// Measure what a server that does no work pays, and print a row
+    /// Measure what a server that does no work pays; the last line is what was measured, as JSON
     Price {
         /// The tap that the agent is told to use; without it everything is on
-        #[arg(long)]
+        #[arg(long, conflicts_with = "noise")]
         tap: Option<String>,
+        /// Start no agent: compare off with off
+        #[arg(long)]
+        noise: bool,
         /// Pairs of runs
         #[arg(long, default_value_t = 7)]
         pairs: u32,
         /// Seconds a run
-        #[arg(long, default_value_t = 3)]
+        #[arg(long, default_value_t = 4)]
         seconds: u32,
         #[command(flatten)]
         flags: Flags,
@@ -149,10 +157,18 @@ fn main() -> ExitCode {
             .map(|()| true),
         Command::Price {
             tap,
+            noise,
             pairs,
             seconds,
             flags,
-        } => price(tap, pairs, seconds, flags).map(|()| true),
+        } => {
+            let watcher = if noise {
+                Watcher::Nothing
+            } else {
+                Watcher::Agent
+            };
+            price(watcher, tap, pairs, seconds, flags).map(|()| true)
+        }
         Command::Compile { into } => compile(&into).map(|_| true),
         Command::Guest { plan, records } => guest::run(&plan, &records).map(|()| true),
     };
@@ -174,23 +190,32 @@ fn one(name: &str, tap: Option<&str>, flags: Flags) -> Result<bool> {
     Ok(!matches!(report.outcome, Outcome::Failed(_)))
 }
 
-fn price(tap: Option<String>, pairs: u32, seconds: u32, flags: Flags) -> Result<()> {
-    if let Some(why) = tap.as_deref().and_then(kernel::lacks) {
-        println!("{:<16} {why}", tap.unwrap_or_default());
-        return Ok(());
-    }
+/// Measures what the watcher costs and prints it.
+fn price(
+    watcher: Watcher,
+    tap: Option<String>,
+    pairs: u32,
+    seconds: u32,
+    flags: Flags,
+) -> Result<()> {
     if pairs == 0 || seconds == 0 {
         bail!("no pairs or no seconds: nothing to measure");
     }
-    let options = options(flags)?;
-    let context = context::Context::new(
-        options.fathom,
-        tap,
-        options.scale,
-        options.patience,
-        options.programs,
-    )?;
-    price::run(&context, pairs, seconds)
+    let price = if let Some(why) = tap.as_deref().and_then(kernel::lacks) {
+        Price::NotHere(why.to_owned())
+    } else {
+        let options = options(flags)?;
+        let context = context::Context::new(
+            options.fathom,
+            tap,
+            options.scale,
+            options.patience,
+            options.programs,
+        )?;
+        Price::Measured(price::run(&context, watcher, pairs, seconds)?)
+    };
+    println!("{}", serde_json::to_string(&price)?);
+    Ok(())
 }
 
 /// Runs all scenarios here, one after another, and ends with a line of counts.

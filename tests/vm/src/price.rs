@@ -1,141 +1,119 @@
 //! What a server that does no work pays for fathom, in pairs of runs with the agent on and off.
 //!
-//! The set-up is that of a published comparison: a C server, a C client with four keep-alive connections, both of one
+//! The set-up is that of a published comparison: a C server and a C client with four keep-alive connections, both of one
 //! thread, on a machine of two CPUs. It is a measurement and no test.
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
+use std::{thread, time::Duration};
+
+use anyhow::{Result, ensure};
+use fathom_scenarios::{
+    pairs::{AgentSample, Pair, Sample},
+    process,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use crate::{agent::Agent, context::Context, echo::Echo, metrics::Metrics};
 
-use crate::{agent::Agent, context::Context, scenarios::accounting};
+/// How long things come to rest before a run, and the agent after it.
+const REST: Duration = Duration::from_secs(1);
 
-/// Keep-alive connections.
-const CONNECTIONS: &str = "4";
+/// What is on in the runs with the agent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watcher {
+    /// Nothing: the pairs show the noise.
+    Nothing,
+    /// The agent, watching the sockets only through the context's tap, or doing everything where that is none.
+    Agent,
+}
 
-/// Prints one row: the ratio of answers with the agent on to those with it off (median, least, most), the agent's CPU
-/// time for each answer, and what it lost.
-pub fn run(context: &Context, pairs: u32, seconds: u32) -> Result<()> {
-    let server = Server::start(context.programs.join("echo"))?;
-    let (mut ratios, mut cpu, mut off_rate, mut lost) = (vec![], vec![], vec![], 0);
-    for pair in 0..pairs {
-        // On and off take turns in being first, so that a drift of the machine falls on both.
-        let (on, off) = if pair % 2 == 0 {
-            let on = watched(context, &server, seconds)?;
-            (on, server.ask(seconds)?)
-        } else {
-            let off = server.ask(seconds)?;
-            (watched(context, &server, seconds)?, off)
+/// Measures pairs of runs of `seconds` each.
+pub fn run(context: &Context, watcher: Watcher, pairs: u32, seconds: u32) -> Result<Vec<Pair>> {
+    let echo = Echo::start(&context.programs)?;
+    // An emulator translates what runs for the first time; that is no pair's price.
+    load(&echo, 1, None)?;
+    Pair::take(pairs, |on| {
+        if !on || watcher == Watcher::Nothing {
+            return load(&echo, seconds, None);
+        }
+        let capabilities: &[&str] = match context.tap {
+            Some(_) => &["--capabilities", "net"],
+            None => &[],
         };
-        ratios.push(on.answers / off);
-        cpu.push(on.agent_seconds * 1e6 / on.answers);
-        off_rate.push(off / f64::from(seconds));
-        lost += on.lost;
-    }
-    let name = context.tap.as_deref().unwrap_or("everything");
-    let (ratio, cpu, off) = (sorted(ratios), sorted(cpu), sorted(off_rate));
-    println!(
-        "{name:<16} ratio {:.2} ({:.2} to {:.2}), {:.0} answers/s without, agent {:.0} µs of CPU an answer, {lost} lost, {pairs} pairs",
-        median(&ratio),
-        ratio[0],
-        ratio[ratio.len() - 1],
-        median(&off),
-        median(&cpu),
-    );
-    Ok(())
-}
-
-/// A run with the agent on.
-struct Watched {
-    answers: f64,
-    agent_seconds: f64,
-    lost: u64,
-}
-
-fn watched(context: &Context, server: &Server, seconds: u32) -> Result<Watched> {
-    let capabilities: &[&str] = match context.tap {
-        Some(_) => &["--capabilities", "net"],
-        None => &[],
-    };
-    let agent = Agent::start(context, capabilities)?;
-    let before = cpu_seconds(agent.pid())?;
-    let answers = server.ask(seconds)?;
-    let agent_seconds = cpu_seconds(agent.pid())? - before;
-    let lost = accounting::losses(&agent.metrics()?);
-    agent.stop()?;
-    Ok(Watched {
-        answers,
-        agent_seconds,
-        lost,
+        let agent = Agent::start(context, capabilities)?;
+        let sample = load(&echo, seconds, Some(&agent))?;
+        agent.stop()?;
+        Ok(sample)
     })
 }
 
-fn sorted(mut values: Vec<f64>) -> Vec<f64> {
-    values.sort_by(f64::total_cmp);
-    values
+/// One run: load, then read the meters.
+fn load(echo: &Echo, seconds: u32, agent: Option<&Agent>) -> Result<Sample> {
+    thread::sleep(REST);
+    let own = agent
+        .map(|agent| process::cpu_seconds(agent.pid()))
+        .transpose()?;
+    let application = process::cpu_seconds(echo.pid())?;
+    let requests = echo.ask(seconds)?;
+    ensure!(requests > 0.0, "the server answered nothing");
+    let application_cpu = process::cpu_seconds(echo.pid())? - application;
+    let agent = match (agent, own) {
+        (Some(agent), Some(before)) => {
+            let cpu = process::cpu_seconds(agent.pid())? - before;
+            // Its last records are still under way.
+            thread::sleep(REST);
+            Some(meters(agent, cpu)?)
+        }
+        _ => None,
+    };
+    Ok(Sample {
+        requests,
+        per_second: requests / f64::from(seconds),
+        application_cpu,
+        agent,
+    })
 }
 
-fn median(sorted: &[f64]) -> f64 {
-    f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2])
+/// What the agent took besides `cpu`.
+fn meters(agent: &Agent, cpu: f64) -> Result<AgentSample> {
+    let metrics = agent.metrics()?;
+    Ok(AgentSample {
+        cpu,
+        resident: process::resident_bytes(agent.pid())?,
+        maps: sum(&metrics, "fathom_memory_usage_bytes", "kind", |kind| {
+            kind == "maps"
+        }),
+        lost: sum(&metrics, "fathom_events_total", "outcome", |outcome| {
+            outcome != "delivered"
+        }),
+        seen: sum(
+            &metrics,
+            "http_server_request_duration_seconds_count",
+            "http_request_method",
+            |_| true,
+        ),
+        ready: agent.ready_after().as_secs_f64(),
+    })
 }
 
-/// The server, which ends with this.
-struct Server {
-    child: Child,
-    program: PathBuf,
-    port: String,
+/// The sum of the series of `name` whose `label` is one that `wanted` accepts; none where there is no such name.
+fn sum(metrics: &Metrics, name: &str, label: &str, wanted: impl Fn(&str) -> bool) -> Option<f64> {
+    let mut series = metrics.select(name, &[]).peekable();
+    series.peek()?;
+    let wanted =
+        series.filter(|sample| sample.labels.get(label).is_some_and(|value| wanted(value)));
+    Some(wanted.map(|sample| sample.value).sum())
 }
 
-impl Server {
-    fn start(program: PathBuf) -> Result<Self> {
-        let mut child = Command::new(&program)
-            .arg("serve")
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
-        let stdout = child.stdout.take().context("no pipe")?;
-        let mut port = String::new();
-        BufReader::new(stdout).read_line(&mut port)?;
-        let port = port.trim().to_owned();
-        Ok(Self {
-            child,
-            program,
-            port,
-        })
+#[cfg(test)]
+mod tests {
+    use super::sum;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn a_count_that_is_missing_is_no_zero() {
+        let text = "a_total{outcome=\"delivered\",stage=\"tap\"} 5\na_total{outcome=\"full\",stage=\"tap\"} 2\n";
+        let metrics = Metrics::parse(text.to_owned()).expect("samples");
+        let lost = |name| sum(&metrics, name, "outcome", |outcome| outcome != "delivered");
+        assert_eq!(lost("a_total"), Some(2.0));
+        assert_eq!(lost("b_total"), None);
     }
-
-    /// Answers that a client got within `seconds`.
-    fn ask(&self, seconds: u32) -> Result<f64> {
-        let output = Command::new(&self.program)
-            .args(["ask", &self.port, CONNECTIONS, &seconds.to_string()])
-            .output()?;
-        let answers = String::from_utf8_lossy(&output.stdout).trim().parse();
-        ensure!(
-            output.status.success(),
-            "the client failed: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        answers.context("the client printed no count")
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The CPU time that a process has had (proc_pid_stat(5), utime and stime).
-fn cpu_seconds(pid: u32) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, fields) = stat.rsplit_once(')').context("no name in /proc/PID/stat")?;
-    let fields = fields.split_whitespace().skip(11).take(2);
-    let ticks: f64 = fields.filter_map(|field| field.parse::<f64>().ok()).sum();
-    // USER_HZ, which is 100 on every x86-64.
-    Ok(ticks / 100.0)
 }

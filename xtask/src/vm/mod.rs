@@ -4,7 +4,6 @@ mod apt;
 mod image;
 mod kernels;
 mod matrix;
-pub mod price;
 mod qemu;
 
 use std::{
@@ -22,11 +21,12 @@ use fathom_scenarios::{
     plan::{Action, Plan, Record, Step},
 };
 
+pub use self::qemu::{Boot, CPUS};
 use self::{
     image::Image,
     kernels::{Kernel, LINES},
     matrix::Column,
-    qemu::{Boot, Qemu},
+    qemu::Qemu,
 };
 use crate::{build_ebpf, shell};
 
@@ -43,7 +43,7 @@ const SCENARIO_LIMIT_S: u64 = 240;
 const SCALE: &str = "0.02";
 
 /// How many times longer than natively things may take in an emulated guest.
-const PATIENCE: &str = "8";
+pub const PATIENCE: &str = "8";
 
 /// Flags of `cargo xtask vm`.
 #[derive(clap::Args)]
@@ -82,8 +82,10 @@ pub struct Args {
 
 /// A build of fathom.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Profile {
+pub enum Profile {
+    /// Quick to build.
     Dev,
+    /// As it is measured.
     Release,
 }
 
@@ -97,7 +99,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Everything that booting needs.
-struct Guests {
+pub struct Guests {
     qemu: Qemu,
     kernels: Vec<Kernel>,
     programs: Vec<PathBuf>,
@@ -120,7 +122,7 @@ impl Guests {
     }
 
     /// Guests of these lines of kernels, one at a time.
-    fn of(lines: &[&'static str], update: bool, profile: Profile) -> Result<Self> {
+    pub fn of(lines: &[&'static str], update: bool, profile: Profile) -> Result<Self> {
         let qemu = Qemu::find()?;
         let dir = shell::target().join("vm");
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
@@ -139,6 +141,11 @@ impl Guests {
             .clone()
             .accelerated(newest, &trial, &guests.logs());
         Ok(guests)
+    }
+
+    /// The name of how they are run.
+    pub fn accelerator(&self) -> &'static str {
+        self.qemu.accelerator().name()
     }
 
     fn logs(&self) -> PathBuf {
@@ -165,7 +172,7 @@ impl Guests {
     }
 
     /// Boots every kernel with `plan`, some at a time; the results come in the kernels' order.
-    fn boot(&self, plan: &Plan, name: &str) -> Result<Vec<(Kernel, Boot)>> {
+    pub fn boot(&self, plan: &Plan, name: &str) -> Result<Vec<(Kernel, Boot)>> {
         let image = self.image(plan, name)?;
         let limit = plan.steps.iter().map(|step| step.limit_s).sum();
         let limit = BOOT_LIMIT + Duration::from_secs(limit);
@@ -245,7 +252,7 @@ fn scenarios(guests: &Guests, args: &Args) -> Result<()> {
         .into_iter()
         .map(|(kernel, boot)| Column::new(&kernel, boot, planned))
         .collect();
-    let text = matrix::markdown(&columns, guests.qemu.accelerator().name());
+    let text = matrix::markdown(&columns, guests.accelerator());
     fs::write(guests.dir.join("matrix.md"), &text)?;
     if args.write_docs {
         fs::write(shell::root().join("docs/kernel-matrix.md"), &text)
@@ -283,9 +290,7 @@ fn plan(args: &Args) -> Result<Plan> {
         }
     }
     for name in &args.tap {
-        if !catalog::TAPS.iter().any(|tap| tap == name) {
-            bail!("no tap {name}; there are {}", catalog::TAPS.join(", "));
-        }
+        catalog::known_tap(name)?;
     }
     let named = |names: &[String], name: &str| names.is_empty() || names.iter().any(|n| n == name);
     for entry in catalog::ALL {
@@ -309,7 +314,7 @@ fn plan(args: &Args) -> Result<Plan> {
 }
 
 /// The lines that are asked for, all by default.
-fn lines(asked: &[String], quick: bool) -> Result<Vec<&'static str>> {
+pub fn lines(asked: &[String], quick: bool) -> Result<Vec<&'static str>> {
     if asked.is_empty() {
         return Ok(if quick {
             vec![LINES[0], LINES[LINES.len() - 1]]

@@ -17,6 +17,9 @@ use crate::shell;
 /// The oldest QEMU that runs these guests without fail: 7.2 lets newer kernels crash at random under TCG.
 const OLDEST: u32 = 10;
 
+/// How many processors a guest has.
+pub const CPUS: u32 = 2;
+
 /// How much memory a guest has. The initramfs lies in it.
 const MEMORY_MIB: u32 = 1536;
 
@@ -124,7 +127,8 @@ impl Qemu {
             Accelerator::Kvm => command.args(["-accel", "kvm", "-cpu", "host"]),
             Accelerator::Tcg => command.args(["-accel", "tcg", "-cpu", "max"]),
         };
-        command.args(["-smp", "2", "-m", &format!("{MEMORY_MIB}M")]);
+        command.args(["-smp", &CPUS.to_string()]);
+        command.args(["-m", &format!("{MEMORY_MIB}M")]);
         command.args([
             "-display",
             "none",

@@ -118,11 +118,12 @@ fn requests(metrics: &[Metric]) -> BTreeMap<RowKey, Row> {
             continue;
         };
         for point in points {
-            let route = format!(
-                "{} {}",
-                attribute(point, "http.request.method"),
-                attribute(point, "http.route")
-            );
+            // A client does not know the server's routes; it has a template of what it asked for.
+            let template = match side {
+                "server" => attribute(point, "http.route"),
+                _ => attribute(point, "url.template"),
+            };
+            let route = format!("{} {template}", attribute(point, "http.request.method"));
             let key = (point.resource.to_string(), side, route);
             add(rows.entry(key).or_default(), point);
         }
@@ -343,6 +344,22 @@ mod tests {
         let cells: Vec<&str> = row.expect("a row").split_whitespace().collect();
         assert_eq!(cells[4..6], ["5", "20"]);
         assert!(second.ends_with("lost: nothing\n"));
+    }
+
+    #[test]
+    fn a_client_shows_what_it_asked_for() {
+        let asked = HistogramPoint {
+            resource: "curl".into(),
+            attributes: words(&[("http.request.method", "GET"), ("url.template", "/ok")]),
+            bounds: &[1.0],
+            counts: vec![1, 0],
+            sum: 0.1,
+            exemplars: vec![None; 2],
+        };
+        let client = metric("http.client.request.duration", Data::Histogram(vec![asked]));
+        let start = Instant::now();
+        let frame = Table::new(start).frame("", &[client], start);
+        assert!(frame.contains("client GET /ok"), "{frame}");
     }
 
     #[test]

@@ -255,7 +255,9 @@ fn scenarios(guests: &Guests, args: &Args) -> Result<()> {
     let text = matrix::markdown(&columns, guests.accelerator());
     fs::write(guests.dir.join("matrix.md"), &text)?;
     if args.write_docs {
-        fs::write(shell::root().join("docs/kernel-matrix.md"), &text)
+        let docs = shell::root().join("docs");
+        fs::create_dir_all(&docs)
+            .and_then(|()| fs::write(docs.join("kernel-matrix.md"), &text))
             .context("cannot write docs/kernel-matrix.md")?;
     }
     println!("{text}");

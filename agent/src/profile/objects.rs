@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     fs::File,
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::AtomicBool},
 };
 
 use fathom_symbolizer::{
@@ -22,6 +22,8 @@ pub(super) struct Object {
     pub(super) build_id: Option<Arc<[u8]>>,
     /// Where its symbols are.
     pub(super) code: Code,
+    /// Whether its symbols were asked for and can't be had: they are too large, or the file is broken.
+    pub(super) unreadable: AtomicBool,
 }
 
 /// Where an object's symbols are.
@@ -159,6 +161,7 @@ impl Objects {
             name: mapping.name().into(),
             build_id: build_id.map(Into::into),
             code,
+            unreadable: AtomicBool::new(false),
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -91,8 +91,8 @@ impl Symbols {
     fn file(&mut self, object: &Object) -> Option<Arc<Elf>> {
         let file = match &object.code {
             Code::Parsed(elf) => return Some(Arc::clone(elf)),
-            Code::File(file) => file,
-            Code::None => return None,
+            Code::File(file) if !object.unreadable.load(Relaxed) => file,
+            Code::File(_) | Code::None => return None,
         };
         let limit = self.file_limit;
         let parse = || Elf::from_file(file, &object.name, limit);
@@ -100,6 +100,8 @@ impl Symbols {
             Ok(elf) => Some(elf),
             Err(error) => {
                 tracing::debug!(%error, "a file's functions have no names");
+                // Each attempt reads as much as the limit allows, and a stack has many frames in the same file.
+                object.unreadable.store(true, Relaxed);
                 None
             }
         }
@@ -309,3 +311,6 @@ fn text(padded: &[u8; 16]) -> Arc<str> {
         .unwrap_or(padded.len());
     String::from_utf8_lossy(&padded[..end]).into()
 }
+
+#[cfg(test)]
+mod tests;

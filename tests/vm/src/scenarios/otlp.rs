@@ -105,7 +105,9 @@ pub fn run(context: &mut Context) -> Result<()> {
         }
         Ok(profiles)
     })?;
-    agent.settle(|metrics| {
+    // A slow receiver takes its time with what waits in the queue.
+    until_it_holds(|| {
+        let metrics = &agent.metrics()?;
         let received = metrics.count("fathom_export_received_total", &[("signal", "spans")]);
         let exchanges = [("stage", "aggregator"), ("signal", "exchanges")];
         let made = metrics.count("fathom_events_total", &exchanges);

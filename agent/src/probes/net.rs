@@ -4,14 +4,10 @@ use std::{fmt, process, str::FromStr, sync::Arc};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{HashMap, MapData, PerCpuArray},
+    maps::{HashMap, MapData, PerCpuArray, ProgramArray},
     programs::{FExit, KProbe, Program, ProgramError, RawTracePoint, TracePoint},
 };
-use fathom_abi::{
-    VERSION,
-    counters::NetCounter,
-    message::{ConnectionState, MAX_CAPTURE},
-};
+use fathom_abi::{VERSION, counters::NetCounter, message::ConnectionState};
 
 use super::{
     Error, ProgramReport, TapReport,
@@ -25,6 +21,9 @@ use super::{
 };
 
 const OBJECT: &str = "net";
+
+/// Bytes of a head that records may carry, where it comes in pieces.
+const MAX_HEAD: u32 = 8 << 10;
 
 /// One way to see the bytes of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,6 +110,94 @@ impl Tap {
         always.iter().chain(sendpage).copied()
     }
 
+    /// The programs that its programs go on to, and where they look for them: the array, and the index there.
+    fn walkers(self, has_sendpage: bool) -> impl Iterator<Item = Walker> {
+        use Attachment::{FExit, KProbe, RawTracepoint, Tracepoint};
+        const fn walker(program: Attachment, array: &'static str, entry: u32) -> Walker {
+            Walker {
+                program,
+                array,
+                entry,
+            }
+        }
+        const RAW: &[Walker] = &[
+            walker(
+                RawTracepoint("sock_recv_walk", "sock_recv_length"),
+                "WALKERS",
+                0,
+            ),
+            walker(
+                RawTracepoint("sock_send_walk", "sock_send_length"),
+                "WALKERS",
+                1,
+            ),
+            walker(
+                RawTracepoint("sock_recv_spare_walk", "sock_recv_length"),
+                "WALKERS",
+                2,
+            ),
+            walker(
+                RawTracepoint("sock_send_spare_walk", "sock_send_length"),
+                "WALKERS",
+                3,
+            ),
+        ];
+        const FENTRY: &[Walker] = &[
+            walker(
+                FExit("recvmsg_exit_spare_walk", "tcp_recvmsg"),
+                "RECVMSG_WALKERS",
+                0,
+            ),
+            walker(
+                FExit("sendmsg_exit_spare_walk", "tcp_sendmsg"),
+                "SENDMSG_WALKERS",
+                1,
+            ),
+            walker(
+                FExit("recvmsg_exit_walk", "tcp_recvmsg"),
+                "RECVMSG_WALKERS",
+                2,
+            ),
+            walker(
+                FExit("sendmsg_exit_walk", "tcp_sendmsg"),
+                "SENDMSG_WALKERS",
+                3,
+            ),
+        ];
+        const SENDPAGE: &[Walker] = &[
+            walker(
+                FExit("sendpage_exit_spare_walk", "tcp_sendpage"),
+                "SENDPAGE_WALKERS",
+                1,
+            ),
+            walker(
+                FExit("sendpage_exit_walk", "tcp_sendpage"),
+                "SENDPAGE_WALKERS",
+                3,
+            ),
+        ];
+        const KPROBE: &[Walker] = &[
+            walker(
+                KProbe("recvmsg_returned_walk", &["tcp_recvmsg"]),
+                "WALKERS",
+                0,
+            ),
+            walker(KProbe("send_returned_walk", &["tcp_sendmsg"]), "WALKERS", 1),
+        ];
+        const SYSCALL: &[Walker] = &[
+            walker(Tracepoint("sys_exit_recv_walk", SYSCALLS), "WALKERS", 0),
+            walker(Tracepoint("sys_exit_send_walk", SYSCALLS), "WALKERS", 1),
+        ];
+        let (always, sendpage) = match self {
+            Self::RawTracepoint => (RAW, &[][..]),
+            Self::Fentry => (FENTRY, SENDPAGE),
+            Self::Kprobe => (KPROBE, &[][..]),
+            Self::Syscall => (SYSCALL, &[][..]),
+        };
+        let sendpage = if has_sendpage { sendpage } else { &[] };
+        always.iter().chain(sendpage).copied()
+    }
+
     /// Whether it notes calls between their entry and their return.
     const fn has_inflight_calls(self) -> bool {
         matches!(self, Self::Kprobe)
@@ -168,6 +255,14 @@ impl Attachment {
         | Self::Tracepoint(name, _)) = self;
         name
     }
+}
+
+/// A program that others go on to with a tail call; it is loaded like them, and not attached.
+#[derive(Clone, Copy, Debug)]
+struct Walker {
+    program: Attachment,
+    array: &'static str,
+    entry: u32,
 }
 
 /// Which of a tap's programs; see `Turn` in the kernel programs' `io.rs`.
@@ -274,6 +369,10 @@ impl Net {
             None
         };
         let of_tap = |kind| tap.programs(kind, facts.has_sendpage);
+        for walker in tap.walkers(facts.has_sendpage) {
+            load(&mut ebpf, walker.program, btf.as_ref())?;
+            put(&mut ebpf, walker)?;
+        }
         for attachment in FLOW_PROGRAMS.into_iter().chain(of_tap(Kind::First)) {
             load(&mut ebpf, attachment, btf.as_ref())?;
             attach(&mut ebpf, attachment)?;
@@ -348,7 +447,7 @@ impl Net {
 
 fn load_object(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf, Error> {
     let sizes = NetSizes::within(options.map_budget);
-    let capture = u32::try_from(MAX_CAPTURE).unwrap_or(u32::MAX);
+    let capture = MAX_HEAD;
     let wake_at = u64::from(sizes.messages / 4);
     let track_active = u32::from(options.track_active);
     let own = process::id();
@@ -368,6 +467,7 @@ fn load_object(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf, Er
         .map_max_entries("MESSAGES", sizes.messages)
         .map_max_entries("FLOWS", sizes.flows)
         .map_max_entries("CONNECTIONS", sizes.connections)
+        .map_max_entries("FRAMINGS", sizes.framings)
         .map_max_entries(
             "INFLIGHT",
             if tap.has_inflight_calls() {
@@ -435,6 +535,26 @@ fn attach(ebpf: &mut Ebpf, attachment: Attachment) -> Result<(), Error> {
         }
         Ok(())
     })
+}
+
+/// Puts a program where others look for it. It stays there as long as the object holds the array.
+fn put(ebpf: &mut Ebpf, walker: Walker) -> Result<(), Error> {
+    let name = walker.program.name();
+    let program = ebpf.program(name).and_then(|program| program.fd().ok());
+    let fd = program
+        .and_then(|fd| fd.try_clone().ok())
+        .ok_or(Error::Foreign {
+            object: OBJECT,
+            part: name,
+        })?;
+    let map = ebpf.map_mut(walker.array).ok_or(Error::Foreign {
+        object: OBJECT,
+        part: walker.array,
+    })?;
+    let mut array = ProgramArray::try_from(map).map_err(map_error(walker.array))?;
+    array
+        .set(walker.entry, &fd, 0)
+        .map_err(map_error(walker.array))
 }
 
 fn with_program(

@@ -17,14 +17,19 @@ pub struct NetSizes {
     pub inflight: u32,
     /// Threads that can serve an exchange at the same time.
     pub active: u32,
+    /// Connections that can pipeline or speak HTTP/2 at the same time.
+    pub framings: u32,
 }
+
+/// A key and the two directions of a connection whose bytes travel (`Framings` of the kernel programs).
+const FRAMING: u64 = 8 + 2 * 64 + HASH_ENTRY;
 
 impl NetSizes {
     /// Sizes whose sum stays within `budget` bytes, which is at least 2 MiB.
     pub fn within(budget: u64) -> Self {
         let budget = budget.max(2 << 20);
         let connection = 8 + size_of_u64::<fathom_abi::message::ConnectionState>() + HASH_ENTRY;
-        let inflight = 8 + 24 + HASH_ENTRY;
+        let inflight = 8 + 40 + HASH_ENTRY;
         let active = 8 + size_of_u64::<fathom_abi::sample::ActiveExchange>() + HASH_ENTRY;
         Self {
             messages: power_of_two_below(budget * 2 / 5),
@@ -32,6 +37,7 @@ impl NetSizes {
             connections: entries(budget * 3 / 10 / connection, 65_536),
             inflight: entries(budget / 20 / inflight, 16_384),
             active: entries(budget / 20 / active, 16_384),
+            framings: entries(budget / 20 / FRAMING, 16_384),
         }
     }
 
@@ -41,7 +47,8 @@ impl NetSizes {
         u64::from(self.messages)
             + u64::from(self.flows)
             + u64::from(self.connections) * connection
-            + u64::from(self.inflight) * (32 + HASH_ENTRY)
+            + u64::from(self.inflight) * (48 + HASH_ENTRY)
+            + u64::from(self.framings) * FRAMING
             + u64::from(self.active) * (32 + HASH_ENTRY)
     }
 }

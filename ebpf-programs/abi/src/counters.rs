@@ -48,6 +48,10 @@ counters! {
         ActiveFull = "active_full",
         /// Connections given up as not HTTP.
         GivenUp = "given_up",
+        /// Connections that pipeline or speak HTTP/2 for which the FRAMINGS map had no room: they are counted only.
+        FramingsFull = "framings_full",
+        /// Directions of connections whose frames were lost track of: bytes could not be read, or one I/O call held too many.
+        FramesLost = "frames_lost",
     }
 }
 

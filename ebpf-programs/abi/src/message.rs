@@ -1,8 +1,13 @@
-//! What the socket taps say of the messages on a connection.
+//! What the socket taps say of the bytes on a connection.
 //!
-//! A message is a run of I/O in one direction; it ends when the direction flips or the socket
-//! closes. The tap sends one record when a message starts, with its first bytes and with the
-//! totals of the message before; the kernel keeps the rest in [`ConnectionState`].
+//! In the gear for traffic that takes turns, a message is a run of I/O in one direction; it ends when the direction flips or
+//! the socket closes. The tap sends one record when a message starts, with its first bytes and with the totals of the message
+//! before; the kernel keeps the rest in [`ConnectionState`].
+//!
+//! In the gears for pipelines and for frames, a record is a piece of one direction's stream; see [`MessageKind::PIECE`].
+//!
+//! What goes through a TLS library is a layer of its own over the connection: it has a state and records like a connection,
+//! under the sock's address with the lowest bit set ([`PLAIN_TEXT`]).
 
 use crate::{ConnectionId, Endpoints, Role};
 
@@ -21,7 +26,24 @@ impl MessageKind {
     pub const MORE: Self = Self(2);
     /// The connection ended: only the totals of its last message count.
     pub const END: Self = Self(3);
+    /// A piece of one direction's stream. `message` goes on by one with each of a connection's records, of either direction;
+    /// `previous_bytes` is where the piece starts in its direction's stream, and `previous_last_ns` the number of bytes
+    /// that it stands for. The first `captured` of them follow; the others are none that framing needs, unless the kernel
+    /// could not read them. A piece may start behind the end of the one before: what is between is of the same kind.
+    pub const PIECE: Self = Self(4);
 }
+
+/// The bit of a connection's key that says that the bytes are those of a TLS library's calls, and not of the socket.
+pub const PLAIN_TEXT: u64 = 1;
+
+/// Payload of an HTTP/2 DATA frame up to which it travels whole; of a longer one [`DATA_HEAD`] bytes do.
+pub const SMALL_DATA: u64 = 256;
+
+/// See [`SMALL_DATA`].
+pub const DATA_HEAD: u64 = 16;
+
+/// Bytes of user data that one [`MessageKind::PIECE`] can carry.
+pub const MAX_PIECE: usize = 2047;
 
 /// Which way the bytes of a message go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -87,6 +109,12 @@ impl Gear {
     pub const COUNT: Self = Self(2);
     /// fathom's own: nothing is recorded.
     pub const OWN: Self = Self(3);
+    /// A pipeline, or a protocol that the connection was upgraded to: all bytes travel.
+    pub const STREAM: Self = Self(4);
+    /// HTTP/2: all frames travel but the payload of larger DATA frames.
+    pub const FRAMES: Self = Self(5);
+    /// TLS: bytes are counted, and the plain text is a layer of its own where a library's calls show it.
+    pub const TLS: Self = Self(6);
 }
 
 /// One value of the `CONNECTIONS` map (key: the sock's address as `u64`). User space reads it when a message has been
@@ -133,6 +161,10 @@ pub struct ConnectionState {
     pub taken: [u32; 2],
     /// 1 once a record has said that it was established.
     pub announced: u8,
+    /// Requests' messages that were looked through for a pipeline.
+    pub searched: u8,
+    /// 1 while the newest message is a request whose head is whole, and nothing has followed it.
+    pub request_whole: u8,
     /// Zero.
-    pub reserved: [u8; 7],
+    pub reserved: [u8; 5],
 }

@@ -29,18 +29,30 @@ pub fn find(sock: u64) -> Option<&'static mut ConnectionState> {
 /// The state of a sock that was not seen before; `None`, and a count, when the table is full.
 #[inline(always)]
 pub fn make(sock: u64, role: Role) -> Option<&'static mut ConnectionState> {
-    let mut state = ConnectionState {
-        // SAFETY: has no preconditions.
-        born_ns: unsafe { bpf_ktime_get_ns() },
-        role,
-        ..Default::default()
-    };
-    sock::endpoints(sock, &mut state.endpoints);
-    if CONNECTIONS.insert(sock, state, 0).is_err() {
-        maps::count(NetCounter::ConnectionsFull);
+    if make_connection(sock, u32::from(role.0)) != 0 {
         return None;
     }
     find(sock)
+}
+
+/// Makes the state of a sock; returns 1 when the table is full.
+///
+/// A global function (5.6), which the kernel verifies by itself: it is rarely called, and what it needs of the stack its callers don't.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn make_connection(sock: u64, role: u32) -> u32 {
+    let mut state = ConnectionState {
+        // SAFETY: has no preconditions.
+        born_ns: unsafe { bpf_ktime_get_ns() },
+        role: Role(role as u8),
+        ..Default::default()
+    };
+    sock::endpoints(sock, &mut state.endpoints);
+    if CONNECTIONS.insert(sock, &state, 0).is_err() {
+        maps::count(NetCounter::ConnectionsFull);
+        return 1;
+    }
+    0
 }
 
 /// The process that runs now, in the initial pid namespace.

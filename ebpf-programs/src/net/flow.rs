@@ -13,7 +13,7 @@ use fathom_abi::{
 
 use crate::{
     connection,
-    maps::{CONNECTIONS, LISTENERS, OWN_PORTS, PortPair},
+    maps::{CONNECTIONS, FRAMINGS, LISTENERS, OWN_PORTS, PortPair},
     record, sock,
 };
 
@@ -174,7 +174,7 @@ fn closed(sock: u64, old: u64) {
     if connection::is_recorded(state) {
         // SAFETY: has no preconditions.
         let now = unsafe { bpf_ktime_get_ns() };
-        if state.gear == Gear::TURNS && state.message != 0 {
+        if state.message != 0 {
             end(sock, state, now);
         }
         announce(sock, state, SYN_RECV);
@@ -190,6 +190,9 @@ fn closed(sock: u64, old: u64) {
             remote: state.endpoints.local_port,
         };
         let _ = OWN_PORTS.remove(seen_from_there);
+    }
+    if state.gear == Gear::STREAM || state.gear == Gear::FRAMES {
+        let _ = FRAMINGS.remove(sock);
     }
     let _ = CONNECTIONS.remove(sock);
 }

@@ -12,7 +12,7 @@ pub static OFFSETS: Global<Offsets> = Global::new(Offsets::UNKNOWN);
 #[unsafe(no_mangle)]
 pub static SELF_TGID: Global<u32> = Global::new(0);
 
-/// Bytes of a message that records may carry; at most [`MAX_CAPTURE`].
+/// Bytes of a message that records may carry, [`MAX_CAPTURE`] of them each.
 #[unsafe(no_mangle)]
 pub static CAPTURE: Global<u32> = Global::new(MAX_CAPTURE as u32);
 

@@ -8,6 +8,7 @@
 // For one atomic addition, which BPF has from its first instruction set on and rustc has no stable name for.
 #![feature(asm_experimental_arch)]
 
+mod capture;
 mod connection;
 mod flow;
 mod globals;
@@ -15,11 +16,14 @@ mod io;
 #[path = "../kernel.rs"]
 mod kernel;
 mod maps;
+mod pieces;
 mod record;
 mod sniff;
 mod sock;
+mod straight;
 mod syscall;
 mod taps;
+mod turns;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

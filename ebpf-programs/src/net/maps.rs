@@ -5,11 +5,11 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{HashMap, PerCpuArray, RingBuf},
+    maps::{HashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use fathom_abi::{
     counters::NetCounter,
-    message::{ConnectionState, MAX_CAPTURE, MessageEvent},
+    message::{ConnectionState, MAX_CAPTURE, MAX_PIECE, MessageEvent},
     sample::ActiveExchange,
 };
 
@@ -42,6 +42,27 @@ pub static INFLIGHT: HashMap<u64, Inflight> = HashMap::with_max_entries(1, 0);
 /// The exchange that a thread is serving, by `pid_tgid`. The profiler reads it.
 #[map]
 pub static ACTIVE: HashMap<u64, ActiveExchange> = HashMap::with_max_entries(1, 0);
+
+/// The connections whose bytes travel, by the keys of `CONNECTIONS`.
+#[map]
+pub static FRAMINGS: HashMap<u64, Framings> = HashMap::with_max_entries(1, 0);
+
+/// The programs that walk through the pieces of an I/O call, by entry of `SCRATCH`: those of the raw tracepoints, the kprobes or the
+/// system calls, of which one kind is loaded.
+#[map]
+pub static WALKERS: ProgramArray = ProgramArray::with_max_entries(4, 0);
+
+/// The same for fexit. The kernel lets such programs call only those on the same function.
+#[map]
+pub static SENDMSG_WALKERS: ProgramArray = ProgramArray::with_max_entries(4, 0);
+
+/// See `SENDMSG_WALKERS`.
+#[map]
+pub static RECVMSG_WALKERS: ProgramArray = ProgramArray::with_max_entries(4, 0);
+
+/// See `SENDMSG_WALKERS`.
+#[map]
+pub static SENDPAGE_WALKERS: ProgramArray = ProgramArray::with_max_entries(4, 0);
 
 /// By [`NetCounter`].
 #[map]
@@ -85,6 +106,106 @@ pub struct Inflight {
     pub buffer: u64,
     /// Bytes there.
     pub len: u64,
+    /// Where the `struct iovec` of the next segment lies in kernel memory; 0 for none.
+    pub next: u64,
+    /// Segments there.
+    pub more: u64,
+}
+
+/// A number that stays where it is: each use reads or writes memory. The verifier then sees a number that may be anything, and takes
+/// the ways through a loop's body for one as soon as they meet; of a number in a register it would remember what each way made of it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Kept(u64);
+
+impl Kept {
+    /// The value.
+    #[inline(always)]
+    pub fn get(&self) -> u64 {
+        // SAFETY: a reference is valid for reads.
+        unsafe { (&raw const self.0).read_volatile() }
+    }
+
+    /// Replaces the value.
+    #[inline(always)]
+    pub fn set(&mut self, value: u64) {
+        // SAFETY: a unique reference is valid for writes.
+        unsafe { (&raw mut self.0).write_volatile(value) }
+    }
+
+    /// Adds to the value.
+    #[inline(always)]
+    pub fn add(&mut self, more: u64) {
+        self.set(self.get().wrapping_add(more));
+    }
+
+    /// Takes `less` from the value, or all of it; returns how much that was. Both are less than 2^63.
+    #[inline(always)]
+    pub fn take(&mut self, less: u64) -> u64 {
+        let value = self.get();
+        let taken = crate::straight::min(less, value);
+        self.set(value - taken);
+        taken
+    }
+}
+
+/// One direction of a connection whose bytes travel: where it is in its stream, and in its frames.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Framing {
+    /// Bytes that went by.
+    pub position: Kept,
+    /// Bytes that are to travel before the next frame's header.
+    pub keep: Kept,
+    /// Bytes behind those that are not.
+    pub skip: Kept,
+    /// Bytes of the next frame's header that are here already.
+    pub have: Kept,
+    /// 1 once the frames were lost track of.
+    pub lost: Kept,
+    /// That header, and room for what a masked length may add to a masked place.
+    pub header: [u8; 32],
+}
+
+impl Framing {
+    /// Nothing went by yet, and so many bytes come before the first header.
+    #[inline(always)]
+    pub fn start(&mut self, keep: u64) {
+        self.position.set(0);
+        self.keep.set(keep);
+        self.skip.set(0);
+        self.have.set(0);
+        self.lost.set(0);
+    }
+}
+
+/// Both directions: received, sent.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Framings(pub [Framing; 2]);
+
+/// A walk through one I/O call's bytes.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Walk {
+    /// The next byte to look at, in user memory.
+    pub cursor: Kept,
+    /// Bytes of the segment from there on.
+    pub here: Kept,
+    /// Bytes of the call behind those.
+    pub behind: Kept,
+    /// The next segment's `struct iovec`.
+    pub next: Kept,
+    /// Segments there.
+    pub more: Kept,
+    /// Whether they lie in kernel memory.
+    pub in_kernel: Kept,
+    /// Where the bytes that are to travel next start, in user memory.
+    pub run: Kept,
+    /// How many they are.
+    pub run_len: Kept,
+    /// Bytes behind them that are passed over.
+    pub hole: Kept,
 }
 
 /// A record of `MESSAGES` with room for its bytes.
@@ -92,9 +213,18 @@ pub struct Inflight {
 pub struct Scratch {
     /// The header.
     pub event: MessageEvent,
-    /// The bytes. Twice the bound, so that the verifier sees every masked length fit.
-    pub data: [u8; MAX_CAPTURE * 2],
+    /// The bytes. More than a record may carry, so that the verifier sees every masked length fit.
+    pub data: [u8; ROOM],
+    /// Where the call's bytes are looked through.
+    pub walk: Walk,
+    /// What a connection starts with whose bytes are to travel.
+    pub framings: Framings,
 }
+
+/// Bytes that a scratch has room for: what masked lengths are masked with, and one.
+pub const ROOM: usize = MAX_PIECE + 1;
+
+const _: () = assert!(ROOM.is_power_of_two() && ROOM >= MAX_CAPTURE * 2);
 
 /// Counts one.
 #[inline(always)]

@@ -6,15 +6,11 @@ use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::generated::bpf_ringbuf_output,
 };
-use fathom_abi::{
-    counters::NetCounter,
-    flow::FlowEvent,
-    message::{MAX_CAPTURE, MessageEvent},
-};
+use fathom_abi::{counters::NetCounter, flow::FlowEvent, message::MessageEvent};
 
 use crate::{
     globals::WAKE_AT,
-    maps::{self, FLOWS, MESSAGES, Scratch},
+    maps::{self, FLOWS, MESSAGES, ROOM, Scratch},
 };
 
 /// Sends a flow record, which `fill` writes where it lies: a stack of 512 bytes has no room for it.
@@ -53,9 +49,9 @@ pub fn message(scratch: &mut Scratch, captured: u32) {
         BPF_RB_NO_WAKEUP
     };
     // The verifier wants to see the bound next to its use; the compiler, who knows it, may not take the mask away.
-    let captured = black_box(captured) & (MAX_CAPTURE as u32 * 2 - 1);
+    let captured = black_box(captured) & (ROOM as u32 - 1);
     let len = size_of::<MessageEvent>() as u64 + u64::from(captured);
-    // SAFETY: the scratch holds the header and twice the bytes that `captured` can name.
+    // SAFETY: the scratch holds the header and more bytes than `captured` can name.
     let sent = unsafe {
         bpf_ringbuf_output(
             (&raw const MESSAGES).cast_mut().cast(),

@@ -7,6 +7,10 @@ pub enum Look {
     Request,
     /// An HTTP/1 status line (RFC 9112 section 4).
     Response,
+    /// The client's connection preface of HTTP/2 (RFC 9113 section 3.4).
+    Preface,
+    /// A TLS record (RFC 8446 section 5.1) of a handshake or of data.
+    Tls,
     /// Anything else.
     Stranger,
 }
@@ -34,11 +38,24 @@ pub fn look(first: u32, second: u32, captured: u32) -> Look {
     if captured == 0 {
         return Look::Stranger;
     }
+    if captured >= 8 && first == word(b"PRI ") && second == word(b"* HT") {
+        return Look::Preface;
+    }
+    if captured >= 3 && is_tls(first) {
+        return Look::Tls;
+    }
     let in_first = mask(captured);
     // Any minor version: the eighth byte is masked away.
     let in_second = mask(captured.saturating_sub(4)) & u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
     if (first ^ HTTP) & in_first == 0 && (second ^ SLASH_1) & in_second == 0 {
         return Look::Response;
+    }
+    // The header that a proxy puts before the first request (PROXY protocol, sections 2.1 and 2.2).
+    if captured >= 8
+        && ((first == word(b"PROX") && second & 0xffff == word(b"Y \0\0"))
+            || (first == word(b"\r\n\r\n") && second == word(b"\0\r\nQ")))
+    {
+        return Look::Request;
     }
     // The methods of RFC 9110 section 9 and RFC 5789 by their first four bytes.
     const METHODS: [u32; 9] = [
@@ -65,4 +82,43 @@ pub fn look(first: u32, second: u32, captured: u32) -> Look {
         return Look::Request;
     }
     Look::Stranger
+}
+
+/// `legacy_record_version` is 3.1 to 3.4 in what is sent.
+#[inline(always)]
+fn is_tls(first: u32) -> bool {
+    let [kind, major, minor, _] = first.to_ne_bytes();
+    (kind == 0x16 || kind == 0x17) && major == 3 && minor <= 4
+}
+
+/// Whether the first nine bytes of a call, of which the last is `ninth`, are the header of a frame that starts or keeps up a connection of
+/// HTTP/2 (RFC 9113 section 4.1): SETTINGS, PING, WINDOW_UPDATE, or HEADERS in one frame, of the length that it must
+/// have. Few protocols start like that; what the frames say is checked in user space.
+#[inline(always)]
+pub fn is_frame(first: u32, second: u32, ninth: u8, captured: u32) -> bool {
+    if captured < 9 {
+        return false;
+    }
+    let [high, middle, low, kind] = first.to_ne_bytes();
+    let [flags, id_0, id_1, id_2] = second.to_ne_bytes();
+    let on_stream_0 = (id_0 | id_1 | id_2 | ninth) == 0;
+    if high != 0 {
+        return false;
+    }
+    match kind {
+        // HEADERS, whole, of a client's stream or its answer.
+        1 => flags & !0x29 == 4 && id_0 & 0x80 == 0 && ninth & 1 == 1,
+        // SETTINGS.
+        4 => {
+            on_stream_0
+                && middle == 0
+                && low % 6 == 0
+                && ((flags == 0 && low != 0) || (flags == 1 && low == 0))
+        }
+        // PING.
+        6 => on_stream_0 && middle == 0 && low == 8 && flags <= 1,
+        // WINDOW_UPDATE.
+        8 => middle == 0 && low == 4 && flags == 0 && id_0 & 0x80 == 0,
+        _ => false,
+    }
 }

@@ -51,18 +51,36 @@ pub const MSG_PEEK: u64 = 2;
 /// Segments of an iovec that are looked at for the first bytes.
 const MAX_SEGMENTS: u64 = 4;
 
-/// A piece of user memory.
+/// Where a call's bytes lie in user memory.
 #[derive(Clone, Copy)]
 pub struct Buffer {
-    /// Its address; 0 for none.
+    /// The first segment's address; 0 for none.
     pub address: u64,
     /// Its length.
     pub len: u64,
+    /// Where the `struct iovec` of the next segment lies; 0 for none.
+    pub next: u64,
+    /// Segments there.
+    pub more: u64,
+    /// Whether they lie in kernel memory.
+    pub in_kernel: bool,
 }
 
 impl Buffer {
     /// Nowhere.
-    pub const NONE: Self = Self { address: 0, len: 0 };
+    pub const NONE: Self = Self::one(0, 0);
+
+    /// A single segment.
+    #[inline(always)]
+    pub const fn one(address: u64, len: u64) -> Self {
+        Self {
+            address,
+            len,
+            next: 0,
+            more: 0,
+            in_kernel: false,
+        }
+    }
 }
 
 /// Where the current task's saved registers lie.
@@ -128,10 +146,9 @@ pub fn descriptor(registers: u64) -> u32 {
 pub fn buffer(registers: u64, nr: u64) -> Buffer {
     let second: u64 = read(registers, offset!(regs_si));
     match nr {
-        number::READ | number::WRITE | number::SENDTO | number::RECVFROM => Buffer {
-            address: second,
-            len: read(registers, offset!(regs_dx)),
-        },
+        number::READ | number::WRITE | number::SENDTO | number::RECVFROM => {
+            Buffer::one(second, read(registers, offset!(regs_dx)))
+        }
         number::READV | number::WRITEV => segments(second, read(registers, offset!(regs_dx))),
         // `struct mmsghdr` starts with its `struct user_msghdr`.
         number::SENDMSG | number::RECVMSG | number::SENDMMSG | number::RECVMMSG => message(second),
@@ -158,7 +175,15 @@ pub fn segments(address: u64, count: u64) -> Buffer {
         }
         // SAFETY: the helper checks the user address.
         match unsafe { bpf_probe_read_user((address + index * 16) as *const [u64; 2]) } {
-            Ok([address, len]) if len != 0 => return Buffer { address, len },
+            Ok([first, len]) if len != 0 => {
+                return Buffer {
+                    address: first,
+                    len,
+                    next: address + (index + 1) * 16,
+                    more: count - index - 1,
+                    in_kernel: false,
+                };
+            }
             Ok(_) => {}
             Err(_) => break,
         }

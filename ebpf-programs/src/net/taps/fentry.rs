@@ -11,7 +11,12 @@ use aya_ebpf::{macros::fexit, programs::FExitContext};
 use fathom_abi::message::Direction;
 
 use super::tcp_calls;
-use crate::{globals::RECVMSG_ARGUMENTS, io::Turn};
+use crate::{
+    globals::RECVMSG_ARGUMENTS,
+    io::{Turn, entry},
+    maps::{RECVMSG_WALKERS, SENDMSG_WALKERS, SENDPAGE_WALKERS},
+    pieces,
+};
 
 /// `int tcp_sendmsg(sk, msg, size)`
 #[fexit(function = "tcp_sendmsg")]
@@ -55,17 +60,71 @@ pub fn recvmsg_exit_spare(ctx: FExitContext) -> i32 {
     0
 }
 
+/// Goes on with a call that [`sendmsg_exit`] has begun.
+#[fexit(function = "tcp_sendmsg")]
+pub fn sendmsg_exit_walk(ctx: FExitContext) -> i32 {
+    pieces::walk(&ctx, &SENDMSG_WALKERS, const { entry(Turn::Later, true) });
+    0
+}
+
+/// Goes on with a call that [`sendmsg_exit_spare`] has begun.
+#[fexit(function = "tcp_sendmsg")]
+pub fn sendmsg_exit_spare_walk(ctx: FExitContext) -> i32 {
+    pieces::walk(&ctx, &SENDMSG_WALKERS, const { entry(Turn::Earlier, true) });
+    0
+}
+
+/// Goes on with a call that [`sendpage_exit`] has begun.
+#[fexit(function = "tcp_sendpage")]
+pub fn sendpage_exit_walk(ctx: FExitContext) -> i32 {
+    pieces::walk(&ctx, &SENDPAGE_WALKERS, const { entry(Turn::Later, true) });
+    0
+}
+
+/// Goes on with a call that [`sendpage_exit_spare`] has begun.
+#[fexit(function = "tcp_sendpage")]
+pub fn sendpage_exit_spare_walk(ctx: FExitContext) -> i32 {
+    pieces::walk(
+        &ctx,
+        &SENDPAGE_WALKERS,
+        const { entry(Turn::Earlier, true) },
+    );
+    0
+}
+
+/// Goes on with a call that [`recvmsg_exit`] has begun.
+#[fexit(function = "tcp_recvmsg")]
+pub fn recvmsg_exit_walk(ctx: FExitContext) -> i32 {
+    pieces::walk(&ctx, &RECVMSG_WALKERS, const { entry(Turn::Later, false) });
+    0
+}
+
+/// Goes on with a call that [`recvmsg_exit_spare`] has begun.
+#[fexit(function = "tcp_recvmsg")]
+pub fn recvmsg_exit_spare_walk(ctx: FExitContext) -> i32 {
+    pieces::walk(
+        &ctx,
+        &RECVMSG_WALKERS,
+        const { entry(Turn::Earlier, false) },
+    );
+    0
+}
+
 #[inline(always)]
 fn sent(turn: Turn, ctx: &FExitContext) {
     let result: u64 = ctx.arg(3);
     let (sock, msg) = (ctx.arg(0), ctx.arg(1));
-    tcp_calls::returned(turn, sock, msg, result as i32, Direction::SENT);
+    if tcp_calls::returned(turn, sock, msg, result as i32, Direction::SENT) {
+        pieces::go_on(ctx, &SENDMSG_WALKERS, entry(turn, true));
+    }
 }
 
 #[inline(always)]
 fn page_sent(turn: Turn, ctx: &FExitContext) {
     let result: u64 = ctx.arg(5);
-    tcp_calls::returned(turn, ctx.arg(0), 0, result as i32, Direction::SENT);
+    if tcp_calls::returned(turn, ctx.arg(0), 0, result as i32, Direction::SENT) {
+        pieces::go_on(ctx, &SENDPAGE_WALKERS, entry(turn, true));
+    }
 }
 
 #[inline(always)]
@@ -79,6 +138,8 @@ fn received(turn: Turn, ctx: &FExitContext) {
     };
     if !tcp_calls::peeks(flags) {
         let (sock, msg) = (ctx.arg(0), ctx.arg(1));
-        tcp_calls::returned(turn, sock, msg, result as i32, Direction::RECEIVED);
+        if tcp_calls::returned(turn, sock, msg, result as i32, Direction::RECEIVED) {
+            pieces::go_on(ctx, &RECVMSG_WALKERS, entry(turn, false));
+        }
     }
 }

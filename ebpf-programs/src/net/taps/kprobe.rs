@@ -9,7 +9,15 @@ use aya_ebpf::{
 use fathom_abi::message::Direction;
 
 use super::tcp_calls;
-use crate::globals::RECVMSG_ARGUMENTS;
+use crate::{
+    globals::RECVMSG_ARGUMENTS,
+    io::{Turn, entry},
+    maps::WALKERS,
+    pieces,
+};
+
+const SENT: u32 = entry(Turn::Earlier, true);
+const RECEIVED: u32 = entry(Turn::Earlier, false);
 
 /// `tcp_sendmsg(sk, msg, size)`
 #[kprobe]
@@ -28,7 +36,16 @@ pub fn sendpage_called(ctx: ProbeContext) -> u32 {
 /// The result of a call that sends.
 #[kretprobe]
 pub fn send_returned(ctx: RetProbeContext) -> u32 {
-    tcp_calls::exit(ctx.ret::<u64>() as i32, Direction::SENT);
+    if tcp_calls::exit(ctx.ret::<u64>() as i32, Direction::SENT) {
+        pieces::go_on(&ctx, &WALKERS, SENT);
+    }
+    0
+}
+
+/// Goes on with a call that sends.
+#[kretprobe]
+pub fn send_returned_walk(ctx: RetProbeContext) -> u32 {
+    pieces::walk(&ctx, &WALKERS, SENT);
     0
 }
 
@@ -50,6 +67,15 @@ pub fn recvmsg_called(ctx: ProbeContext) -> u32 {
 /// The result of `tcp_recvmsg`.
 #[kretprobe]
 pub fn recvmsg_returned(ctx: RetProbeContext) -> u32 {
-    tcp_calls::exit(ctx.ret::<u64>() as i32, Direction::RECEIVED);
+    if tcp_calls::exit(ctx.ret::<u64>() as i32, Direction::RECEIVED) {
+        pieces::go_on(&ctx, &WALKERS, RECEIVED);
+    }
+    0
+}
+
+/// Goes on with a call that receives.
+#[kretprobe]
+pub fn recvmsg_returned_walk(ctx: RetProbeContext) -> u32 {
+    pieces::walk(&ctx, &WALKERS, RECEIVED);
     0
 }

@@ -4,7 +4,9 @@ use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use fathom_abi::message::Direction;
 
 use crate::{
-    io::{self, Turn},
+    io::{self, Turn, entry},
+    maps::WALKERS,
+    pieces,
     syscall::{self, MSG_PEEK},
 };
 
@@ -36,6 +38,34 @@ pub fn sock_recv_spare(ctx: RawTracePointContext) -> i32 {
     0
 }
 
+/// Goes on with a call that [`sock_recv`] has begun.
+#[raw_tracepoint(tracepoint = "sock_recv_length")]
+pub fn sock_recv_walk(ctx: RawTracePointContext) -> i32 {
+    pieces::walk(&ctx, &WALKERS, const { entry(Turn::Earlier, false) });
+    0
+}
+
+/// Goes on with a call that [`sock_send`] has begun.
+#[raw_tracepoint(tracepoint = "sock_send_length")]
+pub fn sock_send_walk(ctx: RawTracePointContext) -> i32 {
+    pieces::walk(&ctx, &WALKERS, const { entry(Turn::Earlier, true) });
+    0
+}
+
+/// Goes on with a call that [`sock_recv_spare`] has begun.
+#[raw_tracepoint(tracepoint = "sock_recv_length")]
+pub fn sock_recv_spare_walk(ctx: RawTracePointContext) -> i32 {
+    pieces::walk(&ctx, &WALKERS, const { entry(Turn::Later, false) });
+    0
+}
+
+/// Goes on with a call that [`sock_send_spare`] has begun.
+#[raw_tracepoint(tracepoint = "sock_send_length")]
+pub fn sock_send_spare_walk(ctx: RawTracePointContext) -> i32 {
+    pieces::walk(&ctx, &WALKERS, const { entry(Turn::Later, true) });
+    0
+}
+
 #[inline(always)]
 fn length(turn: Turn, ctx: &RawTracePointContext, direction: Direction) {
     let bytes = ctx.arg::<u64>(1) as i32;
@@ -43,8 +73,11 @@ fn length(turn: Turn, ctx: &RawTracePointContext, direction: Direction) {
     if bytes <= 0 || peeks {
         return;
     }
-    io::on_io(turn, ctx.arg(0), bytes as u64, direction, || {
+    let walks = io::on_io(turn, ctx.arg(0), bytes as u64, direction, || {
         let registers = syscall::registers();
         syscall::buffer(registers, syscall::current(registers))
     });
+    if walks {
+        pieces::go_on(ctx, &WALKERS, entry(turn, direction == Direction::SENT));
+    }
 }

@@ -9,9 +9,10 @@ use fathom_abi::message::Direction;
 
 use crate::{
     globals::offset,
-    io::{self, Turn},
+    io::{self, Turn, entry},
     kernel::read,
-    syscall,
+    maps::WALKERS,
+    pieces, syscall,
 };
 
 /// `struct syscall_trace_exit`: the number at 8, the result at 16.
@@ -40,11 +41,28 @@ pub fn sys_exit(ctx: TracePointContext) -> i32 {
     } else {
         result
     };
-    if bytes != 0 {
-        io::on_io(Turn::Earlier, sock, bytes, direction, || {
+    let walks = bytes != 0
+        && io::on_io(Turn::Earlier, sock, bytes, direction, || {
             syscall::buffer(registers, nr)
         });
+    if walks {
+        let entry = entry(Turn::Earlier, direction == Direction::SENT);
+        pieces::go_on(&ctx, &WALKERS, entry);
     }
+    0
+}
+
+/// Goes on with a call that receives.
+#[tracepoint]
+pub fn sys_exit_recv_walk(ctx: TracePointContext) -> i32 {
+    pieces::walk(&ctx, &WALKERS, const { entry(Turn::Earlier, false) });
+    0
+}
+
+/// Goes on with a call that sends.
+#[tracepoint]
+pub fn sys_exit_send_walk(ctx: TracePointContext) -> i32 {
+    pieces::walk(&ctx, &WALKERS, const { entry(Turn::Earlier, true) });
     0
 }
 

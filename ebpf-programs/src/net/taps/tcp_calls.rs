@@ -27,6 +27,8 @@ pub fn enter(sock: u64, msg: u64) {
         sock,
         buffer: buffer.address,
         len: buffer.len,
+        next: buffer.next,
+        more: buffer.more,
     };
     // The kernel has few instances of a return probe, and each call that sleeps holds one.
     if INFLIGHT.get_ptr(pid_tgid).is_some() {
@@ -37,33 +39,39 @@ pub fn enter(sock: u64, msg: u64) {
     }
 }
 
-/// The call returns.
+/// The call returns. Returns whether its walker is to go on.
 #[inline(always)]
-pub fn exit(result: i32, direction: Direction) {
+pub fn exit(result: i32, direction: Direction) -> bool {
     let pid_tgid = bpf_get_current_pid_tgid();
     let Some(inflight) = INFLIGHT.get_ptr(pid_tgid) else {
-        return;
+        return false;
     };
     // SAFETY: the entry's memory outlives this program; it is this thread's own.
-    let Inflight { sock, buffer, len } = unsafe { *inflight };
+    let inflight = unsafe { *inflight };
     let _ = INFLIGHT.remove(pid_tgid);
-    if result > 0 {
-        io::on_io(Turn::Earlier, sock, result as u64, direction, || Buffer {
-            address: buffer,
-            len,
-        });
+    if result <= 0 {
+        return false;
     }
+    let bytes = result as u64;
+    io::on_io(Turn::Earlier, inflight.sock, bytes, direction, || Buffer {
+        address: inflight.buffer,
+        len: inflight.len,
+        next: inflight.next,
+        more: inflight.more,
+        in_kernel: true,
+    })
 }
 
-/// The call returns, and its arguments are still at hand.
+/// The call returns, and its arguments are still at hand. Returns whether its walker is to go on.
 #[inline(always)]
-pub fn returned(turn: Turn, sock: u64, msg: u64, result: i32, direction: Direction) {
-    if result > 0 {
-        let bytes = result as u64;
-        io::on_io(turn, sock, bytes, direction, || {
-            Iterator::of(msg).map_or(Buffer::NONE, |iterator| iterator.moved(bytes))
-        });
+pub fn returned(turn: Turn, sock: u64, msg: u64, result: i32, direction: Direction) -> bool {
+    if result <= 0 {
+        return false;
     }
+    let bytes = result as u64;
+    io::on_io(turn, sock, bytes, direction, || {
+        Iterator::of(msg).map_or(Buffer::NONE, |iterator| iterator.moved(bytes))
+    })
 }
 
 /// A `struct iov_iter` over user memory.
@@ -122,10 +130,7 @@ impl Iterator {
     fn first(self) -> Buffer {
         if self.is_single {
             // The iterator's count bounds it; what the call moves bounds it closer.
-            return Buffer {
-                address: self.at.wrapping_add(self.skip),
-                len: u64::MAX,
-            };
+            return Buffer::one(self.at.wrapping_add(self.skip), u64::MAX);
         }
         let mut at = self.at;
         let mut skip = self.skip;
@@ -138,6 +143,9 @@ impl Iterator {
                 return Buffer {
                     address: address.wrapping_add(skip),
                     len: len - skip,
+                    next: at.wrapping_add(16),
+                    more: self.segments - u64::from(index) - 1,
+                    in_kernel: true,
                 };
             }
             skip = 0;
@@ -150,20 +158,20 @@ impl Iterator {
     #[inline(always)]
     fn moved(self, bytes: u64) -> Buffer {
         if self.is_single {
-            return Buffer {
-                address: self.at.wrapping_add(self.skip).wrapping_sub(bytes),
-                len: bytes,
-            };
+            return Buffer::one(self.at.wrapping_add(self.skip).wrapping_sub(bytes), bytes);
         }
         let mut at = self.at;
         let mut done = self.skip;
         let mut left = bytes;
-        for _ in 0..MAX_SEGMENTS {
+        for behind in 0..MAX_SEGMENTS {
             if done >= left {
                 let address: u64 = read(at, 0);
                 return Buffer {
                     address: address.wrapping_add(done - left),
                     len: left,
+                    next: at.wrapping_add(16),
+                    more: u64::from(behind),
+                    in_kernel: true,
                 };
             }
             left -= done;

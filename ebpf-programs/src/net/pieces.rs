@@ -1,0 +1,288 @@
+//! The gears in which a connection's bytes travel: all of a pipeline's, and of HTTP/2 all but the payload of larger DATA frames.
+//!
+//! The tap walks the frames' headers (RFC 9113 section 4.1) only to know which bytes these are, and where the next header
+//! lies. It reads no frame but for its length and whether it is data.
+
+use core::hint::black_box;
+
+use aya_ebpf::{
+    EbpfContext,
+    helpers::{bpf_probe_read_user, generated::bpf_probe_read_user as bpf_probe_read_user_bytes},
+    maps::ProgramArray,
+};
+use fathom_abi::{
+    counters::NetCounter,
+    message::{ConnectionState, DATA_HEAD, Direction, Gear, MAX_PIECE, MessageKind, SMALL_DATA},
+};
+
+use crate::{
+    capture, connection,
+    io::Call,
+    kernel::read,
+    maps::{self, FRAMINGS, Framing, SCRATCH, Scratch, Walk},
+    record,
+    straight::{is_less, is_some, min},
+};
+
+/// Frames that one record can hold. (One I/O call can make 33 of them: as many tail calls does the kernel allow before 5.16, and later.)
+const MAX_STEPS: u32 = 12;
+
+/// Bytes of a frame's header.
+const HEADER: u64 = 9;
+
+/// Bytes at which a run goes out: the next step adds a header at most.
+const MAX_RUN: u64 = MAX_PIECE as u64 - HEADER;
+
+/// Bytes of the client's connection preface.
+const PREFACE: u64 = 24;
+
+/// The type of a DATA frame.
+const DATA: u8 = 0;
+
+/// More than any connection moves, and than any segment holds.
+const LONGEST: u64 = u64::MAX >> 1;
+
+/// What is known of a connection's streams when it starts to travel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Bytes that the tap knows nothing of.
+    Bytes,
+    /// The preface, then frames; frames alone the other way.
+    Preface,
+    /// Frames both ways.
+    Frames,
+}
+
+/// From now on the connection's bytes travel, starting with those of `call`; returns whether there is room for that.
+#[inline(always)]
+pub fn start(
+    state: &mut ConnectionState,
+    call: &Call,
+    start: Start,
+    scratch: &mut Scratch,
+) -> bool {
+    let all = if start == Start::Bytes { LONGEST } else { 0 };
+    let [received, sent] = &mut scratch.framings.0;
+    received.start(all);
+    sent.start(all);
+    if start == Start::Preface {
+        let requests = if call.direction == Direction::SENT {
+            sent
+        } else {
+            received
+        };
+        requests.keep.set(PREFACE);
+    }
+    if FRAMINGS.insert(call.key, &scratch.framings, 0).is_err() {
+        maps::count(NetCounter::FramingsFull);
+        state.gear = Gear::COUNT;
+        return false;
+    }
+    state.gear = if start == Start::Bytes {
+        Gear::STREAM
+    } else {
+        Gear::FRAMES
+    };
+    true
+}
+
+/// Notes an I/O call of a connection whose bytes travel in its entry of the scratch, for the walker.
+#[inline(always)]
+pub fn take(state: &mut ConnectionState, call: &Call, scratch: &mut Scratch) {
+    state.direction = call.direction;
+    state.last_ns = call.now;
+    call.fill(state, MessageKind::PIECE, scratch);
+    begin(call, &mut scratch.walk);
+}
+
+/// Goes on to the walker of an entry of the scratch, a program of its own that the kernel verifies by itself: with each of the ways to it, it
+/// would be too much.
+#[inline(always)]
+pub fn go_on(ctx: &impl EbpfContext, walkers: &ProgramArray, entry: u32) {
+    // SAFETY: the loader has put the walkers there before it attached what leads here.
+    let _ = unsafe { walkers.tail_call(ctx, entry) };
+    maps::count(NetCounter::FramesLost);
+}
+
+/// Sends the next piece of the call that [`take`] has noted in this entry of the scratch, and goes on.
+#[inline(always)]
+pub fn walk(ctx: &impl EbpfContext, walkers: &ProgramArray, entry: u32) {
+    let Some(scratch) = SCRATCH.get_ptr_mut(entry) else {
+        return;
+    };
+    // SAFETY: as in `io::layer`; it is this call's until this program has ended.
+    let scratch = unsafe { &mut *scratch };
+    let key = scratch.event.id.sock;
+    let (Some(framings), Some(state)) = (FRAMINGS.get_ptr_mut(key), connection::find(key)) else {
+        return;
+    };
+    // SAFETY: the kernel keeps the entry's memory until this program has ended.
+    let framings = unsafe { &mut *framings };
+    let framing = if scratch.event.direction == Direction::SENT {
+        &mut framings.0[1]
+    } else {
+        &mut framings.0[0]
+    };
+    if framing.lost.get() == 0 {
+        let walk = &mut scratch.walk;
+        walk.run.set(walk.cursor.get());
+        walk.run_len.set(0);
+        walk.hole.set(0);
+        run(framing, walk);
+        let len = walk.run_len.get();
+        let length = len.wrapping_add(walk.hole.get());
+        let position = framing.position.get();
+        framing.position.add(length);
+        // Of a payload that is passed over only the end is told, for its time.
+        if len | (length & !is_some(framing.skip.get())) != 0 {
+            send(state, position, length, scratch);
+        }
+        let walk = &mut scratch.walk;
+        let rest = walk.here.get().wrapping_add(walk.behind.get());
+        if rest == 0 {
+            return;
+        }
+        if length != 0 {
+            // SAFETY: as in `go_on`. It does not return but where there were too many.
+            let _ = unsafe { walkers.tail_call(ctx, entry) };
+        }
+    }
+    unread(state, framing, scratch);
+}
+
+/// Stands at the call's first byte.
+#[inline(always)]
+pub fn begin(call: &Call, walk: &mut Walk) {
+    let buffer = &call.buffer;
+    walk.behind.set(call.bytes);
+    let here = if buffer.address == 0 { 0 } else { buffer.len };
+    let here = walk.behind.take(here & LONGEST);
+    walk.here.set(here);
+    walk.cursor.set(buffer.address);
+    walk.next.set(buffer.next);
+    walk.more.set(buffer.more);
+    walk.in_kernel.set(u64::from(buffer.in_kernel));
+}
+
+/// The rest of a call's bytes can't be had, or are too many: the frames are lost track of, unless all of them are payload.
+#[inline(always)]
+fn unread(state: &mut ConnectionState, framing: &mut Framing, scratch: &mut Scratch) {
+    let walk = &mut scratch.walk;
+    let bytes = walk.here.get().wrapping_add(walk.behind.get());
+    let position = framing.position.get();
+    framing.position.add(bytes);
+    if framing.lost.get() != 0 {
+        // Told once.
+        return;
+    }
+    let kept = framing.keep.take(bytes);
+    let skipped = framing.skip.take(bytes - kept);
+    if kept + skipped != bytes {
+        framing.lost.set(1);
+        maps::count(NetCounter::FramesLost);
+    }
+    walk.run_len.set(0);
+    send(state, position, bytes, scratch);
+}
+
+/// Sends a record of the walk's run, which stands for `length` bytes at `position`.
+#[inline(always)]
+fn send(state: &mut ConnectionState, position: u64, length: u64, scratch: &mut Scratch) {
+    let (run, len) = (scratch.walk.run.get(), scratch.walk.run_len.get());
+    let captured = capture::copy(run, len, scratch);
+    state.message = state.message.wrapping_add(1);
+    let event = &mut scratch.event;
+    event.message = state.message;
+    event.previous_bytes = position;
+    event.previous_last_ns = length;
+    event.captured = captured as u16;
+    record::message(scratch, captured);
+}
+
+/// Goes on to the end of what can travel in one record: bytes in one piece of user memory, and a hole behind them. Each turn of the loop
+/// takes in one frame.
+#[inline(always)]
+fn run(framing: &mut Framing, walk: &mut Walk) {
+    for _ in 0..MAX_STEPS {
+        if walk.here.get() == 0 {
+            // What lies in another segment goes into another record.
+            let is_there = is_some(walk.behind.get()) & is_some(walk.more.get());
+            if is_there & !is_some(walk.run_len.get()) == 0 {
+                break;
+            }
+            next_segment(walk);
+        }
+        if framing.keep.get() | framing.skip.get() == 0 && !header(framing, walk) {
+            break;
+        }
+        let room = MAX_RUN.wrapping_sub(walk.run_len.get());
+        let kept = framing.keep.take(min(room, walk.here.get()));
+        walk.run_len.add(kept);
+        pass(walk, kept);
+        let skipped = framing
+            .skip
+            .take(walk.here.get() & !is_some(framing.keep.get()));
+        walk.hole.set(skipped);
+        pass(walk, skipped);
+        if is_some(skipped) | !is_less(walk.run_len.get(), MAX_RUN) != 0 {
+            break;
+        }
+    }
+}
+
+#[inline(always)]
+fn pass(walk: &mut Walk, bytes: u64) {
+    walk.cursor.add(bytes);
+    walk.here.set(walk.here.get() - bytes);
+}
+
+#[inline(always)]
+fn next_segment(walk: &mut Walk) {
+    let next = walk.next.get();
+    let [address, len]: [u64; 2] = if walk.in_kernel.get() != 0 {
+        read(next, 0)
+    } else {
+        // SAFETY: the helper checks the user address.
+        unsafe { bpf_probe_read_user(next as *const [u64; 2]) }.unwrap_or([0; 2])
+    };
+    walk.next.set(next.wrapping_add(16));
+    walk.more.take(1);
+    walk.cursor.set(address);
+    walk.run.set(address);
+    let here = walk.behind.take(len & LONGEST);
+    walk.here.set(here);
+}
+
+/// Reads a frame's header, or as much of it as is there; returns whether that was possible.
+#[inline(always)]
+fn header(framing: &mut Framing, walk: &mut Walk) -> bool {
+    let have = framing.have.get();
+    let bytes = min(HEADER.wrapping_sub(have), walk.here.get());
+    // As in `capture::copy`.
+    let len = black_box(bytes as u32) & 15;
+    let at = black_box(have as u32) & 15;
+    // SAFETY: at most 15 bytes behind at most 15 others, of 32; the helper checks the user address.
+    let failed = unsafe {
+        let at = framing.header.as_mut_ptr().add(at as usize);
+        bpf_probe_read_user_bytes(at.cast(), len, walk.cursor.get() as *const _)
+    };
+    if failed != 0 {
+        maps::count(NetCounter::UnreadableBuffer);
+        return false;
+    }
+    let bytes = u64::from(len);
+    walk.run_len.add(bytes);
+    pass(walk, bytes);
+    let have = have.wrapping_add(bytes);
+    let is_whole = !is_less(have, HEADER);
+    framing.have.set(have & !is_whole);
+    // SAFETY: the helper wrote it, behind the compiler's back.
+    let word = unsafe { framing.header.as_ptr().cast::<u32>().read_volatile() };
+    let length = u64::from(u32::from_be(word) >> 8);
+    let is_data = !is_some(u64::from(word.to_ne_bytes()[3] ^ DATA));
+    let is_large = is_data & !is_less(length, SMALL_DATA + 1);
+    let skip = (length - DATA_HEAD) & is_large;
+    framing.keep.set((length - skip) & is_whole);
+    framing.skip.set(skip & is_whole);
+    true
+}

@@ -1,0 +1,311 @@
+//! The gear for traffic that takes turns: a record when the direction flips, with the head of what starts.
+
+use fathom_abi::{
+    ConnectionId,
+    counters::NetCounter,
+    message::{ConnectionState, Direction, Gear, MAX_CAPTURE, MessageKind},
+    sample::ActiveExchange,
+};
+
+use crate::{
+    capture,
+    globals::{CAPTURE, TRACK_ACTIVE},
+    io::Call,
+    maps::{self, ACTIVE, SCRATCH, Scratch},
+    pieces::{self, Start},
+    record,
+    sniff::{self, Look},
+};
+
+/// Strange messages after which a connection is only counted, for good.
+const MAX_STRANGERS: u8 = 8;
+
+/// Bytes of an answer's first call that a record carries.
+const RESPONSE_CAPTURE: u32 = 512;
+
+/// Requests of a connection that are searched for a second one behind the first: who pipelines does so from the start. What comes later is
+/// noticed in user space.
+const MAX_SEARCHED: u8 = 16;
+
+/// Records that one call's request head can fill: 8 KiB.
+const MAX_HEADS: u64 = 8;
+
+/// Adds a call to the message that it goes on with, where that is all there is to do.
+#[inline(always)]
+pub fn goes_on(state: &mut ConnectionState, bytes: u64, direction: Direction, now: u64) -> bool {
+    if state.direction != direction || state.head_open != 0 || state.request_whole != 0 {
+        return false;
+    }
+    state.bytes = state.bytes.wrapping_add(bytes);
+    state.last_ns = now;
+    true
+}
+
+/// Takes in a call that may hold a part of a head. Returns whether from this call on the connection's bytes travel.
+#[inline(always)]
+pub fn take(state: &mut ConnectionState, call: &Call, scratch: &mut Scratch, entry: u32) -> bool {
+    let room = if state.direction == call.direction {
+        CAPTURE.load().saturating_sub(u32::from(state.captured))
+    } else {
+        CAPTURE.load()
+    };
+    let captured = first_bytes(call, room, scratch);
+    let next = if state.direction == call.direction {
+        more(state, call, captured, scratch)
+    } else {
+        flip(state, call, captured, scratch, entry)
+    };
+    match next {
+        Next::Turns => false,
+        Next::LongHead => {
+            state.head_open = long_head(entry);
+            false
+        }
+        Next::Travels(how) => pieces::start(state, call, how, scratch),
+    }
+}
+
+/// What is still to be done about a call.
+#[derive(Clone, Copy)]
+enum Next {
+    /// Nothing.
+    Turns,
+    /// The rest of a request's head is to be sent.
+    LongHead,
+    /// Its bytes are to travel, and those behind it.
+    Travels(Start),
+}
+
+/// What the captured bytes look like.
+#[inline(always)]
+fn look(captured: u32, scratch: &Scratch) -> Look {
+    let data = scratch.data.as_ptr().cast::<u32>();
+    // SAFETY: the scratch holds more than eight bytes, aligned to eight.
+    sniff::look(unsafe { *data }, unsafe { *data.add(1) }, captured)
+}
+
+/// The message goes on, and may hold more of its head, or another request.
+#[inline(always)]
+fn more(state: &mut ConnectionState, call: &Call, captured: u32, scratch: &mut Scratch) -> Next {
+    if state.request_whole != 0 {
+        state.request_whole = 0;
+        // A request, and no answer to the one before.
+        if look(captured, scratch) == Look::Request {
+            return Next::Travels(Start::Bytes);
+        }
+    }
+    let offset = state.bytes;
+    state.bytes = offset.wrapping_add(call.bytes);
+    state.last_ns = call.now;
+    if state.head_open == 0 {
+        return Next::Turns;
+    }
+    if captured == 0 {
+        state.head_open = 0;
+        return Next::Turns;
+    }
+    keep_head_open(state, call, captured, scratch);
+    call.fill(state, MessageKind::MORE, scratch);
+    scratch.event.offset = offset as u32;
+    scratch.event.captured = captured as u16;
+    record::message(scratch, captured);
+    Next::Turns
+}
+
+/// A message starts.
+#[inline(always)]
+fn flip(
+    state: &mut ConnectionState,
+    call: &Call,
+    mut captured: u32,
+    scratch: &mut Scratch,
+    entry: u32,
+) -> Next {
+    let look = look(captured, scratch);
+    // Of an answer only the status and the framing are wanted, and its body is often in the same call.
+    if look == Look::Response && captured > RESPONSE_CAPTURE {
+        captured = RESPONSE_CAPTURE;
+    }
+    if state.gear == Gear::UNKNOWN {
+        if look == Look::Preface {
+            return Next::Travels(Start::Preface);
+        }
+        if is_frame(state, captured, scratch) {
+            return Next::Travels(Start::Frames);
+        }
+        if look == Look::Stranger || look == Look::Tls {
+            stranger(state, call, look);
+            return Next::Turns;
+        }
+        state.gear = Gear::TURNS;
+    }
+    let ends_head = capture::ends_head(scratch, captured);
+    state.request_whole = u8::from(look == Look::Request && ends_head);
+    if state.request_whole != 0 && state.searched < MAX_SEARCHED {
+        state.searched += 1;
+        // Whether there is an empty line before the one at the end.
+        if capture::has_empty_line(entry, captured.saturating_sub(3)) != 0 {
+            return Next::Travels(Start::Bytes);
+        }
+    }
+    let (previous_bytes, previous_last_ns) = if state.message == 0 {
+        (0, 0)
+    } else {
+        (state.bytes, state.last_ns)
+    };
+    state.message = state.message.wrapping_add(1);
+    state.direction = call.direction;
+    state.bytes = call.bytes;
+    state.first_ns = call.now;
+    state.last_ns = call.now;
+    state.captured = 0;
+    keep_head_open(state, call, captured, scratch);
+    // The status code starts at the tenth byte.
+    if look == Look::Response && captured > 11 && scratch.data[9] == b'1' {
+        if scratch.data[10] == b'0' && scratch.data[11] == b'1' {
+            // Another protocol follows: HTTP/2 shows itself at once, and anything else is counted.
+            state.gear = Gear::UNKNOWN;
+            state.strangers = MAX_STRANGERS - 1;
+        } else {
+            // The final answer may follow an interim one in the same direction.
+            state.head_open = u8::from(u32::from(state.captured) < CAPTURE.load());
+        }
+    }
+    track(state, call, look);
+    call.fill(state, MessageKind::HEAD, scratch);
+    scratch.event.previous_bytes = previous_bytes;
+    scratch.event.previous_last_ns = previous_last_ns;
+    scratch.event.captured = captured as u16;
+    record::message(scratch, captured);
+    if look == Look::Request && captured == MAX_CAPTURE as u32 {
+        pieces::begin(call, &mut scratch.walk);
+        return Next::LongHead;
+    }
+    Next::Turns
+}
+
+/// Whether the captured bytes are a frame's header, on a connection that has not shown anything yet.
+#[inline(always)]
+fn is_frame(state: &ConnectionState, captured: u32, scratch: &Scratch) -> bool {
+    if state.strangers != 0 && state.message == 0 {
+        return false;
+    }
+    let data = scratch.data.as_ptr().cast::<u32>();
+    // SAFETY: the scratch holds more than nine bytes, aligned to eight.
+    let (first, second, ninth) = unsafe { (*data, *data.add(1), *data.add(2) as u8) };
+    sniff::is_frame(first, second, ninth, captured)
+}
+
+/// Sends the rest of a request's head that one record did not hold, as far as it lies in one piece of user memory, where the walk in this entry
+/// of the scratch starts. Returns whether the next call may go on with it.
+///
+/// A global function, as `pieces::walk_pieces`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn long_head(entry: u32) -> u8 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(entry) else {
+        return 0;
+    };
+    // SAFETY: the caller's own entry, which it does not use meanwhile.
+    let scratch = unsafe { &mut *scratch };
+    for part in 1..MAX_HEADS {
+        let offset = part * MAX_CAPTURE as u64;
+        let here = scratch.walk.here.get();
+        if capture::has_empty_line(entry, MAX_CAPTURE as u32) != 0 {
+            return 0;
+        }
+        if offset >= here {
+            break;
+        }
+        let left = here - offset;
+        let bytes = if left < MAX_CAPTURE as u64 {
+            left
+        } else {
+            MAX_CAPTURE as u64
+        };
+        let captured = capture::copy(scratch.walk.cursor.get() + offset, bytes, scratch);
+        scratch.event.kind = MessageKind::MORE;
+        scratch.event.offset = offset as u32;
+        scratch.event.captured = captured as u16;
+        record::message(scratch, captured);
+        if captured != MAX_CAPTURE as u32 {
+            return u8::from(captured != 0 && !capture::ends_head(scratch, captured));
+        }
+    }
+    0
+}
+
+/// A message that looks like nothing known, on a connection that has not shown anything known yet.
+#[inline(always)]
+fn stranger(state: &mut ConnectionState, call: &Call, look: Look) {
+    state.direction = call.direction;
+    state.bytes = call.bytes;
+    state.last_ns = call.now;
+    if look == Look::Tls {
+        state.gear = Gear::TLS;
+        return;
+    }
+    state.strangers = state.strangers.wrapping_add(1);
+    if state.strangers >= MAX_STRANGERS {
+        state.gear = Gear::COUNT;
+        maps::count(NetCounter::GivenUp);
+    }
+}
+
+/// Copies the call's first bytes into the scratch, at most `room`; returns how many.
+#[inline(always)]
+fn first_bytes(call: &Call, room: u32, scratch: &mut Scratch) -> u32 {
+    if call.buffer.address == 0 {
+        maps::count(NetCounter::NoBuffer);
+        return 0;
+    }
+    let mut len = if call.bytes < call.buffer.len {
+        call.bytes
+    } else {
+        call.buffer.len
+    };
+    if len > u64::from(room) {
+        len = u64::from(room);
+    }
+    if len > MAX_CAPTURE as u64 {
+        len = MAX_CAPTURE as u64;
+    }
+    capture::copy(call.buffer.address, len, scratch)
+}
+
+/// Decides whether the next call of this message may hold more of its head: not when what was captured ends like a head,
+/// not when there is no room left, and not without captured bytes.
+#[inline(always)]
+fn keep_head_open(state: &mut ConnectionState, call: &Call, captured: u32, scratch: &Scratch) {
+    state.captured = state.captured.wrapping_add(captured as u16);
+    let full = u32::from(state.captured) >= CAPTURE.load();
+    // A call that holds more than was captured has its body begun, or its head past the bound; or its head lies in several
+    // segments, and the next call of the message is the first chance to see more.
+    let cut = u64::from(captured) < call.bytes && call.buffer.len >= call.bytes;
+    let open = captured != 0 && !full && !cut && !capture::ends_head(scratch, captured);
+    state.head_open = u8::from(open);
+}
+
+/// Keeps the table of threads and the requests that they serve.
+#[inline(always)]
+fn track(state: &ConnectionState, call: &Call, look: Look) {
+    if TRACK_ACTIVE.load() == 0 {
+        return;
+    }
+    if look == Look::Request && state.direction == Direction::RECEIVED {
+        let active = ActiveExchange {
+            id: ConnectionId {
+                sock: call.key,
+                born_ns: state.born_ns,
+            },
+            message: state.message,
+            reserved: 0,
+        };
+        if ACTIVE.insert(call.pid_tgid, &active, 0).is_err() {
+            maps::count(NetCounter::ActiveFull);
+        }
+    } else if look == Look::Response && state.direction == Direction::SENT {
+        // Not there when another thread took the request: nothing to remove.
+        let _ = ACTIVE.remove(call.pid_tgid);
+    }
+}

@@ -3,7 +3,9 @@
 pub mod counts;
 mod decoder;
 pub mod exchange;
+pub mod hpack;
 pub mod http1;
+pub mod piece;
 pub mod record;
 
 pub use counts::{Counts, ExchangeOutcome, RecordOutcome};

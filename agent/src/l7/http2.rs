@@ -81,6 +81,8 @@ pub struct Stream {
     pub response_bytes: u64,
     /// What it is if it is a gRPC call.
     pub rpc: Option<grpc::Call>,
+    /// Headers are unknown, among which there may have been a `traceparent`, or what tells a gRPC call or its status.
+    pub partial: bool,
 }
 
 /// What comes out.

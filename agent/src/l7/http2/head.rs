@@ -40,6 +40,8 @@ pub(super) struct RequestHead {
     pub(super) path: String,
     pub(super) parent: Option<TraceParent>,
     pub(super) trace_state: Option<String>,
+    /// Not all of its fields are known.
+    pub(super) partial: bool,
 }
 
 impl Head {
@@ -135,6 +137,11 @@ impl Head {
         }
     }
 
+    /// Whether it has fields that are not known.
+    pub(super) fn is_partial(&self) -> bool {
+        self.unknown
+    }
+
     /// What kind of body comes.
     pub(super) fn content(&self) -> Content {
         match self.content {
@@ -166,6 +173,7 @@ impl Head {
             path,
             parent: self.parent,
             trace_state: self.parent.and(self.trace_state.take()),
+            partial: self.unknown,
         })
     }
 }

@@ -44,6 +44,7 @@ pub(super) struct Open {
     end_ns: u64,
     cut: Option<Unanswered>,
     rpc: Option<Box<Rpc>>,
+    partial: bool,
 }
 
 /// What may be a gRPC call.
@@ -80,11 +81,13 @@ impl Open {
             end_ns: 0,
             cut: None,
             rpc: None,
+            partial: false,
         }
     }
 
     /// Its request's head is here.
     pub(super) fn fill(&mut self, head: RequestHead, content: Content, moved: Moved) {
+        self.partial |= head.partial;
         // A call that returned late began before its answer was there.
         let start_ns = self
             .answered_ns
@@ -109,6 +112,7 @@ impl Open {
 
     /// A header block of the server.
     pub(super) fn answer(&mut self, head: &Head, at_ns: u64) {
+        self.partial |= head.is_partial();
         if self.request.is_none() {
             self.answered_ns.get_or_insert(at_ns);
         }
@@ -224,6 +228,7 @@ impl Open {
             request_bytes: self.request_bytes,
             response_bytes: self.answer_bytes,
             rpc,
+            partial: self.partial,
             request,
         })
     }

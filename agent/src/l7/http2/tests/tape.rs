@@ -281,6 +281,26 @@ impl Outcome {
         }
     }
 
+    /// Panics where a stream is not one of `whole`, as far as its headers were known.
+    pub(crate) fn check_part_of(&self, whole: &Self, what: &str) {
+        let known = |stream: &Stream| {
+            let mut stream = stream.clone();
+            stream.partial = false;
+            stream.rpc = None;
+            stream.request.parent = None;
+            stream.request.trace_state = None;
+            stream
+        };
+        for stream in &self.streams {
+            let is_right = whole
+                .streams
+                .iter()
+                .any(|right| right == stream || stream.partial && known(right) == known(stream));
+            assert!(is_right, "{what}: {stream:?}");
+        }
+        assert!(self.all() <= whole.all(), "{what}: {self:?}");
+    }
+
     /// Streams that are accounted for.
     pub(crate) fn all(&self) -> u64 {
         self.streams.len() as u64 + self.losses.values().sum::<u64>()

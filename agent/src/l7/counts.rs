@@ -64,6 +64,14 @@ outcomes! {
         Evicted = "evicted",
         /// The connection's records came in an impossible order.
         OutOfOrder = "out_of_order",
+        /// HTTP/2: its method, path or status refers to a header that was sent before fathom came, or in a part that is missing.
+        HeaderUnknown = "header_unknown",
+        /// HTTP/2: the connection broke the framing, and was given up.
+        FrameError = "frame_error",
+        /// HTTP/2: more streams were open on the connection than are held.
+        TooManyStreams = "too_many_streams",
+        /// HTTP/2: the server pushed it, and nobody had asked for it.
+        Pushed = "pushed",
     }
 }
 

@@ -38,6 +38,10 @@ pub struct TraceParent {
 pub enum Unanswered {
     /// The connection ended before an answer.
     Closed,
+    /// HTTP/2: one of the two ends gave the stream up, with this error code (RFC 9113 section 7).
+    Reset(u32),
+    /// HTTP/2: the server said that it goes away, and that it has not looked at this stream (GOAWAY).
+    GoneAway,
 }
 
 /// A whole exchange.

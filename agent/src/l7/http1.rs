@@ -6,6 +6,7 @@
 
 mod fields;
 
+pub(super) use fields::trace_parent;
 pub use fields::{Body, Fields};
 use memchr::memchr;
 
@@ -335,6 +336,12 @@ fn is_target(target: &[u8]) -> bool {
 
 fn is_visible(byte: u8) -> bool {
     byte.is_ascii_graphic() || byte >= 0x80
+}
+
+/// A method, where `bytes` are one.
+pub(super) fn method(bytes: &[u8]) -> Option<&str> {
+    let fits = (1..=MAX_METHOD).contains(&bytes.len()) && bytes.iter().all(|&byte| is_token(byte));
+    fits.then(|| std::str::from_utf8(bytes).ok())?
 }
 
 /// RFC 9110 section 5.6.2.

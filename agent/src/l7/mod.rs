@@ -3,7 +3,11 @@
 pub mod counts;
 mod decoder;
 pub mod exchange;
+pub mod grpc;
+pub mod hpack;
 pub mod http1;
+pub mod http2;
+pub mod piece;
 pub mod record;
 
 pub use counts::{Counts, ExchangeOutcome, RecordOutcome};

@@ -98,7 +98,7 @@ fn content_length(value: &[u8]) -> Option<u64> {
 }
 
 /// W3C Trace Context section 3.2.2, strictly: lower case, no zero ids, version 00 of exactly 55 characters.
-pub(super) fn trace_parent(value: &[u8]) -> Option<TraceParent> {
+pub(in crate::l7) fn trace_parent(value: &[u8]) -> Option<TraceParent> {
     let (fixed, rest) = value.split_first_chunk::<55>()?;
     let [version] = hex(&fixed[..2])?;
     let dashes = fixed[2] == b'-' && fixed[35] == b'-' && fixed[52] == b'-';

@@ -1,0 +1,352 @@
+//! The streams of a connection: which are open, which were seen, and what becomes of each.
+//!
+//! A client's stream ids rise (RFC 9113 section 5.1.1), so that one number says of which streams it is settled what became of
+//! them: all below `next` are open here, or were handed on, or were counted. An answer may be seen before its request: the tap
+//! acts when an I/O call returns, and another thread's read can return before the write that it answers. Such an answer waits.
+
+mod open;
+
+use std::{collections::HashMap, num::NonZeroUsize};
+
+use self::open::Open;
+pub use self::open::Request;
+use super::{
+    Event,
+    head::{Content, Head},
+    lane::Body,
+};
+use crate::l7::{counts::ExchangeOutcome, exchange::Unanswered};
+
+/// No stream takes fewer bytes of its client's direction: the header of a HEADERS frame, and one byte.
+const MIN_REQUEST: u64 = 10;
+/// An empty table larger than this gives its memory back.
+const KEPT_STREAMS: usize = 64;
+
+/// When, and by whom, the bytes at hand were moved.
+#[derive(Clone, Copy)]
+pub(super) struct Moved {
+    pub(super) at_ns: u64,
+    pub(super) tgid: u32,
+    pub(super) tid: u32,
+}
+
+pub(super) struct Streams {
+    open: HashMap<u32, Open>,
+    limit: usize,
+    /// The lowest id of which nothing is known.
+    next: u32,
+    /// The lowest id that was seen from its start; none where that is still to be found out.
+    first: Option<u32>,
+    /// Answers that wait for their request.
+    early: usize,
+    /// Bytes of the client's direction in which requests may have been that were not read.
+    unread: u64,
+    /// The highest id that the server takes (GOAWAY).
+    last_taken: u32,
+}
+
+impl Streams {
+    /// For a connection that is seen from its start, or (without `whole`) was open before.
+    pub(super) fn new(whole: bool, limit: NonZeroUsize) -> Self {
+        Self {
+            open: HashMap::new(),
+            limit: limit.get(),
+            next: 1,
+            first: whole.then_some(1),
+            early: 0,
+            unread: 0,
+            last_taken: u32::MAX,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The highest id that is likely to be seen now.
+    pub(super) fn highest(&self) -> u32 {
+        /// Streams that may have come and gone unseen.
+        const AHEAD: u32 = 1 << 17;
+        if self.first.is_none() {
+            return 0x7fff_ffff;
+        }
+        self.next.saturating_add(AHEAD)
+    }
+
+    /// So many bytes of the client's direction were not read.
+    pub(super) fn unread(&mut self, bytes: u64) {
+        self.unread = self.unread.saturating_add(bytes);
+    }
+
+    /// Stream 1 of an upgraded connection: its request was HTTP/1.
+    pub(super) fn upgraded(&mut self, request: Request, bytes: u64) {
+        let mut open = Open::new();
+        open.request_bytes = bytes;
+        open.request_ended = true;
+        open.request = Some(request);
+        self.open.insert(1, open);
+        self.next = self.next.max(3);
+    }
+
+    /// A header block of the client.
+    pub(super) fn request(
+        &mut self,
+        id: u32,
+        head: &mut Head,
+        bytes: u64,
+        moved: Moved,
+        undecoded: bool,
+        out: &mut impl FnMut(Event),
+    ) {
+        if let Some(open) = self.open.get_mut(&id) {
+            open.request_bytes += bytes;
+            if open.request.is_some() {
+                // Trailers. A second head is no HTTP.
+                if head.is_request().is_some() {
+                    self.open.remove(&id);
+                    out(Event::Lost(ExchangeOutcome::BadRequest, 1));
+                }
+                return;
+            }
+            self.early -= 1;
+            self.account(id, out);
+            let Some(open) = self.open.get_mut(&id) else {
+                return;
+            };
+            match head.request() {
+                Ok(request) => open.fill(request, head.content(), moved),
+                Err(reason) => {
+                    self.open.remove(&id);
+                    out(Event::Lost(reason, 1));
+                }
+            }
+            self.settle(id, out);
+            return;
+        }
+        if id < self.next {
+            // What became of it is settled: these are trailers, or it was given up.
+            return;
+        }
+        self.account(id, out);
+        let lost = if undecoded {
+            Err(ExchangeOutcome::RecordLost)
+        } else if self.open.len() >= self.limit {
+            Err(ExchangeOutcome::TooManyStreams)
+        } else {
+            head.request()
+        };
+        let request = match lost {
+            Ok(request) => request,
+            Err(reason) => {
+                out(Event::Lost(reason, 1));
+                return;
+            }
+        };
+        let mut open = Open::new();
+        open.request_bytes = bytes;
+        open.fill(request, head.content(), moved);
+        if id > self.last_taken {
+            open.cut(Unanswered::GoneAway, moved.at_ns);
+        }
+        self.open.insert(id, open);
+        self.settle(id, out);
+    }
+
+    /// A header block of the server.
+    pub(super) fn answer(
+        &mut self,
+        id: u32,
+        head: &Head,
+        bytes: u64,
+        moved: Moved,
+        undecoded: bool,
+        out: &mut impl FnMut(Event),
+    ) {
+        if !self.open.contains_key(&id) {
+            let is_answer = head.is_request() == Some(false);
+            if id < self.next || self.first.is_none() || id.is_multiple_of(2) || !is_answer {
+                return;
+            }
+            if undecoded {
+                self.account(id, out);
+                out(Event::Lost(ExchangeOutcome::RecordLost, 1));
+                return;
+            }
+            if self.open.len() >= self.limit {
+                self.account(id, out);
+                out(Event::Lost(ExchangeOutcome::TooManyStreams, 1));
+                return;
+            }
+            self.early += 1;
+            self.open.insert(id, Open::new());
+        }
+        if let Some(open) = self.open.get_mut(&id) {
+            open.answer_bytes += bytes;
+            open.answer(head, moved.at_ns);
+        }
+    }
+
+    /// A part of a body.
+    pub(super) fn data(&mut self, id: u32, from_client: bool, moved: u64, body: Body<'_>) {
+        if let Some(open) = self.open.get_mut(&id) {
+            open.data(from_client, moved, body);
+        }
+    }
+
+    /// One direction of the stream is over.
+    pub(super) fn end_stream(
+        &mut self,
+        id: u32,
+        from_client: bool,
+        at_ns: u64,
+        out: &mut impl FnMut(Event),
+    ) {
+        if let Some(open) = self.open.get_mut(&id) {
+            open.end(from_client, at_ns);
+            self.settle(id, out);
+        } else if !from_client {
+            self.ended_unseen(id, out);
+        }
+    }
+
+    /// One end gave the stream up.
+    pub(super) fn reset(
+        &mut self,
+        id: u32,
+        code: Option<u32>,
+        at_ns: u64,
+        out: &mut impl FnMut(Event),
+    ) {
+        match (self.open.get_mut(&id), code) {
+            (Some(open), Some(code)) => {
+                open.cut(Unanswered::Reset(code), at_ns);
+                self.settle(id, out);
+            }
+            (Some(open), None) => {
+                let was_early = open.request.is_none();
+                self.open.remove(&id);
+                if was_early {
+                    self.early -= 1;
+                    self.account(id, out);
+                }
+                out(Event::Lost(ExchangeOutcome::Unreadable, 1));
+            }
+            // After a whole answer, a server that wants no more of the request resets without an error.
+            (None, Some(0)) => {}
+            (None, _) => self.ended_unseen(id, out),
+        }
+    }
+
+    /// The server takes no stream above `last`.
+    pub(super) fn go_away(&mut self, last: u32, at_ns: u64, out: &mut impl FnMut(Event)) {
+        self.last_taken = self.last_taken.min(last);
+        for id in self.ids() {
+            if id > last
+                && let Some(open) = self.open.get_mut(&id)
+            {
+                open.cut(Unanswered::GoneAway, at_ns);
+                self.settle(id, out);
+            }
+        }
+    }
+
+    /// What is open is lost.
+    pub(super) fn drop_open(&mut self, reason: ExchangeOutcome, out: &mut impl FnMut(Event)) {
+        if self.open.is_empty() {
+            return;
+        }
+        let count = self.open.len() as u64;
+        let early = self.open.iter().filter(|(_, open)| open.request.is_none());
+        if let Some(highest) = early.map(|(&id, _)| id).max() {
+            // Between the answers that wait there may be more requests that were missed.
+            let others = (u64::from(highest.saturating_sub(self.next)) / 2 + 1)
+                .saturating_sub(self.early as u64);
+            self.missed(others, out);
+            self.next = self.next.max(highest.saturating_add(2));
+        }
+        self.early = 0;
+        self.open = HashMap::new();
+        out(Event::Lost(reason, count));
+    }
+
+    /// The connection ended.
+    pub(super) fn close(&mut self, at_ns: u64, out: &mut impl FnMut(Event)) {
+        for id in self.ids() {
+            let Some(mut open) = self.open.remove(&id) else {
+                continue;
+            };
+            open.cut(Unanswered::Closed, at_ns);
+            out(open.finish(id));
+        }
+        self.early = 0;
+    }
+
+    /// Whether an id was never used, as far as is known.
+    pub(super) fn is_new(&self, id: u32) -> bool {
+        id >= self.next && !self.open.contains_key(&id)
+    }
+
+    fn ids(&self) -> Vec<u32> {
+        let mut ids: Vec<_> = self.open.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// A stream that is not held came to its end.
+    fn ended_unseen(&mut self, id: u32, out: &mut impl FnMut(Event)) {
+        if id.is_multiple_of(2) || self.first.is_some_and(|first| id >= first) {
+            return;
+        }
+        // Its request came before the observer, or will come so late that it is not waited for.
+        if self.first.is_none() {
+            self.next = self.next.max(id.saturating_add(2));
+        }
+        out(Event::Lost(ExchangeOutcome::NoRequest, 1));
+    }
+
+    /// The client used this id: what is below it and was not seen will not come.
+    fn account(&mut self, id: u32, out: &mut impl FnMut(Event)) {
+        if id < self.next {
+            return;
+        }
+        if self.first.is_none() {
+            self.first = Some(id);
+            self.unread = 0;
+        }
+        let mut skipped = u64::from((id - self.next) / 2);
+        if self.early > 0 {
+            for early in self.ids() {
+                let is_early = |open: &Open| open.request.is_none();
+                if early < id && self.open.get(&early).is_some_and(is_early) {
+                    self.open.remove(&early);
+                    self.early -= 1;
+                    skipped = skipped.saturating_sub(1);
+                    out(Event::Lost(ExchangeOutcome::NoRequest, 1));
+                }
+            }
+        }
+        self.missed(skipped, out);
+        self.next = id.saturating_add(2);
+    }
+
+    /// So many ids were passed over. Where a part of the client's direction was not read, they were in it, if they fit.
+    fn missed(&mut self, ids: u64, out: &mut impl FnMut(Event)) {
+        let missed = ids.min(self.unread / MIN_REQUEST);
+        self.unread = 0;
+        if missed > 0 {
+            out(Event::Lost(ExchangeOutcome::RecordLost, missed));
+        }
+    }
+
+    /// Hands the stream on if nothing more can come of it.
+    fn settle(&mut self, id: u32, out: &mut impl FnMut(Event)) {
+        if self.open.get(&id).is_some_and(Open::is_over)
+            && let Some(open) = self.open.remove(&id)
+        {
+            out(open.finish(id));
+        }
+        if self.open.is_empty() && self.open.capacity() > KEPT_STREAMS {
+            self.open = HashMap::new();
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! One open stream.
+
+use super::{
+    super::{Event, Stream, head::RequestHead},
+    Body, Content, Head, Moved,
+};
+use crate::l7::{
+    counts::ExchangeOutcome,
+    exchange::{TraceParent, Unanswered},
+    grpc::{self, Walker},
+};
+
+/// A stream's request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The process that moved its head (initial pid namespace).
+    pub tgid: u32,
+    /// The thread.
+    pub tid: u32,
+    /// The method as sent.
+    pub method: String,
+    /// The path without its query; empty for CONNECT without one.
+    pub path: String,
+    /// When the I/O call with the last of its head returned.
+    pub start_ns: u64,
+    /// The `traceparent` that it carried.
+    pub parent: Option<TraceParent>,
+    /// The `tracestate`, of at most 512 bytes, where there is a parent.
+    pub trace_state: Option<String>,
+}
+
+pub(super) struct Open {
+    /// None while only its answer was seen.
+    pub(super) request: Option<Request>,
+    pub(super) request_bytes: u64,
+    pub(super) request_ended: bool,
+    pub(super) answer_bytes: u64,
+    answer_ended: bool,
+    /// When its answer was first seen, if that was before its request.
+    answered_ns: Option<u64>,
+    status: Option<u16>,
+    /// Why there will be no status though there was an answer.
+    bad_answer: Option<ExchangeOutcome>,
+    end_ns: u64,
+    cut: Option<Unanswered>,
+    rpc: Option<Box<Rpc>>,
+    partial: bool,
+}
+
+/// What may be a gRPC call.
+struct Rpc {
+    request: Walker,
+    answer: Walker,
+    status: Option<u32>,
+    /// A content type said that it is one.
+    certain: bool,
+}
+
+impl Rpc {
+    fn new(certain: bool) -> Box<Self> {
+        Box::new(Self {
+            request: Walker::default(),
+            answer: Walker::default(),
+            status: None,
+            certain,
+        })
+    }
+}
+
+impl Open {
+    pub(super) fn new() -> Self {
+        Self {
+            request: None,
+            request_bytes: 0,
+            request_ended: false,
+            answer_bytes: 0,
+            answer_ended: false,
+            answered_ns: None,
+            status: None,
+            bad_answer: None,
+            end_ns: 0,
+            cut: None,
+            rpc: None,
+            partial: false,
+        }
+    }
+
+    /// Its request's head is here.
+    pub(super) fn fill(&mut self, head: RequestHead, content: Content, moved: Moved) {
+        self.partial |= head.partial;
+        // A call that returned late began before its answer was there.
+        let start_ns = self
+            .answered_ns
+            .map_or(moved.at_ns, |answered| answered.min(moved.at_ns));
+        self.request = Some(Request {
+            tgid: moved.tgid,
+            tid: moved.tid,
+            method: head.method,
+            path: head.path,
+            start_ns,
+            parent: head.parent,
+            trace_state: head.trace_state,
+        });
+        match (content, &mut self.rpc) {
+            (Content::Other, rpc) => *rpc = None,
+            (Content::Grpc, Some(rpc)) => rpc.certain = true,
+            (Content::Grpc, None) => self.rpc = Some(Rpc::new(true)),
+            (Content::Unknown, None) => self.rpc = Some(Rpc::new(false)),
+            (Content::Unknown, Some(_)) => {}
+        }
+    }
+
+    /// A header block of the server.
+    pub(super) fn answer(&mut self, head: &Head, at_ns: u64) {
+        self.partial |= head.is_partial();
+        if self.request.is_none() {
+            self.answered_ns.get_or_insert(at_ns);
+        }
+        if self.status.is_none() && self.bad_answer.is_none() {
+            match head.answer() {
+                // RFC 9110 section 15.2: the final answer is still to come.
+                Ok(Some(100..=199)) => return,
+                Ok(Some(status)) => {
+                    self.status = Some(status);
+                    self.answer_starts(head.content());
+                }
+                Ok(None) => self.bad_answer = Some(ExchangeOutcome::BadResponse),
+                Err(reason) => self.bad_answer = Some(reason),
+            }
+        } else if head.is_request().is_some() {
+            // A second head behind the final one.
+            self.bad_answer = Some(ExchangeOutcome::BadResponse);
+        }
+        if let Some(rpc) = &mut self.rpc
+            && head.grpc_status.is_some()
+        {
+            rpc.status = head.grpc_status;
+        }
+    }
+
+    fn answer_starts(&mut self, content: Content) {
+        let is_early = self.request.is_none();
+        if is_early && content == Content::Grpc {
+            self.rpc = Some(Rpc::new(false));
+        }
+        if let Some(rpc) = &mut self.rpc {
+            rpc.certain |= content == Content::Grpc;
+            // What a proxy answers in a server's place holds no messages.
+            if content != Content::Grpc {
+                rpc.answer = Walker::astray();
+            }
+        }
+    }
+
+    pub(super) fn data(&mut self, from_client: bool, moved: u64, body: Body<'_>) {
+        let bytes = if from_client {
+            &mut self.request_bytes
+        } else {
+            &mut self.answer_bytes
+        };
+        *bytes += moved;
+        if let Some(rpc) = &mut self.rpc {
+            let walker = if from_client {
+                &mut rpc.request
+            } else {
+                &mut rpc.answer
+            };
+            match body {
+                Body::Seen(data) => walker.seen(data),
+                Body::Unseen(length) => walker.unseen(length),
+                Body::Unclear(length) => walker.unclear(length),
+            }
+        }
+    }
+
+    /// One direction is over.
+    pub(super) fn end(&mut self, from_client: bool, at_ns: u64) {
+        if from_client {
+            self.request_ended = true;
+        } else if !self.answer_ended {
+            self.answer_ended = true;
+            self.end_ns = at_ns;
+        }
+    }
+
+    /// Nothing more will come. An answer that is whole stays so.
+    pub(super) fn cut(&mut self, why: Unanswered, at_ns: u64) {
+        if self.answer_ended {
+            self.request_ended = true;
+        } else if self.cut.is_none() {
+            self.cut = Some(why);
+            self.end_ns = at_ns;
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        let ended = self.request_ended && self.answer_ended;
+        self.request.is_some() && (ended || self.cut.is_some())
+    }
+
+    pub(super) fn finish(self, id: u32) -> Event {
+        let Some(request) = self.request else {
+            return Event::Lost(ExchangeOutcome::NoRequest, 1);
+        };
+        if let Some(reason) = self.bad_answer {
+            return Event::Lost(reason, 1);
+        }
+        let status = match (self.status, self.cut) {
+            (Some(status), _) => Ok(status),
+            (None, Some(why)) => Err(why),
+            (None, None) => return Event::Lost(ExchangeOutcome::BadResponse, 1),
+        };
+        let rpc = self.rpc.filter(|rpc| rpc.certain).map(|rpc| {
+            let (service, method) = grpc::service_and_method(&request.path);
+            grpc::Call {
+                service: service.to_owned(),
+                method: method.to_owned(),
+                status: rpc.status,
+                request: rpc.request.messages(),
+                response: rpc.answer.messages(),
+            }
+        });
+        Event::Done(Stream {
+            id,
+            status,
+            cut: self.cut,
+            end_ns: self.end_ns.max(request.start_ns),
+            request_bytes: self.request_bytes,
+            response_bytes: self.answer_bytes,
+            rpc,
+            partial: self.partial,
+            request,
+        })
+    }
+}

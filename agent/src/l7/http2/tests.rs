@@ -1,0 +1,6 @@
+mod connection;
+mod frames;
+mod late;
+mod loss;
+mod peers;
+mod tape;

@@ -1,0 +1,227 @@
+//! Pieces that never arrived.
+
+use super::{
+    super::{frame::kind, *},
+    tape::*,
+};
+
+/// Requests with bodies and table entries, several at a time; answers with bodies, trailers, and some resets.
+fn tape(streams: u32) -> Tape {
+    let mut tape = Tape::new();
+    for first in (1..2 * streams).step_by(6) {
+        for stream in (first..first + 6).step_by(2) {
+            let path = format!("/path/{stream}");
+            let block = [
+                &[0x83][..],
+                &indexed_block(&[(":path", &path), ("content-type", "application/grpc")]),
+            ]
+            .concat();
+            tape.request(&frame(kind::HEADERS, flag::END_HEADERS, stream, &block))
+                .request(&data(stream, flag::NONE, b"\0\0\0\x01\x2c0123456789012345"))
+                .request(&data(stream, flag::END_STREAM, &[b'x'; 284]));
+        }
+        for stream in (first..first + 6).step_by(2) {
+            if stream % 10 == 1 {
+                tape.request(&frame(kind::RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+                continue;
+            }
+            let status = [0x88, 0x5f, 16];
+            let block = [&status[..], b"application/grpc"].concat();
+            let body = [&b"\0\0\0\x03\xe8"[..], &[b'y'; 1000]].concat();
+            tape.answer(&frame(kind::HEADERS, flag::END_HEADERS, stream, &block))
+                .answer(&data(stream, flag::NONE, &body))
+                .answer(&headers(stream, flag::BOTH, &[("grpc-status", "0")]));
+        }
+    }
+    tape
+}
+
+/// What comes out when the pieces in `missing` do not arrive, and the loss is told of where they were.
+fn without(pieces: &[Part], missing: impl Fn(usize) -> bool, tell: bool) -> Outcome {
+    let mut connection = connection();
+    let mut outcome = Outcome::default();
+    let mut take = |event| outcome.take(event);
+    for (number, piece) in pieces.iter().enumerate() {
+        if missing(number) {
+            if tell {
+                connection.lost(&mut take);
+            }
+        } else {
+            connection.piece(&piece.piece(), &mut take);
+        }
+    }
+    connection.end(1_000_000_000, &mut take);
+    assert_eq!(connection.fault(), None);
+    outcome
+}
+
+#[test]
+fn one_piece_less_gives_a_part_of_the_exchanges() {
+    let tape = tape(30);
+    let whole = decode(&tape.pieces());
+    assert_eq!(whole.all(), 30);
+    assert_eq!(whole.losses, Losses::new());
+    for pieces in [tape.pieces(), tape.pieces_with_holes()] {
+        let mut delivered = 0;
+        // The last request goes by behind all that are missing here, so that all are known to have been.
+        let last = pieces
+            .iter()
+            .rposition(|piece| piece.data.get(3) == Some(&kind::HEADERS))
+            .expect("a request");
+        for missing in 0..pieces.len() {
+            let outcome = without(&pieces, |number| number == missing, true);
+            outcome.check_part_of(&whole, &format!("without {missing}"));
+            let is_last = (last..).contains(&missing)
+                || pieces[missing..]
+                    .iter()
+                    .filter(|piece| piece.direction == REQUESTS && piece.length > 100)
+                    .count()
+                    < 20;
+            if !is_last {
+                assert_eq!(outcome.all(), whole.all(), "without {missing}: {outcome:?}");
+            }
+            delivered += outcome.streams.len();
+        }
+        // Most of the others are decoded nevertheless: the walk finds back.
+        assert!(
+            delivered > pieces.len() * 12,
+            "{delivered} of {}",
+            pieces.len() * 30
+        );
+    }
+}
+
+#[test]
+fn any_share_of_pieces_less_gives_a_part_of_the_exchanges() {
+    let tape = tape(60);
+    let whole = decode(&tape.pieces());
+    let mut random = Random(7);
+    let mut delivered = 0;
+    for round in 0..300 {
+        let pieces = match round % 3 {
+            0 => tape.pieces(),
+            1 => tape.pieces_with_holes(),
+            _ => cut(&tape.pieces_with_holes(), &mut random, 30),
+        };
+        let one_in = [5, 20, 100][random.below(3)];
+        let missing: Vec<bool> = pieces.iter().map(|_| random.below(one_in) == 0).collect();
+        let outcome = without(&pieces, |number| missing[number], true);
+        outcome.check_part_of(&whole, &format!("round {round}"));
+        delivered += outcome.streams.len();
+    }
+    assert!(delivered > 300, "{delivered}");
+}
+
+#[test]
+fn positions_alone_tell_of_a_loss_that_nobody_told_of() {
+    let tape = tape(12);
+    let whole = decode(&tape.pieces());
+    let pieces = tape.pieces();
+    let mut noticed = 0_usize;
+    for missing in 0..pieces.len() {
+        let mut behind = pieces[missing + 1..].iter();
+        // What is seen behind it in the same direction shows that it is missing.
+        if behind.any(|piece| piece.direction == pieces[missing].direction) {
+            let outcome = without(&pieces, |number| number == missing, false);
+            outcome.check_part_of(&whole, &format!("without {missing}"));
+            noticed += usize::from(!outcome.losses.is_empty());
+        }
+    }
+    assert!(
+        noticed * 10 > pieces.len() * 9,
+        "{noticed} of {}",
+        pieces.len()
+    );
+}
+
+#[test]
+fn a_missing_body_costs_only_the_streams_that_were_open() {
+    let mut tape = Tape::new();
+    tape.request(&headers(
+        1,
+        flag::END_HEADERS,
+        &[(":method", "PUT"), (":path", "/")],
+    ))
+    .request(&[&data(1, flag::END_STREAM, &[b'x'; 300])[..200]].concat())
+    .request(&data(1, flag::END_STREAM, &[b'x'; 300])[200..])
+    .request(&frame(
+        kind::HEADERS,
+        flag::BOTH,
+        3,
+        &[&[0x82][..], &indexed_block(&[(":path", "/kept")])].concat(),
+    ))
+    .answer(&ok(3))
+    .request(&frame(kind::HEADERS, flag::BOTH, 5, &[0x82, 0xbe]))
+    .answer(&ok(5));
+    let outcome = without(&tape.pieces(), |number| number == 4, true);
+    assert_eq!(outcome.losses, [("record_lost", 1)].into());
+    let paths: Vec<_> = outcome
+        .streams
+        .iter()
+        .map(|stream| stream.request.path.as_str())
+        .collect();
+    assert_eq!(paths, ["/kept", "/kept"]);
+}
+
+#[test]
+fn the_tap_can_say_where_a_frame_starts() {
+    let mut tape = Tape::new();
+    let second = get(3, "/");
+    tape.request(&get(1, "/"))
+        .request(&second[..12])
+        .request(&second[12..])
+        .answer(&ok(3));
+    let pieces = tape.pieces();
+    let mut connection = connection();
+    let mut outcome = Outcome::default();
+    for number in [0, 1, 3, 4, 5] {
+        if number == 3 {
+            connection.aligned(REQUESTS);
+        }
+        connection.piece(&pieces[number].piece(), &mut |event| outcome.take(event));
+    }
+    connection.end(1_000, &mut |event| outcome.take(event));
+    assert_eq!(outcome.streams.len(), 1);
+    assert_eq!(outcome.losses, [("record_lost", 1)].into());
+}
+
+#[test]
+fn bytes_that_are_no_frames_are_not_taken_for_some() {
+    let mut random = Random(3);
+    for round in 0..20_000 {
+        let length = 9 + random.below(400);
+        let bytes: Vec<u8> = match round % 4 {
+            0 => (0..length).map(|_| random.below(256) as u8).collect(),
+            // Small numbers, four bytes each, as much of what is binary looks like.
+            1 => (0..length)
+                .map(|at| {
+                    if at % 4 == 3 {
+                        random.below(32) as u8
+                    } else {
+                        0
+                    }
+                })
+                .collect(),
+            2 => vec![0; length],
+            _ => (0..length)
+                .map(|_| b" {}:,\"0123456789abcdef"[random.below(22)])
+                .collect(),
+        };
+        assert!(
+            !frame::starts_plausibly(&bytes, length as u64, 16_384, 100_000),
+            "{bytes:?}"
+        );
+    }
+    let frames = [data(1, 0, b"x"), get(3, "/")].concat();
+    let length = frames.len() as u64;
+    assert!(frame::starts_plausibly(&frames, length, 16_384, 100));
+    assert!(frame::starts_plausibly(&frames[..19], length, 16_384, 100));
+    assert!(!frame::starts_plausibly(&frames[..10], length, 16_384, 100));
+    assert!(!frame::starts_plausibly(
+        &frames[1..],
+        length - 1,
+        16_384,
+        100
+    ));
+    assert!(!frame::starts_plausibly(&frames, length, 16_384, 2));
+}

@@ -1,0 +1,23 @@
+//! What decoders of framed protocols read: the byte stream of a connection, in pieces.
+
+use fathom_abi::message::Direction;
+
+/// A part of the byte stream of one direction of a connection. A direction's pieces tile its stream: each starts where the one
+/// before ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    /// Which stream, seen from the process.
+    pub direction: Direction,
+    /// Where it starts in its direction's stream.
+    pub position: u64,
+    /// Bytes that it stands for. `data` holds the first of them; the rest was not captured.
+    pub length: u64,
+    /// What was captured.
+    pub data: &'a [u8],
+    /// When its I/O call returned: `CLOCK_MONOTONIC`, nanoseconds.
+    pub at_ns: u64,
+    /// The process that made the call (initial pid namespace).
+    pub tgid: u32,
+    /// The thread that made it.
+    pub tid: u32,
+}

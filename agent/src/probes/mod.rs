@@ -11,6 +11,7 @@ pub mod profile;
 pub mod report;
 pub mod ring;
 pub mod sizes;
+pub mod tls;
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 pub use misses::Misses;

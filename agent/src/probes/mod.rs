@@ -1,6 +1,7 @@
 //! The kernel side from user space: load, attach, features, offsets, budget.
 
 pub mod btf;
+pub mod mappings;
 mod maps;
 mod misses;
 pub mod namespace;
@@ -11,6 +12,7 @@ pub mod profile;
 pub mod report;
 pub mod ring;
 pub mod sizes;
+pub mod tls;
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 pub use misses::Misses;

@@ -20,7 +20,8 @@ pub struct Log(Arc<Mutex<File>>);
 impl Log {
     /// An empty one.
     pub fn create(path: &Path) -> Result<Self> {
-        let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+        let file =
+            File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self(Arc::new(Mutex::new(file))))
     }
 

@@ -75,13 +75,22 @@ fn main() -> Result<()> {
 
 /// The first line on standard output.
 fn say(tls: bool, port: Option<u16>) {
-    // The workspace's lock file holds the very versions; these are what a program can know of its libraries.
-    let mut first = serde_json::json!({ "library": "tonic 0.14" });
+    let mut first = serde_json::json!({ "library": format!("tonic {}", locked("tonic")) });
     if tls {
-        first["tls"] = "rustls 0.23 (ring)".into();
+        first["tls"] = format!("rustls {} (ring)", locked("rustls")).into();
     }
     if let Some(port) = port {
         first["listening"] = port.into();
     }
     println!("{first}");
+}
+
+/// The version that the workspace builds `package` in.
+fn locked(package: &str) -> &'static str {
+    let lock = include_str!("../../../../Cargo.lock");
+    let start = format!("name = \"{package}\"\nversion = \"");
+    let version = lock.split_once(&start).map(|(_, rest)| rest);
+    version
+        .and_then(|rest| rest.split('"').next())
+        .unwrap_or("unknown")
 }

@@ -16,7 +16,10 @@ use tokio::net::TcpListener;
 use tonic::{
     Request, Response, Status, Streaming,
     body::Body,
-    codegen::{BoxFuture, Service, http, tokio_stream::{self, Stream, StreamExt as _}},
+    codegen::{
+        BoxFuture, Service, http,
+        tokio_stream::{self, Stream, StreamExt as _},
+    },
     server::{Grpc, NamedService},
     transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
@@ -126,10 +129,7 @@ async fn client_stream(
     Ok(Response::new(all.freeze()))
 }
 
-async fn both(
-    call: Call,
-    request: Request<Streaming<Bytes>>,
-) -> Result<Response<Answers>, Status> {
+async fn both(call: Call, request: Request<Streaming<Bytes>>) -> Result<Response<Answers>, Status> {
     Ok(Response::new(Box::pin(request.into_inner().map(
         move |message| {
             let _ = &call;

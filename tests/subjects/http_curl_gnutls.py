@@ -1,11 +1,10 @@
 """libcurl over GnuTLS, as Debian builds it for Python's pycurl; a client only; see README.md."""
 
 import argparse
-import io
 import json
 import re
-import threading
 import time
+from concurrent import futures
 
 import pycurl
 
@@ -32,8 +31,7 @@ def work(plan, arguments, lines):
             curl.setopt(curl.NOBODY, True)
         elif request["method"] == "POST":
             curl.setopt(curl.POST, True)
-            curl.setopt(curl.POSTFIELDSIZE, request["body"])
-            curl.setopt(curl.READDATA, io.BytesIO(b"x" * request["body"]))
+            curl.setopt(curl.POSTFIELDS, b"x" * request["body"])
         before = time.monotonic()
         curl.perform()
         # From when the connection stands.
@@ -69,14 +67,9 @@ def main():
     print(json.dumps(first), flush=True)
     lines = []
     with open(arguments.plan) as plan:
-        workers = [
-            threading.Thread(target=work, args=(plan, arguments, lines))
-            for plan in json.load(plan)
-        ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+        plans = json.load(plan)
+    with futures.ThreadPoolExecutor(len(plans)) as workers:
+        list(workers.map(lambda plan: work(plan, arguments, lines), plans))
     with open(arguments.log, "w") as log:
         log.writelines(json.dumps(line) + "\n" for line in lines)
 

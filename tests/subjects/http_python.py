@@ -9,6 +9,7 @@ import ssl
 import sys
 import threading
 import time
+from concurrent import futures
 from urllib.parse import urlsplit
 
 BODIES = {"/small": 100, "/medium": 5_000, "/large": 100_000}
@@ -167,17 +168,15 @@ def ask(arguments):
         session.close()
 
     with open(arguments.plan) as plan:
-        workers = [threading.Thread(target=work, args=(plan,)) for plan in json.load(plan)]
+        plans = json.load(plan)
     say(
         **versions(
             f"requests {requests.__version__} of Python {platform.python_version()}",
             arguments.certificate,
         )
     )
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    with futures.ThreadPoolExecutor(len(plans)) as workers:
+        list(workers.map(work, plans))
 
 
 def main():

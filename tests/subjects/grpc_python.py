@@ -156,6 +156,7 @@ def ask(arguments):
         plans = json.load(plan)
     with futures.ThreadPoolExecutor(len(plans)) as workers:
         list(workers.map(work, plans))
+    time.sleep(0.3)
 
 
 def main():

@@ -72,6 +72,7 @@ def main():
         list(workers.map(lambda plan: work(plan, arguments, lines), plans))
     with open(arguments.log, "w") as log:
         log.writelines(json.dumps(line) + "\n" for line in lines)
+    time.sleep(0.3)
 
 
 if __name__ == "__main__":

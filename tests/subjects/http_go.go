@@ -21,6 +21,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -229,6 +230,7 @@ func ask(n *notes) error {
 			return err
 		}
 	}
+	time.Sleep(300 * time.Millisecond)
 	return nil
 }
 

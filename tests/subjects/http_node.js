@@ -79,6 +79,25 @@ function serve() {
 
 const ca = () => options.certificate && fs.readFileSync(options.certificate);
 
+// When a connection was first written to, and last read from, since its `start` was reset: what the library does before and after is none of the
+// exchange's time.
+const watched = new WeakMap();
+
+function watch(socket) {
+  if (watched.has(socket)) return watched.get(socket);
+  const moment = {};
+  watched.set(socket, moment);
+  const { write } = socket;
+  socket.write = function noting(...given) {
+    moment.start ??= now();
+    return write.apply(this, given);
+  };
+  socket.prependListener('data', () => {
+    moment.end = now();
+  });
+  return moment;
+}
+
 async function overHttp1(plan) {
   const library = options.certificate ? https : http;
   const connection = () => new library.Agent({ keepAlive: true, maxSockets: 1, ca: ca() });
@@ -92,12 +111,13 @@ async function overHttp1(plan) {
     const request = library.request(options.url + path, { agent, method, headers });
     const [socket] = await once(request, 'socket');
     if (socket.connecting) await once(socket, options.certificate ? 'secureConnect' : 'connect');
-    const start = now();
+    const moment = watch(socket);
+    moment.start = undefined;
     request.end('x'.repeat(body));
     const [response] = await once(request, 'response');
     response.resume();
     await once(response, 'end');
-    note('client', method, path, response.statusCode, start, now());
+    note('client', method, path, response.statusCode, moment.start, moment.end);
   }
   agent.destroy();
 }
@@ -133,6 +153,7 @@ async function ask() {
   say({});
   const plans = JSON.parse(fs.readFileSync(options.plan));
   await Promise.all(plans.map(options.http2 ? overHttp2 : overHttp1));
+  await new Promise((over) => { setTimeout(over, 300); });
 }
 
 if (positionals[0] === 'server') serve();

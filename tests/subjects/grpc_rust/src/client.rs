@@ -1,6 +1,6 @@
 //! The client.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
@@ -40,6 +40,7 @@ pub async fn run(log: Log, url: &str, plan: &Path, certificate: Option<&Path>) -
     for worker in workers {
         worker.await??;
     }
+    tokio::time::sleep(Duration::from_millis(300)).await;
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! What fathom counted of a program, against the program's own log.
 
+use std::collections::BTreeMap;
+
 use crate::{
     metrics::Metrics,
     subjects::{
@@ -72,6 +74,31 @@ fn compare(logged: &Answers, counted: &Answers) -> Verdict {
         missing: told(beyond(logged, counted)),
         wrong: told(strange),
     }
+}
+
+/// What was counted under names that none of `ends` has, by name: where else it may be that something is missing.
+pub fn others(ends: &[End], metrics: &Metrics) -> Vec<String> {
+    let mut others = BTreeMap::new();
+    for side in ["server", "client"] {
+        let name = format!("http_{side}_request_duration_seconds_count");
+        for sample in metrics.select(&name, &[]) {
+            let service = sample
+                .labels
+                .get("service_name")
+                .cloned()
+                .unwrap_or_default();
+            if !ends
+                .iter()
+                .any(|end| end.service == service && end.role.name() == side)
+            {
+                *others.entry((service, side)).or_insert(0.0) += sample.value;
+            }
+        }
+    }
+    others
+        .into_iter()
+        .map(|((service, side), count)| format!("{count} of {service:?} as {side}"))
+        .collect()
 }
 
 /// The requests of `service` on one side.

@@ -138,7 +138,13 @@ pub fn run(context: &mut Context) -> Result<()> {
     agent.stop()?;
 
     rows.sort_by_key(|row| row.number);
-    report(context, &rows)
+    report(context, &rows).with_context(|| {
+        format!(
+            "under other names: {}; {}",
+            compare::others(&ends, &metrics).join(", "),
+            accounting::all(&metrics)
+        )
+    })
 }
 
 /// Why a subject can't be tried here.

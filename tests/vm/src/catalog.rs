@@ -48,7 +48,7 @@ pub fn known_tap(name: &str) -> Result<&'static str> {
 }
 
 /// Every scenario, in the order in which they are run.
-pub const ALL: [Entry; 7] = [
+pub const ALL: [Entry; 8] = [
     Entry {
         name: "http-exact",
         shows: "requests in the RED metrics equal nginx's access log, and every record is accounted for",
@@ -82,6 +82,12 @@ pub const ALL: [Entry; 7] = [
     Entry {
         name: "otlp",
         shows: "spans, metrics and profiles of nginx under load arrive in a receiver that shares no code with fathom",
+        taps: Taps::Auto,
+        place: Place::Native,
+    },
+    Entry {
+        name: "seen",
+        shows: "which servers and clients are seen over which protocols, against what each says of itself",
         taps: Taps::Auto,
         place: Place::Native,
     },

@@ -21,6 +21,8 @@ pub struct Context {
     pub patience: u32,
     /// Where the compiled test programs lie.
     pub programs: PathBuf,
+    /// Whether a scenario that makes a part of the documentation writes it.
+    pub write_docs: bool,
     dir: TempDir,
     facts: BTreeMap<String, serde_json::Value>,
 }
@@ -44,6 +46,7 @@ impl Context {
             scale,
             patience,
             programs,
+            write_docs: false,
             dir,
             facts: BTreeMap::new(),
         })

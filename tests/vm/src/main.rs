@@ -14,6 +14,7 @@ mod path;
 mod price;
 mod receiver;
 mod scenarios;
+mod subjects;
 mod wrk;
 
 use std::{
@@ -59,6 +60,9 @@ enum Command {
         /// The tap that the agent is told to use
         #[arg(long)]
         tap: Option<String>,
+        /// Write what it found into docs/ as well, where the scenario makes a part of it: docs/seen.md
+        #[arg(long)]
+        write_docs: bool,
         #[command(flatten)]
         flags: Flags,
     },
@@ -145,7 +149,12 @@ fn main() -> ExitCode {
             Ok(true)
         }
         Command::All { flags } => all(flags),
-        Command::Run { name, tap, flags } => one(&name, tap.as_deref(), flags),
+        Command::Run {
+            name,
+            tap,
+            write_docs,
+            flags,
+        } => one(&name, tap.as_deref(), write_docs, flags),
         Command::FlowServer { notes } => peers::server(&notes).map(|()| true),
         Command::FlowClient {
             notes,
@@ -183,9 +192,13 @@ fn main() -> ExitCode {
 }
 
 /// Runs one scenario and prints its report.
-fn one(name: &str, tap: Option<&str>, flags: Flags) -> Result<bool> {
+fn one(name: &str, tap: Option<&str>, write_docs: bool, flags: Flags) -> Result<bool> {
     let scenario = find(name)?;
-    let report = scenarios::run(scenario, tap, &options(flags)?);
+    let options = Options {
+        write_docs,
+        ..options(flags)?
+    };
+    let report = scenarios::run(scenario, tap, &options);
     println!("{}", serde_json::to_string(&report)?);
     Ok(!matches!(report.outcome, Outcome::Failed(_)))
 }
@@ -280,6 +293,7 @@ fn options(flags: Flags) -> Result<Options> {
         scale: flags.scale,
         patience: flags.patience,
         programs,
+        write_docs: false,
     })
 }
 

@@ -84,7 +84,7 @@ pub fn missing() -> Option<String> {
 }
 
 /// The interpreter that has `tests/python/requirements.txt` installed.
-fn interpreter() -> Result<PathBuf> {
+pub fn interpreter() -> Result<PathBuf> {
     if let Some(path) = env::var_os("FATHOM_TEST_PYTHON") {
         return Ok(path.into());
     }

@@ -7,6 +7,7 @@ mod http_exact;
 mod memory;
 mod otlp;
 mod profile_shares;
+mod seen;
 mod sigkill;
 
 use std::{path::PathBuf, time::Instant};
@@ -28,6 +29,7 @@ fn code(name: &str) -> Option<fn(&mut Context) -> Result<()>> {
         "sigkill" => sigkill::run,
         "memory" => memory::run,
         "otlp" => otlp::run,
+        "seen" => seen::run,
         "bad-input" => bad_input::run,
         _ => return None,
     })
@@ -43,6 +45,8 @@ pub struct Options {
     pub patience: u32,
     /// Where the compiled test programs lie.
     pub programs: PathBuf,
+    /// Whether a scenario that makes a part of the documentation writes it.
+    pub write_docs: bool,
 }
 
 /// Runs `scenario`, with `tap` if it is told one.
@@ -50,7 +54,7 @@ pub fn run(scenario: &Entry, tap: Option<&str>, options: &Options) -> Report {
     let started = Instant::now();
     let mut facts = Default::default();
     let lacks = match scenario.name {
-        "otlp" => receiver::missing(),
+        "otlp" | "seen" => receiver::missing(),
         _ => tap.and_then(kernel::lacks).map(str::to_owned),
     };
     let outcome = match lacks {
@@ -63,6 +67,7 @@ pub fn run(scenario: &Entry, tap: Option<&str>, options: &Options) -> Report {
             options.programs.clone(),
         )
         .and_then(|mut context| {
+            context.write_docs = options.write_docs;
             let run = code(scenario.name).context("it is in the catalog only")?;
             let end = run(&mut context);
             facts = context.into_facts();

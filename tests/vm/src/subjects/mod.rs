@@ -1,0 +1,159 @@
+//! Programs that other people wrote, over the libraries that other people use: what fathom must see, and what it may not yet see.
+//!
+//! A subject is a server and a client with a protocol between them. [`SUBJECTS`] lists them with what fathom must see of each at least.
+
+mod certificate;
+mod curl;
+mod h2load;
+mod nginx;
+pub mod plan;
+mod process;
+pub mod program;
+mod script;
+pub mod truth;
+mod wget;
+mod wrk;
+
+use std::fmt;
+
+use serde::Serialize;
+
+pub use self::certificate::Certificate;
+use self::program::Program::{
+    self, Curl, CurlGnutls, Go, GoStripped, GrpcPython, GrpcRust, H2load, Nginx, Node, Python,
+    Wget, Wrk,
+};
+
+/// How much of what a program did was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Seen {
+    /// Nothing.
+    Not,
+    /// Something.
+    Partly,
+    /// Each exchange, by method, route and status.
+    Seen,
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Not => "not",
+            Self::Partly => "partly",
+            Self::Seen => "seen",
+        })
+    }
+}
+
+/// What two programs speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/1.1 over TLS.
+    Http1Tls,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+    /// HTTP/2 over TLS, by ALPN.
+    Http2Tls,
+    /// gRPC.
+    Grpc,
+    /// gRPC over TLS.
+    GrpcTls,
+}
+
+impl Protocol {
+    /// Whether it is encrypted.
+    pub fn is_secure(self) -> bool {
+        matches!(self, Self::Http1Tls | Self::Http2Tls | Self::GrpcTls)
+    }
+
+    /// Whether it is HTTP/2, as gRPC is.
+    pub fn is_http2(self) -> bool {
+        !matches!(self, Self::Http1 | Self::Http1Tls)
+    }
+
+    /// Whether it is gRPC.
+    pub fn is_grpc(self) -> bool {
+        matches!(self, Self::Grpc | Self::GrpcTls)
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Http1 => "HTTP/1.1",
+            Self::Http1Tls => "HTTP/1.1, TLS",
+            Self::Http2 => "HTTP/2",
+            Self::Http2Tls => "HTTP/2, TLS",
+            Self::Grpc => "gRPC",
+            Self::GrpcTls => "gRPC, TLS",
+        })
+    }
+}
+
+/// A server and a client.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject {
+    /// What they speak.
+    pub protocol: Protocol,
+    /// Who answers.
+    pub server: Program,
+    /// Who asks.
+    pub client: Program,
+    /// What must be seen of the server at least.
+    pub of_server: Seen,
+    /// What must be seen of the client at least.
+    pub of_client: Seen,
+}
+
+/// Every subject. The last two columns are floors: less fails the scenario, more is the reason to raise them.
+pub const SUBJECTS: [Subject; 26] = {
+    use self::Seen::{Not, Partly, Seen};
+    use Protocol::{Grpc, GrpcTls, Http1, Http1Tls, Http2, Http2Tls};
+    [
+        subject(Http1, Nginx, Wrk, Partly, Seen),
+        subject(Http1, Nginx, H2load, Seen, Seen),
+        subject(Http1, Nginx, Curl, Partly, Partly),
+        subject(Http1, Python, Python, Seen, Seen),
+        subject(Http1, Node, Node, Seen, Seen),
+        subject(Http1, Go, Go, Seen, Seen),
+        subject(Http1Tls, Nginx, Wrk, Not, Not),
+        subject(Http1Tls, Nginx, H2load, Not, Not),
+        subject(Http1Tls, Nginx, Curl, Not, Not),
+        subject(Http1Tls, Nginx, CurlGnutls, Not, Not),
+        subject(Http1Tls, Nginx, Wget, Not, Not),
+        subject(Http1Tls, Python, Python, Not, Not),
+        subject(Http1Tls, Node, Node, Not, Not),
+        subject(Http1Tls, Go, Go, Not, Not),
+        subject(Http1Tls, GoStripped, GoStripped, Not, Not),
+        subject(Http2, Nginx, H2load, Not, Not),
+        subject(Http2, Node, Node, Not, Not),
+        subject(Http2Tls, Nginx, H2load, Not, Not),
+        subject(Http2Tls, Nginx, Curl, Not, Not),
+        subject(Http2Tls, Nginx, CurlGnutls, Not, Not),
+        subject(Http2Tls, Node, Node, Not, Not),
+        subject(Http2Tls, Go, Go, Not, Not),
+        subject(Grpc, GrpcPython, GrpcPython, Not, Not),
+        subject(Grpc, GrpcRust, GrpcRust, Not, Not),
+        subject(GrpcTls, GrpcPython, GrpcPython, Not, Not),
+        subject(GrpcTls, GrpcRust, GrpcRust, Not, Not),
+    ]
+};
+
+const fn subject(
+    protocol: Protocol,
+    server: Program,
+    client: Program,
+    of_server: Seen,
+    of_client: Seen,
+) -> Subject {
+    Subject {
+        protocol,
+        server,
+        client,
+        of_server,
+        of_client,
+    }
+}

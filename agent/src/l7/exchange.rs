@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use fathom_abi::ConnectionId;
 
+use super::grpc::Call;
+
 /// Which end of the exchange this node's process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
@@ -18,7 +20,7 @@ pub enum Side {
 pub struct ExchangeKey {
     /// Its connection.
     pub connection: ConnectionId,
-    /// The number of the message that holds its request.
+    /// The number of the record that starts its request; of HTTP/2 the stream's id.
     pub message: u32,
 }
 
@@ -64,10 +66,14 @@ pub struct Exchange {
     /// The path without its query, as sent, with what is no visible ASCII percent-encoded; empty for CONNECT. It ends early
     /// where the capture does.
     pub path: String,
-    /// `0.9`, `1.0` or `1.1`.
+    /// `0.9`, `1.0`, `1.1` or `2`.
     pub version: &'static str,
+    /// Whether it went through TLS.
+    pub tls: bool,
     /// The status code, or why there is none.
     pub status: Result<u16, Unanswered>,
+    /// Why the answer did not come to its end; none for a whole one, and where it is not known.
+    pub cut: Option<Unanswered>,
     /// When the request's first I/O call returned: `CLOCK_MONOTONIC`, nanoseconds.
     pub start_ns: u64,
     /// When the answer's last I/O call returned; without an answer, when the connection ended.
@@ -78,4 +84,6 @@ pub struct Exchange {
     pub response_bytes: u64,
     /// The `traceparent` that the request carried.
     pub parent: Option<TraceParent>,
+    /// What it is if it is a gRPC call.
+    pub rpc: Option<Box<Call>>,
 }

@@ -31,12 +31,15 @@ pub(super) fn exchange() -> Exchange {
         method: "GET".into(),
         path: "/users/7".into(),
         version: "1.1",
+        tls: false,
         status: Ok(200),
+        cut: None,
         start_ns: 1_000_000,
         end_ns: 3_000_000,
         request_bytes: 100,
         response_bytes: 200,
         parent: None,
+        rpc: None,
     }
 }
 

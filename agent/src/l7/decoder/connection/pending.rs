@@ -2,7 +2,7 @@
 
 use fathom_abi::{
     Endpoints,
-    message::{Direction, MAX_CAPTURE, MessageEvent},
+    message::{Direction, MAX_CAPTURE, MessageEvent, PLAIN_TEXT},
 };
 
 use crate::{
@@ -195,6 +195,9 @@ impl Pending {
                 .version
                 .or(self.answer.as_ref().map(|answer| answer.version))
                 .unwrap_or("1.1"),
+            tls: self.key.connection.sock & PLAIN_TEXT != 0,
+            cut: None,
+            rpc: None,
             status: self
                 .answer
                 .as_ref()

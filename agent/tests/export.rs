@@ -157,6 +157,7 @@ const EXCHANGE: ExchangeKey = ExchangeKey {
         born_ns: 2,
     },
     message: 3,
+    part: 0,
 };
 
 /// Three samples of `main` in `/bin/shop`, taken while it served a request.

@@ -11,6 +11,7 @@
 //! waits for the close. In each case `end_ns` is the time of the response's last I/O call, never the time of the look.
 
 mod connection;
+mod pieces;
 
 use std::{collections::VecDeque, num::NonZeroUsize, sync::Arc};
 
@@ -20,7 +21,10 @@ use fathom_abi::{
 };
 use lru::LruCache;
 
-use self::connection::{Connection, Idle, Out};
+use self::{
+    connection::{Connection, Idle, Out},
+    pieces::Pieces,
+};
 use crate::l7::{
     counts::{Counts, ExchangeOutcome, RecordOutcome},
     exchange::Exchange,
@@ -52,9 +56,24 @@ impl Default for Limits {
     }
 }
 
+/// A connection, by the gear that it is in.
+enum Link {
+    Turns(Connection),
+    Pieces(Box<Pieces>),
+}
+
+impl Link {
+    fn drop_open<E: FnMut(Exchange)>(self, reason: ExchangeOutcome, out: &Out<'_, E>) {
+        match self {
+            Self::Turns(connection) => connection.drop_open(reason, out),
+            Self::Pieces(mut pieces) => pieces.drop_open(reason, out),
+        }
+    }
+}
+
 /// All connections that speak HTTP, and the exchanges that are open on them.
 pub struct Decoder {
-    connections: LruCache<ConnectionId, Connection>,
+    connections: LruCache<ConnectionId, Link>,
     limit: usize,
     /// Connections to look up, oldest first: at most one entry for each connection.
     soon: VecDeque<Look>,
@@ -65,6 +84,8 @@ pub struct Decoder {
     counts: Arc<Counts>,
     /// Connections were dropped for want of room: one that seems new may be an old one.
     evicted: bool,
+    /// Connections whose bytes travel for nothing; see [`Decoder::take_given_up`].
+    given_up: Vec<ConnectionId>,
 }
 
 #[derive(Clone, Copy)]
@@ -84,6 +105,7 @@ impl Decoder {
             ended: LruCache::unbounded(),
             counts: Arc::default(),
             evicted: false,
+            given_up: Vec::new(),
         }
     }
 
@@ -111,8 +133,11 @@ impl Decoder {
         let outcome = match record.event.kind {
             MessageKind::HEAD => self.with(&record, &mut out, Connection::head),
             MessageKind::MORE => self.with(&record, &mut out, Connection::more),
+            MessageKind::PIECE => self.piece(&record, &mut out),
+            MessageKind::TRAVELS => self.travels(&record, &mut out),
             MessageKind::END => match self.connections.pop(&record.event.id) {
-                Some(mut connection) => {
+                Some(Link::Pieces(pieces)) => pieces.end(&record, &mut out),
+                Some(Link::Turns(mut connection)) => {
                     let outcome = connection.end(&record, &mut out);
                     if connection.awaits_answer() {
                         self.hold(connection, &record, &mut out);
@@ -132,6 +157,24 @@ impl Decoder {
         counts.record(outcome);
     }
 
+    /// Connections whose bytes travel though nothing can be made of them any more, since the last call: the caller may
+    /// tell the kernel.
+    pub fn take_given_up(&mut self) -> Vec<ConnectionId> {
+        std::mem::take(&mut self.given_up)
+    }
+
+    /// Makes room for one more connection, if `id` is not among those that are held.
+    fn make_room<E: FnMut(Exchange)>(&mut self, id: ConnectionId, out: &Out<'_, E>) {
+        if self.connections.len() >= self.limit && !self.connections.contains(&id) {
+            while self.connections.len() >= self.limit {
+                if let Some((_, link)) = self.connections.pop_lru() {
+                    self.evicted = true;
+                    link.drop_open(ExchangeOutcome::Evicted, out);
+                }
+            }
+        }
+    }
+
     /// Gives a record to its connection, which is made if need be.
     fn with<'a, E: FnMut(Exchange)>(
         &mut self,
@@ -140,19 +183,16 @@ impl Decoder {
         take: impl FnOnce(&mut Connection, &Record<'_>, &mut Out<'a, E>) -> RecordOutcome,
     ) -> RecordOutcome {
         let id = record.event.id;
-        if self.connections.len() >= self.limit && !self.connections.contains(&id) {
-            while self.connections.len() >= self.limit {
-                if let Some((_, connection)) = self.connections.pop_lru() {
-                    self.evicted = true;
-                    connection.drop_open(ExchangeOutcome::Evicted, out);
-                }
-            }
-        }
+        self.make_room(id, out);
         let resumed = self.resume(record, out);
         let evicted = self.evicted;
-        let connection = self.connections.get_or_insert_mut(id, || {
-            resumed.unwrap_or_else(|| Connection::new(record, evicted))
+        let link = self.connections.get_or_insert_mut(id, || {
+            Link::Turns(resumed.unwrap_or_else(|| Connection::new(record, evicted)))
         });
+        let Link::Turns(connection) = link else {
+            // A connection whose bytes travel stays one.
+            return RecordOutcome::OutOfOrder;
+        };
         let outcome = take(connection, record, out);
         if connection.is_over() {
             self.connections.pop(&id);
@@ -162,6 +202,68 @@ impl Decoder {
                 id,
             });
         }
+        outcome
+    }
+
+    /// Gives a piece to its connection.
+    fn piece<E: FnMut(Exchange)>(
+        &mut self,
+        record: &Record<'_>,
+        out: &mut Out<'_, E>,
+    ) -> RecordOutcome {
+        let event = &record.event;
+        self.make_room(event.id, out);
+        let evicted = self.evicted;
+        let link = self.connections.get_or_insert_mut(event.id, || {
+            let requests = connection::requests_of(event.role);
+            let mut pieces = Pieces::starting(event, requests);
+            if event.message != 1 {
+                // Records are missing, or the connection was dropped: where it stands can't be known.
+                pieces.lost(out);
+            }
+            Link::Pieces(Box::new(pieces))
+        });
+        if let Link::Turns(connection) = link {
+            // The record that told of the change is missing.
+            let mut pieces = Pieces::starting(event, connection.requests());
+            pieces.lost(out);
+            let before = std::mem::replace(link, Link::Pieces(Box::new(pieces)));
+            let reason = if evicted {
+                ExchangeOutcome::Evicted
+            } else {
+                ExchangeOutcome::RecordLost
+            };
+            before.drop_open(reason, out);
+        }
+        let Link::Pieces(pieces) = link else {
+            return RecordOutcome::OutOfOrder;
+        };
+        let was_given_up = pieces.is_given_up() && event.message != 1;
+        let outcome = pieces.piece(record, out);
+        if pieces.is_given_up() && !was_given_up {
+            self.given_up.push(event.id);
+        }
+        outcome
+    }
+
+    /// A connection goes over to pieces.
+    fn travels<E: FnMut(Exchange)>(
+        &mut self,
+        record: &Record<'_>,
+        out: &mut Out<'_, E>,
+    ) -> RecordOutcome {
+        let id = record.event.id;
+        self.make_room(id, out);
+        let connection = match self.connections.pop(&id) {
+            Some(Link::Turns(connection)) => connection,
+            Some(Link::Pieces(pieces)) => {
+                self.connections.put(id, Link::Pieces(pieces));
+                return RecordOutcome::OutOfOrder;
+            }
+            None => Connection::new(record, self.evicted),
+        };
+        let (outcome, pieces) = connection.travels(record, out);
+        self.connections.put(id, Link::Pieces(Box::new(pieces)));
         outcome
     }
 
@@ -232,7 +334,7 @@ impl Decoder {
                 else {
                     break;
                 };
-                let Some(connection) = self.connections.peek_mut(&look.id) else {
+                let Some(Link::Turns(connection)) = self.connections.peek_mut(&look.id) else {
                     continue;
                 };
                 if !connection.is_open() {

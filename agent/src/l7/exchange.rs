@@ -22,6 +22,8 @@ pub struct ExchangeKey {
     pub connection: ConnectionId,
     /// The number of the record that starts its request; of HTTP/2 the stream's id.
     pub message: u32,
+    /// How many requests of a pipeline started in that record before it.
+    pub part: u32,
 }
 
 /// The trace that a request said it belongs to (W3C Trace Context, `traceparent`).

@@ -5,6 +5,7 @@
 //! and where framing is contradictory it says so and guesses nothing.
 
 mod fields;
+mod proxy;
 
 pub(super) use fields::trace_parent;
 pub use fields::{Body, Fields};
@@ -38,8 +39,10 @@ pub struct Request<'a> {
     pub version: Option<&'static str>,
     /// What the fields say, as far as they are known.
     pub fields: Fields,
-    /// Bytes of the head, its empty line included; none where that is not there.
+    /// Bytes of the head, its empty line and what a proxy put before it included; none where that is not there.
     pub length: Option<usize>,
+    /// Bytes that a proxy put before it ([`first_request`]).
+    pub front: usize,
 }
 
 impl Request<'_> {
@@ -148,7 +151,17 @@ pub fn request(bytes: &[u8]) -> Result<Request<'_>, Refused> {
         version: Some(version),
         fields,
         length: length.map(|length| start + length),
+        front: 0,
     })
+}
+
+/// Reads the head of a connection's first request, before which a proxy may have put whose connection it hands on.
+pub fn first_request(bytes: &[u8]) -> Result<Request<'_>, Refused> {
+    let front = proxy::header(bytes)?;
+    let mut head = request(&bytes[front..])?;
+    head.length = head.length.map(|length| front + length);
+    head.front = front;
+    Ok(head)
 }
 
 fn cut_request_line<'a>(method: &'a str, rest: &'a [u8]) -> Result<Request<'a>, Refused> {
@@ -176,6 +189,7 @@ fn cut_request_line<'a>(method: &'a str, rest: &'a [u8]) -> Result<Request<'a>, 
         version: None,
         fields: Fields::default(),
         length: None,
+        front: 0,
     })
 }
 

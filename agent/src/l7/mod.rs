@@ -8,6 +8,7 @@ pub mod hpack;
 pub mod http1;
 pub mod http2;
 pub mod piece;
+pub mod pipeline;
 pub mod record;
 
 pub use counts::{Counts, ExchangeOutcome, RecordOutcome};

@@ -7,7 +7,7 @@ use aya::{
     maps::{HashMap, MapData, PerCpuArray, ProgramArray},
     programs::{FExit, KProbe, Program, ProgramError, RawTracePoint, TracePoint},
 };
-use fathom_abi::{VERSION, counters::NetCounter, message::ConnectionState};
+use fathom_abi::{ConnectionId, VERSION, counters::NetCounter, message::ConnectionState};
 
 use super::{
     Error, ProgramReport, TapReport,
@@ -17,7 +17,7 @@ use super::{
     namespace, objects,
     offsets::Facts,
     ring::RingReader,
-    sizes::NetSizes,
+    sizes::{FRAMINGS_SIZE, NetSizes},
 };
 
 const OBJECT: &str = "net";
@@ -307,6 +307,8 @@ pub struct Net {
     pub flows: RingReader,
     /// The kernel's memory of each connection.
     pub connections: Connections,
+    /// The connections whose bytes travel.
+    framings: HashMap<MapData, u64, FramingsRecord>,
     /// What the programs counted.
     pub counters: Arc<Counters>,
     /// What the kernel did not let them see.
@@ -407,6 +409,8 @@ impl Net {
                 HashMap::try_from(take(OBJECT, &mut ebpf, "CONNECTIONS")?)
                     .map_err(map_error("CONNECTIONS"))?,
             ),
+            framings: HashMap::try_from(take(OBJECT, &mut ebpf, "FRAMINGS")?)
+                .map_err(map_error("FRAMINGS"))?,
             counters: Arc::new(Counters(
                 PerCpuArray::try_from(take(OBJECT, &mut ebpf, "NET_COUNTERS")?)
                     .map_err(map_error("NET_COUNTERS"))?,
@@ -432,6 +436,15 @@ impl Net {
         }
         self.misses.spares_attached();
         Ok(true)
+    }
+
+    /// Ends the travel of a connection's bytes, of which nothing can be made any more: from its next I/O call on they are counted only.
+    pub fn give_up(&mut self, id: ConnectionId) {
+        let is_same = |state: ConnectionState| state.born_ns == id.born_ns;
+        if self.connections.get(id.sock).is_some_and(is_same) {
+            // It may be gone by now.
+            let _ = self.framings.remove(&id.sock);
+        }
     }
 
     /// Bytes that the object's maps take in the kernel.
@@ -576,6 +589,14 @@ fn with_program(
 /// The kernel's memory of each connection.
 #[derive(Debug)]
 pub struct Connections(HashMap<MapData, u64, ConnectionRecord>);
+
+/// A value of `FRAMINGS`, which is the kernel programs' alone.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+struct FramingsRecord([u8; FRAMINGS_SIZE]);
+
+// SAFETY: bytes.
+unsafe impl aya::Pod for FramingsRecord {}
 
 /// [`ConnectionState`] as aya takes it.
 #[derive(Clone, Copy, Debug)]

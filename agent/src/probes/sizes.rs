@@ -21,8 +21,11 @@ pub struct NetSizes {
     pub framings: u32,
 }
 
-/// A key and the two directions of a connection whose bytes travel (`Framings` of the kernel programs).
-const FRAMING: u64 = 8 + 2 * 64 + HASH_ENTRY;
+/// The two directions of a connection whose bytes travel (`Framings` of the kernel programs).
+pub(super) const FRAMINGS_SIZE: usize = 2 * 72;
+
+/// Their entry in the map.
+const FRAMING: u64 = 8 + FRAMINGS_SIZE as u64 + HASH_ENTRY;
 
 impl NetSizes {
     /// Sizes whose sum stays within `budget` bytes, which is at least 2 MiB.

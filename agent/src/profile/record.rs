@@ -70,6 +70,7 @@ fn fields(record: &[u8]) -> Option<Sample> {
             born_ns: u64_at(header, ID + offset_of!(ConnectionId, born_ns))?,
         },
         message,
+        part: 0,
     };
     Some(Sample {
         at_ns: u64_at(header, offset_of!(SampleEvent, at_ns))?,

@@ -84,11 +84,12 @@ impl Ids {
     }
 }
 
-fn bytes(exchange: &ExchangeKey) -> [u8; 20] {
-    let mut bytes = [0; 20];
+fn bytes(exchange: &ExchangeKey) -> [u8; 24] {
+    let mut bytes = [0; 24];
     bytes[..8].copy_from_slice(&exchange.connection.sock.to_le_bytes());
     bytes[8..16].copy_from_slice(&exchange.connection.born_ns.to_le_bytes());
-    bytes[16..].copy_from_slice(&exchange.message.to_le_bytes());
+    bytes[16..20].copy_from_slice(&exchange.message.to_le_bytes());
+    bytes[20..].copy_from_slice(&exchange.part.to_le_bytes());
     bytes
 }
 

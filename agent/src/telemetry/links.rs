@@ -94,6 +94,7 @@ mod tests {
                 born_ns: 2,
             },
             message,
+            part: 0,
         }
     }
 

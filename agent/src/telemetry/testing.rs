@@ -22,6 +22,7 @@ pub(super) fn exchange() -> Exchange {
                 born_ns: 2,
             },
             message: 3,
+            part: 0,
         },
         side: Side::Server,
         tgid: 10,

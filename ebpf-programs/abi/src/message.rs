@@ -31,6 +31,8 @@ impl MessageKind {
     /// that it stands for. The first `captured` of them follow; the others are none that framing needs, unless the kernel
     /// could not read them. A piece may start behind the end of the one before: what is between is of the same kind.
     pub const PIECE: Self = Self(4);
+    /// From the next record on there are pieces: only the totals of the last message count.
+    pub const TRAVELS: Self = Self(5);
 }
 
 /// The bit of a connection's key that says that the bytes are those of a TLS library's calls, and not of the socket.

@@ -113,7 +113,13 @@ pub fn walk(ctx: &impl EbpfContext, walkers: &ProgramArray, entry: u32) {
     // SAFETY: as in `io::layer`; it is this call's until this program has ended.
     let scratch = unsafe { &mut *scratch };
     let key = scratch.event.id.sock;
-    let (Some(framings), Some(state)) = (FRAMINGS.get_ptr_mut(key), connection::find(key)) else {
+    let Some(state) = connection::find(key) else {
+        return;
+    };
+    let Some(framings) = FRAMINGS.get_ptr_mut(key) else {
+        // User space has taken it away, as it can make nothing of the bytes.
+        state.gear = Gear::COUNT;
+        maps::count(NetCounter::GivenUp);
         return;
     };
     // SAFETY: the kernel keeps the entry's memory until this program has ended.

@@ -61,7 +61,16 @@ pub fn take(state: &mut ConnectionState, call: &Call, scratch: &mut Scratch, ent
             state.head_open = long_head(entry);
             false
         }
-        Next::Travels(how) => pieces::start(state, call, how, scratch),
+        Next::Travels(how) => {
+            if state.message != 0 {
+                state.message = state.message.wrapping_add(1);
+                call.fill(state, MessageKind::TRAVELS, scratch);
+                scratch.event.previous_bytes = state.bytes;
+                scratch.event.previous_last_ns = state.last_ns;
+                record::message(scratch, 0);
+            }
+            pieces::start(state, call, how, scratch)
+        }
     }
 }
 
@@ -103,6 +112,11 @@ fn more(state: &mut ConnectionState, call: &Call, captured: u32, scratch: &mut S
     if captured == 0 {
         state.head_open = 0;
         return Next::Turns;
+    }
+    if state.message == 1 && look(captured, scratch) == Look::Preface {
+        // Behind what a proxy put before it.
+        state.bytes = offset;
+        return Next::Travels(Start::Preface);
     }
     keep_head_open(state, call, captured, scratch);
     call.fill(state, MessageKind::MORE, scratch);

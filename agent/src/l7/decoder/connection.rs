@@ -5,6 +5,7 @@ use fathom_abi::{
     message::{Direction, MessageKind},
 };
 
+use super::pieces::Pieces;
 use crate::l7::{
     counts::{Counts, ExchangeOutcome, RecordOutcome},
     exchange::Exchange,
@@ -26,12 +27,12 @@ pub(super) struct Out<'a, E> {
 }
 
 impl<E: FnMut(Exchange)> Out<'_, E> {
-    fn exchange(&mut self, exchange: Exchange) {
+    pub(super) fn exchange(&mut self, exchange: Exchange) {
         self.counts.exchange(ExchangeOutcome::Delivered, 1);
         (self.emit)(exchange);
     }
 
-    fn lost(&self, reason: ExchangeOutcome, count: u64) {
+    pub(super) fn lost(&self, reason: ExchangeOutcome, count: u64) {
         self.counts.exchange(reason, count);
     }
 }
@@ -90,6 +91,8 @@ pub(super) struct Connection {
     pub(super) looks: u8,
     /// Of these, looks that found the connection gone or ahead.
     astray: u8,
+    /// What followed the answer that upgraded the connection in its record, and how many bytes that stands for.
+    behind_upgrade: (Vec<u8>, u64),
 }
 
 impl Connection {
@@ -109,11 +112,7 @@ impl Connection {
                 0
             },
             direction: Direction::NONE,
-            requests: match event.role {
-                Role::CLIENT => Direction::SENT,
-                Role::SERVER => Direction::RECEIVED,
-                _ => Direction::NONE,
-            },
+            requests: requests_of(event.role),
             mode: Mode::Http,
             after_gap: false,
             speaks_http: false,
@@ -122,12 +121,18 @@ impl Connection {
             queued: false,
             looks: 0,
             astray: 0,
+            behind_upgrade: (Vec::new(), 0),
         }
     }
 
-    /// Whether an exchange waits for something.
+    /// Whether an exchange waits for something that a look may tell.
     pub(super) fn is_open(&self) -> bool {
-        self.pending.is_some()
+        self.pending.is_some() && self.mode != Mode::Upgraded
+    }
+
+    /// The direction of requests, NONE where it is not known.
+    pub(super) fn requests(&self) -> Direction {
+        self.requests
     }
 
     /// Whether nothing more can come of it.
@@ -212,7 +217,7 @@ impl Connection {
         }
         let head = read::extended(head, known, record);
         if self.now == Now::Request {
-            self.read_request(&head, http1::request(&head), event, out)
+            self.read_request(&head, http1::first_request(&head), event, out)
         } else {
             self.read_response(&head, skipped, event.at_ns, out)
         }
@@ -247,6 +252,41 @@ impl Connection {
         RecordOutcome::Delivered
     }
 
+    /// The connection's bytes travel from the next record on: what they start with, and nothing is left here.
+    pub(super) fn travels<E: FnMut(Exchange)>(
+        mut self,
+        record: &Record<'_>,
+        out: &mut Out<'_, E>,
+    ) -> (RecordOutcome, Pieces) {
+        let event = &record.event;
+        let mut pieces = Pieces::new(event, self.requests);
+        if event.message != self.message.wrapping_add(1) {
+            self.speaks_http(out);
+            self.gap(event.message, event.direction, out);
+            pieces.lost(out);
+            return (RecordOutcome::Delivered, pieces);
+        }
+        self.close(event.previous_bytes, event.previous_last_ns, out);
+        let Some(pending) = self.pending.take() else {
+            return (RecordOutcome::Delivered, pieces);
+        };
+        if self.mode == Mode::Upgraded {
+            let behind = std::mem::take(&mut self.behind_upgrade);
+            match pending.request() {
+                Some(request) => pieces.upgraded(request, behind, opposite(self.requests), out),
+                None => out.lost(ExchangeOutcome::BadRequest, 1),
+            }
+        } else if pending.answer.is_none() && !pending.request_is_open() {
+            match pending.request() {
+                Some(request) => pieces.behind(request),
+                None => out.lost(ExchangeOutcome::BadRequest, 1),
+            }
+        } else {
+            out.lost(ExchangeOutcome::Pipelined, 1);
+        }
+        (RecordOutcome::Delivered, pieces)
+    }
+
     /// Whether a request is open that no final answer was seen of.
     pub(super) fn awaits_answer(&self) -> bool {
         self.pending
@@ -256,7 +296,12 @@ impl Connection {
 
     /// Hands on what was open when the connection ended.
     pub(super) fn finish_ended<E: FnMut(Exchange)>(mut self, out: &mut Out<'_, E>) {
-        if let Some(pending) = self.pending.take() {
+        if let Some(mut pending) = self.pending.take() {
+            if self.mode == Mode::Upgraded
+                && let Some(answer) = pending.answer.as_mut()
+            {
+                answer.end_ns = self.touched_ns;
+            }
             self.finish(pending, out);
         }
     }
@@ -335,6 +380,12 @@ impl Connection {
                 } else {
                     self.pending = Some(pending);
                 }
+            }
+            Now::Response(skipped) if self.mode == Mode::Upgraded => {
+                if let Some(answer) = pending.answer.as_mut() {
+                    answer.bytes += total.saturating_sub(skipped);
+                }
+                self.pending = Some(pending);
             }
             Now::Response(skipped) => {
                 if let Some(head) = pending.partial.take()
@@ -427,7 +478,16 @@ impl Connection {
     }
 }
 
-fn opposite(direction: Direction) -> Direction {
+/// The direction of requests, where the role tells.
+pub(super) fn requests_of(role: Role) -> Direction {
+    match role {
+        Role::CLIENT => Direction::SENT,
+        Role::SERVER => Direction::RECEIVED,
+        _ => Direction::NONE,
+    }
+}
+
+pub(super) fn opposite(direction: Direction) -> Direction {
     match direction {
         Direction::SENT => Direction::RECEIVED,
         Direction::RECEIVED => Direction::SENT,

@@ -45,6 +45,7 @@ fn every_field_is_found() {
                 born_ns: 42,
             },
             message: 3,
+            part: 0,
         }),
         tgid: 10,
         tid: 11,

@@ -7,13 +7,18 @@ fn key(sock: u64, born_ns: u64, message: u32) -> ExchangeKey {
     ExchangeKey {
         connection: ConnectionId { sock, born_ns },
         message,
+        part: 0,
     }
 }
 
 #[test]
 fn ids_depend_on_the_key_and_every_part_of_the_exchange() {
     let ids = Ids::new([7; 16]);
-    let keys = [key(1, 2, 3), key(9, 2, 3), key(1, 9, 3), key(1, 2, 9)];
+    let part = ExchangeKey {
+        part: 9,
+        ..key(1, 2, 3)
+    };
+    let keys = [key(1, 2, 3), key(9, 2, 3), key(1, 9, 3), key(1, 2, 9), part];
     let distinct: std::collections::HashSet<_> = keys
         .iter()
         .map(|key| (ids.trace_id(key), ids.span_id(key)))

@@ -138,6 +138,8 @@ fn register_taps(events: &Events, net: &Net, read: &Arc<Read>) {
             NetCounter::ReturnMissed,
             NetCounter::ActiveFull,
             NetCounter::GivenUp,
+            NetCounter::FramingsFull,
+            NetCounter::FramesLost,
         ] {
             give(counter.name(), counters.get(counter));
         }
@@ -244,6 +246,9 @@ impl Pipeline {
             self.read
                 .flows
                 .fetch_add(flow_records as u64, Ordering::Relaxed);
+            for connection in self.decoder.take_given_up() {
+                self.net.give_up(connection);
+            }
             all += messages + flow_records;
             if messages < TURN && flow_records < TURN {
                 return all;

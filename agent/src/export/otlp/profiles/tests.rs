@@ -9,6 +9,7 @@ const EXCHANGE: ExchangeKey = ExchangeKey {
         born_ns: 2,
     },
     message: 3,
+    part: 0,
 };
 
 fn one(profiles: &[Profile]) -> (ExportProfilesServiceRequest, otlp::ProfilesDictionary) {

@@ -9,6 +9,7 @@ use crate::{
     l7::{
         exchange::{Exchange, ExchangeKey, Side, TraceParent, Unanswered},
         http1::{self, Body},
+        pipeline,
     },
     net::wire::addresses,
 };
@@ -38,6 +39,8 @@ struct Request {
     endless: bool,
     expects_continue: bool,
     head: u64,
+    /// Bytes that a proxy put before it.
+    front: u64,
 }
 
 /// The final answer.
@@ -61,6 +64,7 @@ impl Pending {
             key: ExchangeKey {
                 connection: event.id,
                 message: event.message,
+                part: 0,
             },
             tgid: event.tgid,
             tid: event.tid,
@@ -92,13 +96,14 @@ impl Pending {
             endless: chunked && self.request_total.is_none(),
             expects_continue: head.fields.expects_continue,
             head: head.length.unwrap_or_default() as u64,
+            front: head.front as u64,
         });
     }
 
     /// Makes do with a cut head, of whose message records told of `told` bytes; whether that is enough. It is where the request line
     /// is whole, and where the capture ended within it. Else the sender did not finish it, or the record that did is missing.
     pub(super) fn settle_request(&mut self, bytes: &[u8], told: u64) -> bool {
-        match http1::request(bytes) {
+        match http1::first_request(bytes) {
             Ok(head)
                 if head.version.is_some()
                     || told > bytes.len() as u64
@@ -169,6 +174,23 @@ impl Pending {
         })
     }
 
+    /// The request, once it is whole; none where its head never became readable.
+    pub(super) fn request(self: Box<Self>) -> Option<pipeline::Request> {
+        let request = self.request?;
+        Some(pipeline::Request {
+            number: self.key.message,
+            index: 0,
+            tgid: self.tgid,
+            tid: self.tid,
+            start_ns: self.start_ns,
+            method: request.method,
+            path: request.path,
+            version: request.version.unwrap_or("1.1"),
+            parent: request.parent,
+            bytes: self.request_bytes,
+        })
+    }
+
     /// The exchange; none where its request's head never became readable.
     pub(super) fn exchange(
         self: Box<Self>,
@@ -204,7 +226,7 @@ impl Pending {
                 .map_or(Err(Unanswered::Closed), |answer| Ok(answer.status)),
             start_ns: self.start_ns,
             end_ns,
-            request_bytes: self.request_bytes,
+            request_bytes: self.request_bytes.saturating_sub(request.front),
             response_bytes: self.answer.map_or(0, |answer| answer.bytes),
             parent: request.parent,
         })

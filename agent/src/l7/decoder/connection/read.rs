@@ -92,9 +92,11 @@ impl Connection {
         record: &Record<'_>,
         out: &mut Out<'_, E>,
     ) -> RecordOutcome {
-        let parsed = http1::request(record.data);
+        let parsed = http1::first_request(record.data);
         // Where the direction of requests is not known, a few letters are not enough to tell it.
-        let unsure = self.requests == Direction::NONE && !http1::may_be_request(record.data);
+        let unsure = self.requests == Direction::NONE
+            && parsed.is_err()
+            && !http1::may_be_request(record.data);
         if parsed == Err(Refused::NotHttp) || unsure {
             return self.orphan(record, out);
         }
@@ -197,7 +199,7 @@ impl Connection {
                 Ok(response) if response.length.is_some() => {
                     self.now = Now::Response(skipped);
                     pending.take_response(&response, head);
-                    return self.answered(response.status, skipped, at_ns, out);
+                    return self.answered(response.status, head, skipped, at_ns, out);
                 }
                 Ok(_) | Err(Refused::Short) => break,
                 Err(Refused::NotHttp) => {
@@ -216,6 +218,7 @@ impl Connection {
     fn answered<E: FnMut(Exchange)>(
         &mut self,
         status: u16,
+        body: &[u8],
         skipped: u64,
         at_ns: u64,
         out: &mut Out<'_, E>,
@@ -231,10 +234,13 @@ impl Connection {
             return self.unused();
         };
         if upgraded {
+            // An exchange as long as what follows it.
             self.mode = Mode::Upgraded;
-            answer.bytes = answer.head;
             answer.end_ns = at_ns;
-            self.finish(pending, out);
+            let head = usize::try_from(answer.head).unwrap_or(usize::MAX);
+            let behind = body.get(head..).unwrap_or_default();
+            self.behind_upgrade = (behind.to_vec(), bytes.saturating_sub(answer.head));
+            self.pending = Some(pending);
         } else if answer.total == Some(bytes) && !request_is_open {
             answer.bytes = bytes;
             answer.end_ns = at_ns;

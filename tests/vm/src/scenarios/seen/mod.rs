@@ -134,7 +134,7 @@ pub fn run(context: &mut Context) -> Result<()> {
         };
         rows.push(Row::tested(end, verdict, latency));
     }
-    agent.settle(accounting::check)?;
+    let accounted = agent.settle(accounting::check).map(drop);
     agent.stop()?;
 
     rows.sort_by_key(|row| row.number);
@@ -144,7 +144,8 @@ pub fn run(context: &mut Context) -> Result<()> {
             compare::others(&ends, &metrics).join(", "),
             accounting::all(&metrics)
         )
-    })
+    })?;
+    accounted
 }
 
 /// Why a subject can't be tried here.

@@ -1,0 +1,389 @@
+//! A connection whose bytes travel: pieces of both directions to the decoder of what it speaks.
+//!
+//! Its records are numbered without a gap, so that a missing one is noticed; and a piece that starts behind the end of the one
+//! before in its direction, with no record missing, means that the tap left out bytes that no framing needs.
+
+use fathom_abi::{
+    ConnectionId, Endpoints,
+    message::{Direction, MessageEvent, PLAIN_TEXT},
+};
+
+use super::connection::{Out, opposite};
+use crate::{
+    l7::{
+        counts::{ExchangeOutcome, RecordOutcome},
+        exchange::{Exchange, ExchangeKey, Side},
+        http1,
+        http2::{self, Start},
+        piece::Piece,
+        pipeline::{self, Pipeline},
+        record::Record,
+    },
+    net::wire::addresses,
+};
+
+/// The client's connection preface (RFC 9113 section 3.4), as much of it as decides.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+
+/// What the connection speaks.
+enum Protocol {
+    /// Nothing was seen yet.
+    Unknown,
+    Http1(Box<Pipeline>),
+    Http2(Box<http2::Connection>),
+    /// It can't be read any more, or never could.
+    Other,
+}
+
+pub(super) struct Pieces {
+    id: ConnectionId,
+    endpoints: Endpoints,
+    /// The direction of requests, NONE where it is not known.
+    requests: Direction,
+    /// The number of the newest record.
+    number: u32,
+    /// Where each direction's next piece starts, received and sent.
+    next: [u64; 2],
+    /// Bytes of each direction that came before position 0.
+    before: [u64; 2],
+    protocol: Protocol,
+}
+
+impl Pieces {
+    /// A connection whose next record is the one behind `event`.
+    pub(super) fn new(event: &MessageEvent, requests: Direction) -> Self {
+        Self {
+            id: event.id,
+            endpoints: event.endpoints,
+            requests,
+            number: event.message,
+            next: [0; 2],
+            before: [0; 2],
+            protocol: Protocol::Unknown,
+        }
+    }
+
+    /// A connection of which nothing was seen before its first piece.
+    pub(super) fn starting(event: &MessageEvent, requests: Direction) -> Self {
+        Self {
+            number: event.message.wrapping_sub(1),
+            ..Self::new(event, requests)
+        }
+    }
+
+    /// It goes on behind a whole request without an answer.
+    pub(super) fn behind(&mut self, request: pipeline::Request) {
+        self.protocol = Protocol::Http1(Box::new(Pipeline::behind(request)));
+    }
+
+    /// It was upgraded to HTTP/2 by the answer to `request`, behind which the record of the answer held the first of so many bytes of frames.
+    pub(super) fn upgraded<E: FnMut(Exchange)>(
+        &mut self,
+        request: pipeline::Request,
+        (behind, length): (Vec<u8>, u64),
+        answers: Direction,
+        out: &mut Out<'_, E>,
+    ) {
+        let mut connection = http2::Connection::new(
+            Some(opposite(answers)),
+            Start::Upgraded,
+            http2::Limits::default(),
+        );
+        let piece = Piece {
+            direction: answers,
+            position: 0,
+            length,
+            data: &behind,
+            at_ns: request.start_ns,
+            tgid: request.tgid,
+            tid: request.tid,
+        };
+        connection.upgraded(
+            http2::Request {
+                tgid: request.tgid,
+                tid: request.tid,
+                method: request.method,
+                path: request.path,
+                start_ns: request.start_ns,
+                parent: request.parent,
+                trace_state: None,
+            },
+            request.bytes,
+        );
+        self.protocol = Protocol::Http2(Box::new(connection));
+        self.before[index(answers)] = length;
+        self.give(&piece, 0, out);
+    }
+
+    /// The next piece.
+    pub(super) fn piece<E: FnMut(Exchange)>(
+        &mut self,
+        record: &Record<'_>,
+        out: &mut Out<'_, E>,
+    ) -> RecordOutcome {
+        let event = &record.event;
+        if event.message <= self.number {
+            self.give_up(ExchangeOutcome::OutOfOrder, out);
+            return RecordOutcome::OutOfOrder;
+        }
+        let is_next = event.message == self.number.wrapping_add(1);
+        self.number = event.message;
+        if !is_next {
+            self.lost(out);
+        }
+        let at = index(event.direction);
+        let start = event.previous_bytes.saturating_add(self.before[at]);
+        let length = event.previous_last_ns;
+        let piece = Piece {
+            direction: event.direction,
+            position: start,
+            length,
+            data: record.data,
+            at_ns: event.at_ns,
+            tgid: event.tgid,
+            tid: event.tid,
+        };
+        if matches!(self.protocol, Protocol::Unknown) {
+            self.protocol = self.recognize(&piece);
+        }
+        let expected = self.next[at].saturating_add(self.before[at]);
+        self.next[at] = event.previous_bytes.saturating_add(length);
+        if is_next && start > expected {
+            let hole = Piece {
+                position: expected,
+                length: start - expected,
+                data: &[],
+                ..piece
+            };
+            self.give(&hole, event.message, out);
+        }
+        self.give(&piece, event.message, out);
+        match self.protocol {
+            Protocol::Other => RecordOutcome::NotHttp,
+            _ => RecordOutcome::Delivered,
+        }
+    }
+
+    /// What the first piece shows.
+    fn recognize(&mut self, piece: &Piece<'_>) -> Protocol {
+        let http2 = |requests, start| {
+            let limits = http2::Limits::default();
+            Protocol::Http2(Box::new(http2::Connection::new(requests, start, limits)))
+        };
+        if piece.data.starts_with(PREFACE) {
+            self.requests = piece.direction;
+            return http2(Some(piece.direction), Start::Preface);
+        }
+        if http1::first_request(piece.data).is_ok() {
+            self.requests = piece.direction;
+            return Protocol::Http1(Box::default());
+        }
+        match self.requests {
+            // Not seen from its start.
+            Direction::NONE => http2(None, Start::Joined),
+            // The server may speak first.
+            requests if requests != piece.direction => http2(Some(requests), Start::Preface),
+            _ => Protocol::Other,
+        }
+    }
+
+    fn give<E: FnMut(Exchange)>(&mut self, piece: &Piece<'_>, number: u32, out: &mut Out<'_, E>) {
+        let (id, endpoints) = (self.id, &self.endpoints);
+        match &mut self.protocol {
+            Protocol::Unknown | Protocol::Other => {}
+            Protocol::Http1(pipeline) => {
+                let is_requests = piece.direction == self.requests;
+                let side = side(self.requests);
+                pipeline.piece(is_requests, piece, number, &mut |event| {
+                    out.pipelined(event, id, endpoints, side);
+                });
+            }
+            Protocol::Http2(connection) => {
+                let known = connection.requests();
+                connection.piece(piece, &mut |event| {
+                    // Nothing is over before it is known who asks.
+                    let requests = known.unwrap_or(Direction::NONE);
+                    out.streamed(event, id, endpoints, side(requests));
+                });
+                if known.is_none()
+                    && let Some(requests) = connection.requests()
+                {
+                    self.requests = requests;
+                }
+            }
+        }
+        self.drop_broken();
+    }
+
+    /// Records are missing.
+    pub(super) fn lost<E: FnMut(Exchange)>(&mut self, out: &mut Out<'_, E>) {
+        match &mut self.protocol {
+            Protocol::Unknown => self.protocol = Protocol::Other,
+            Protocol::Other => {}
+            Protocol::Http1(pipeline) => pipeline.lost(&mut |event| out.count(&event)),
+            Protocol::Http2(connection) => connection.lost(&mut |event| {
+                if let http2::Event::Lost(reason, count) = event {
+                    out.lost(reason, count);
+                }
+            }),
+        }
+        self.drop_broken();
+    }
+
+    /// The connection ended with this record.
+    pub(super) fn end<E: FnMut(Exchange)>(
+        mut self,
+        record: &Record<'_>,
+        out: &mut Out<'_, E>,
+    ) -> RecordOutcome {
+        let event = &record.event;
+        if event.message != self.number {
+            self.lost(out);
+        }
+        let (id, endpoints) = (self.id, &self.endpoints);
+        let side = side(self.requests);
+        match &mut self.protocol {
+            Protocol::Unknown | Protocol::Other => {}
+            Protocol::Http1(pipeline) => pipeline.end(event.at_ns, &mut |event| {
+                out.pipelined(event, id, endpoints, side);
+            }),
+            Protocol::Http2(connection) => connection.end(event.at_ns, &mut |event| {
+                out.streamed(event, id, endpoints, side);
+            }),
+        }
+        RecordOutcome::Delivered
+    }
+
+    /// Counts what is open as lost.
+    pub(super) fn drop_open<E: FnMut(Exchange)>(
+        &mut self,
+        reason: ExchangeOutcome,
+        out: &Out<'_, E>,
+    ) {
+        let open = match &self.protocol {
+            Protocol::Unknown | Protocol::Other => 0,
+            Protocol::Http1(pipeline) => pipeline.open(),
+            Protocol::Http2(connection) => connection.open(),
+        };
+        out.lost(reason, open as u64);
+    }
+
+    fn give_up<E: FnMut(Exchange)>(&mut self, reason: ExchangeOutcome, out: &Out<'_, E>) {
+        self.drop_open(reason, out);
+        self.protocol = Protocol::Other;
+    }
+
+    fn drop_broken(&mut self) {
+        let is_broken = match &self.protocol {
+            Protocol::Unknown | Protocol::Other => false,
+            Protocol::Http1(pipeline) => pipeline.is_broken(),
+            Protocol::Http2(connection) => connection.is_broken(),
+        };
+        if is_broken {
+            self.protocol = Protocol::Other;
+        }
+    }
+
+    /// Whether nothing will come of it any more, so that its bytes need not travel.
+    pub(super) fn is_given_up(&self) -> bool {
+        matches!(self.protocol, Protocol::Other)
+    }
+}
+
+impl<E: FnMut(Exchange)> Out<'_, E> {
+    fn count(&self, event: &pipeline::Event) {
+        if let pipeline::Event::Lost(reason, count) = *event {
+            self.lost(reason, count);
+        }
+    }
+
+    fn pipelined(
+        &mut self,
+        event: pipeline::Event,
+        connection: ConnectionId,
+        endpoints: &Endpoints,
+        side: Side,
+    ) {
+        self.count(&event);
+        let pipeline::Event::Done(finished) = event else {
+            return;
+        };
+        let request = finished.request;
+        let (local, remote) = addresses(endpoints);
+        self.exchange(Exchange {
+            key: ExchangeKey {
+                connection,
+                message: request.number,
+                part: request.index,
+            },
+            side,
+            tgid: request.tgid,
+            tid: request.tid,
+            local,
+            remote,
+            method: request.method,
+            path: request.path,
+            version: request.version,
+            tls: connection.sock & PLAIN_TEXT != 0,
+            status: finished.status,
+            cut: finished.cut,
+            start_ns: request.start_ns,
+            end_ns: finished.end_ns.max(request.start_ns),
+            request_bytes: request.bytes,
+            response_bytes: finished.response_bytes,
+            parent: request.parent,
+            rpc: None,
+        });
+    }
+
+    fn streamed(
+        &mut self,
+        event: http2::Event,
+        connection: ConnectionId,
+        endpoints: &Endpoints,
+        side: Side,
+    ) {
+        let stream = match event {
+            http2::Event::Done(stream) => stream,
+            http2::Event::Lost(reason, count) => return self.lost(reason, count),
+        };
+        let request = stream.request;
+        let (local, remote) = addresses(endpoints);
+        self.exchange(Exchange {
+            key: ExchangeKey {
+                connection,
+                message: stream.id,
+                part: 0,
+            },
+            side,
+            tgid: request.tgid,
+            tid: request.tid,
+            local,
+            remote,
+            method: request.method,
+            path: request.path,
+            version: "2",
+            tls: connection.sock & PLAIN_TEXT != 0,
+            status: stream.status,
+            cut: stream.cut,
+            start_ns: request.start_ns,
+            end_ns: stream.end_ns,
+            request_bytes: stream.request_bytes,
+            response_bytes: stream.response_bytes,
+            parent: request.parent,
+            rpc: stream.rpc.map(Box::new),
+        });
+    }
+}
+
+fn side(requests: Direction) -> Side {
+    if requests == Direction::RECEIVED {
+        Side::Server
+    } else {
+        Side::Client
+    }
+}
+
+fn index(direction: Direction) -> usize {
+    usize::from(direction == Direction::SENT)
+}

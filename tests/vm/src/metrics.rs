@@ -44,10 +44,10 @@ impl Metrics {
         Self::parse(text)
     }
 
-    /// Scrapes `address` without a record of the scrape being under way when the page is made: a head that is longer than what a
-    /// record holds goes out first, its end only when the agent has long drained its rings.
+    /// Scrapes `address` without a record of the scrape being under way when the page is made: a head that is longer than what
+    /// records hold goes out first, its end only when the agent has long drained its rings.
     pub fn scrape_quietly(address: SocketAddr) -> Result<Self> {
-        let padding = "x".repeat(2 * MAX_CAPTURE);
+        let padding = "x".repeat(9 * MAX_CAPTURE);
         let mut stream = connect(address)?;
         let head = format!(
             "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nPadding: {padding}\r\n"

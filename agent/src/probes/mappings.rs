@@ -6,14 +6,17 @@
 //!
 //! *Minimum kernel version*: 4.1 for all of it (`PERF_COUNT_SW_DUMMY`, `mmap2`, `comm_exec`). It needs `CAP_PERFMON` (5.8) or `CAP_SYS_ADMIN`, or `kernel.perf_event_paranoid` of 0 or less.
 
-use std::{fmt, io, time::Duration};
+use std::{
+    fmt, io,
+    os::fd::{AsFd as _, OwnedFd},
+    time::Duration,
+};
 
 use aya::util::online_cpus;
 use rustix::event::{
     Timespec,
     epoll::{self, CreateFlags, Event as Ready, EventData, EventFlags},
 };
-use std::os::fd::{AsFd as _, OwnedFd};
 
 mod files;
 mod records;
@@ -105,7 +108,13 @@ impl Mappings {
             epoll::create(CreateFlags::CLOEXEC).map_err(|error| Error::Wait(error.into()))?;
         let mut rings = Vec::with_capacity(cpus.len());
         for cpu in cpus {
-            let ring = Ring::open(cpu, bytes)?;
+            let ring = match Ring::open(cpu, bytes) {
+                // It went offline a moment ago.
+                Err(Error::Open { error, .. }) if error.raw_os_error() == Some(libc::ENODEV) => {
+                    continue;
+                }
+                ring => ring?,
+            };
             // The kernel says once for each filling of a quarter that a ring wants to be read, so this does not return again and again.
             epoll::add(
                 &attention,

@@ -18,7 +18,7 @@ mod symbols;
 mod unseen;
 
 pub use go::GoLayout;
-pub use unseen::{Unseen, unseen};
+pub use unseen::{Unseen, unseen, unseen_bytes};
 
 use image::Image;
 
@@ -224,8 +224,8 @@ pub enum Why {
         /// What is wrong with it.
         reason: String,
     },
-    /// A part is larger than any real one.
-    #[error("{part}: {size} bytes, and at most {limit} are read")]
+    /// A part is larger than any real one, or all that was read with it.
+    #[error("{part}: {size} bytes more, and at most {limit} are read")]
     TooLarge {
         /// Which part.
         part: &'static str,
@@ -262,7 +262,8 @@ impl Why {
 /// | GnuTLS, all | `recv`, `recv_seq` and `send_range` each call internal functions | all three |
 /// | Go 1.18 and later | `Read` and `Write` of `*tls.Conn` are what net/http, gRPC and all else call | both |
 ///
-/// What passes none of them: `gnutls_record_recv_packet`, early data of GnuTLS, QUIC.
+/// What passes none of them: `gnutls_record_recv_packet`, `gnutls_record_send_file` over the kernel's own TLS, early data of GnuTLS, QUIC; copies of crypto/tls under
+/// another name (uTLS).
 ///
 /// # Errors
 /// [`Why::NotTls`] where there is none; else what is wrong with the file.

@@ -15,8 +15,9 @@ use super::{
 /// of each), and a test compares it with the types that a built program carries (DWARF).
 ///
 /// The way, from the `*tls.Conn` on: at [`Self::conn`] is an interface, two words: the address of an itab and the value. Where the `u32` at
-/// [`Self::itab_hash`] of the itab is one of [`Self::tcp_conn`], the value is a `*net.TCPConn`; a program may put its own kind of connection there, whose inside is
-/// unknown. At [`Self::net_fd`] of the `TCPConn` is the address of a `netFD`, and at [`Self::sysfd`] of that the descriptor, an `int` (8 bytes).
+/// [`Self::itab_hash`] of the itab is one of [`Self::tcp_conn`], the value is a `*net.TCPConn`. A program may put its own kind of connection there, whose inside is
+/// unknown; most begin with the connection that they wrap (`netutil.LimitListener`'s, gRPC's behind a proxy), an interface again, so that the same step from the value on leads further,
+/// and the hash says whether it did. At [`Self::net_fd`] of the `TCPConn` is the address of a `netFD`, and at [`Self::sysfd`] of that the descriptor, an `int` (8 bytes).
 ///
 /// Registers at the entry of `Read` and `Write`, and at their returns (Go's `ABIInternal`, since 1.17 on x86-64 and 1.18 on AArch64; `cmd/compile/abi-internal.md`):
 ///
@@ -73,9 +74,6 @@ const MARKS: [&str; 4] = [
     ".gopclntab",
     ".data.rel.ro.gopclntab",
 ];
-
-/// The most bytes that are searched for a table without a section of its own: all that is loaded of a program.
-const MAX_LOADED: u64 = 1 << 30;
 
 /// The functions of crypto/tls in a Go program.
 pub(super) fn inspect(image: &Image<'_>) -> Result<Targets, Why> {
@@ -136,22 +134,16 @@ fn find_table(image: &Image<'_>) -> Result<Table, Why> {
     let mut result = Err(Why::NotTls);
     for segment in &image.segments {
         let mut candidates = Vec::new();
-        image.scan(
-            "the loaded segments",
-            &segment.file,
-            MAX_LOADED,
-            8,
-            |offset, bytes| {
-                let hits = finders.iter().flat_map(|finder| finder.find_iter(bytes));
-                // The table begins at a multiple of 32 bytes, and the magic is followed by two zeros, the size of the smallest instruction and 8.
-                let heads = hits.filter(|&at| {
-                    matches!(bytes.get(at + 4..at + 8), Some([0, 0, 1 | 4, 8]))
-                        && (offset + at as u64).is_multiple_of(8)
-                });
-                candidates.extend(heads.map(|at| offset + at as u64));
-                candidates.len() > 16
-            },
-        )?;
+        image.scan("the loaded segments", &segment.file, 8, |offset, bytes| {
+            let hits = finders.iter().flat_map(|finder| finder.find_iter(bytes));
+            // The table begins at a multiple of 32 bytes, and the magic is followed by two zeros, the size of the smallest instruction and 8.
+            let heads = hits.filter(|&at| {
+                matches!(bytes.get(at + 4..at + 8), Some([0, 0, 1 | 4, 8]))
+                    && (offset + at as u64).is_multiple_of(8)
+            });
+            candidates.extend(heads.map(|at| offset + at as u64));
+            candidates.len() > 16
+        })?;
         for candidate in candidates {
             result = Table::at(image, candidate..segment.file.end);
             if result.is_ok() {

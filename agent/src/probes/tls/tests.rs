@@ -168,6 +168,11 @@ fn gnutls_as_a_shared_library() {
         Function::GnutlsDeinit,
     ];
     agrees_with_nm(&targets, &path, &["-D"], &wanted);
+    // Its imitation of OpenSSL has an SSL_read, which calls gnutls_record_recv: a byte would be seen twice.
+    if let Some(imitation) = system_library("libgnutls-openssl.so.27") {
+        assert!(by_nm(&imitation, &["-D"]).contains_key("SSL_read"));
+        assert!(matches!(try_targets(&imitation), Err(Why::NotTls)));
+    }
 }
 
 #[test]
@@ -344,7 +349,7 @@ fn this_machine_s_java_and_rust_programs_are_named() {
     let own = std::env::current_exe().expect("a test has a file");
     let file = File::open(own).expect("it opens");
     let found = unseen(&file).expect("it is sound");
-    assert!(matches!(found, Some(Unseen::Rustls(Some(_)))), "{found:?}");
+    assert!(matches!(found, Some(Unseen::Rustls(_))), "{found:?}");
     let file = File::open("/bin/sh").expect("it opens");
     assert_eq!(unseen(&file).expect("it is sound"), None);
 }
@@ -610,4 +615,36 @@ fn a_go_program_without_tls_has_no_targets() {
             .args([&path, &source]),
     );
     assert!(matches!(try_targets(&path), Err(Why::NotTls)));
+}
+
+#[test]
+fn the_seeds_of_the_fuzz_target_are_what_they_are_called() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/tls");
+    let found = |seed: &str| {
+        let bytes = fs::read(folder.join(seed)).expect("a seed");
+        let unseen = unseen_bytes(&bytes).expect("it is sound");
+        (inspect_bytes(&bytes), unseen)
+    };
+    for (seed, library, functions) in [
+        ("openssl", Library::OpenSsl, 3),
+        ("boringssl", Library::BoringSsl, 1),
+        ("static", Library::BoringSsl, 1),
+        ("gnutls", Library::GnuTls, 2),
+        ("go", Library::GoTls, 2),
+        ("go118", Library::GoTls, 2),
+        ("go_module", Library::GoTls, 2),
+    ] {
+        let (targets, _) = found(seed);
+        let targets = targets.unwrap_or_else(|why| panic!("{seed}: {why}"));
+        assert_eq!(
+            (targets.library, targets.sites.len()),
+            (library, functions),
+            "{seed}"
+        );
+    }
+    for (seed, name) in [("java", "Java"), ("rustls", "rustls")] {
+        let (targets, unseen) = found(seed);
+        assert!(matches!(targets, Err(Why::NotTls)), "{seed}");
+        assert_eq!(unseen.expect("it is named").name(), name);
+    }
 }

@@ -11,11 +11,11 @@ use super::{Why, image::Image, library};
 pub enum Unseen {
     /// A Java virtual machine: TLS is Java code, which the machine compiles as it runs.
     Java,
-    /// rustls, with its version where the program has it. Its functions follow the compiler's own calling convention, and most are
-    /// inlined or copied for each type that they are used with. A build that keeps its symbols (`strip = "none"`, the default of debug and release builds) and is not
-    /// optimized across crates (no `lto = "fat"`) has `<rustls::conn::connection::Reader as std::io::Read>::read` and `Writer as …::write` as functions of their own; no
-    /// probe is placed there so far.
-    Rustls(Option<String>),
+    /// rustls, with its version. No build of it is seen so far. In one that keeps its symbols (not `strip = true`), each byte that comes in passes
+    /// `rustls::common_state::CommonState::take_received_plaintext`, and each that goes out `CommonState::buffer_plaintext` (0.23): these are no generics, and so mostly functions of their own,
+    /// but what they are given are Rust types, whose layout no compiler promises. A stripped build has nothing to hold on to; that it is rustls is known from the names of source files
+    /// in its panics, which only `-Z location-detail=none` or `--remap-path-prefix` take away.
+    Rustls(String),
     /// OpenSSL or one of its relatives, linked into a program whose symbols were stripped.
     OpenSslStripped,
     /// BoringSSL (or AWS-LC), linked into a program whose symbols were stripped, or hidden in a library, as in gRPC's for Python.
@@ -39,9 +39,9 @@ const MAX_CONSTANTS: u64 = 96 << 20;
 
 /// What the compiler leaves of rustls in each program: the names of its source files, for panics, as `…/rustls-0.23.12/src/conn.rs`.
 const RUSTLS: &[u8] = b"/rustls-";
-/// Both libraries have the names of their source files among their constants, for error messages.
-const BORINGSSL: &[u8] = b"/ssl/handshake_client.cc\0";
-const OPENSSL: &[u8] = b"ssl/statem/extensions_clnt.c\0";
+/// Both libraries have the names of their source files among their constants, for error messages. In two parts, or the program that holds these lines would be found to be both.
+const BORINGSSL: [&[u8]; 2] = [b"/ssl/handshake_", b"client.cc\0"];
+const OPENSSL: [&[u8]; 2] = [b"ssl/statem/extensions_", b"clnt.c\0"];
 
 /// What an executable or a library that [`super::inspect`] finds no function in speaks TLS with all the same, as far as its name and its constants tell. It reads the constants (`.rodata`), up to
 /// 96 MB of them; to be asked once for a file, and not for those that [`super::inspect`] has an answer for.
@@ -50,6 +50,14 @@ const OPENSSL: &[u8] = b"ssl/statem/extensions_clnt.c\0";
 /// What is wrong with the file.
 pub fn unseen(file: &File) -> Result<Option<Unseen>, Why> {
     of(&Image::file(file)?)
+}
+
+/// [`unseen`] for a file that is in memory.
+///
+/// # Errors
+/// As [`unseen`].
+pub fn unseen_bytes(bytes: &[u8]) -> Result<Option<Unseen>, Why> {
+    of(&Image::bytes(bytes)?)
 }
 
 fn of(image: &Image<'_>) -> Result<Option<Unseen>, Why> {
@@ -61,25 +69,28 @@ fn of(image: &Image<'_>) -> Result<Option<Unseen>, Why> {
     };
     let rustls = memmem::Finder::new(RUSTLS);
     let others = [
-        (memmem::Finder::new(BORINGSSL), Unseen::BoringSslStripped),
-        (memmem::Finder::new(OPENSSL), Unseen::OpenSslStripped),
+        (BORINGSSL.concat(), Unseen::BoringSslStripped),
+        (OPENSSL.concat(), Unseen::OpenSslStripped),
     ];
+    let others = others
+        .each_ref()
+        .map(|(name, unseen)| (memmem::Finder::new(name), unseen));
     let end = constants
         .file
         .end
         .min(constants.file.start.saturating_add(MAX_CONSTANTS));
     let range = constants.file.start..end;
     let mut found = None;
-    image.scan("the constants", &range, MAX_CONSTANTS, 64, |_, bytes| {
+    image.scan("the constants", &range, 64, |_, bytes| {
         found = rustls
             .find_iter(bytes)
             .find_map(|at| rustls_version(&bytes[at + RUSTLS.len()..]))
-            .map(|version| Unseen::Rustls(Some(version)))
+            .map(Unseen::Rustls)
             .or_else(|| {
                 let other = others
                     .iter()
                     .find(|(finder, _)| finder.find(bytes).is_some());
-                other.map(|(_, unseen)| unseen.clone())
+                other.map(|&(_, unseen)| unseen.clone())
             });
         found.is_some()
     })?;

@@ -24,10 +24,18 @@ pub fn count(counters: &PerCpuArray<u64>, index: u32) {
     if let Some(counter) = counters.get_ptr_mut(index) {
         // SAFETY: the value is aligned and lives as long as the map. One instruction, although the value is this CPU's own: on a
         // preemptible kernel another program can run on this CPU between a read and a write.
-        unsafe {
-            asm!("lock *(u64 *)({at} + 0) += {one}", at = in(reg) counter, one = in(reg) 1_u64)
-        };
+        unsafe { add(counter, 1) };
     }
+}
+
+/// Adds to a word in one instruction.
+///
+/// # Safety
+/// The word is aligned, and in a map's value.
+#[inline(always)]
+pub unsafe fn add(word: *mut u64, value: u64) {
+    // SAFETY: the caller's.
+    unsafe { asm!("lock *(u64 *)({at} + 0) += {value}", at = in(reg) word, value = in(reg) value) };
 }
 
 /// The layout of the records and maps that this object was built with; the loader compares it with its own.

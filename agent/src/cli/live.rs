@@ -92,6 +92,7 @@ impl Live {
             tap,
             map_budget: MAP_BUDGET,
             track_active: false,
+            tls: true,
         })?;
         Ok(Self {
             net,

@@ -1,6 +1,7 @@
 //! The kernel side from user space: load, attach, features, offsets, budget.
 
 pub mod btf;
+pub mod finder;
 pub mod mappings;
 mod maps;
 mod misses;
@@ -13,6 +14,7 @@ pub mod report;
 pub mod ring;
 pub mod sizes;
 pub mod tls;
+mod uprobes;
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 pub use misses::Misses;

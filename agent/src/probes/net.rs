@@ -1,13 +1,17 @@
 //! The `net` object: loading it, choosing its tap, and what user space reads of it.
 
-use std::{fmt, process, str::FromStr, sync::Arc};
+use std::{fmt, fs::File, process, str::FromStr, sync::Arc};
 
 use aya::{
     Ebpf, EbpfLoader,
     maps::{HashMap, MapData, PerCpuArray, ProgramArray},
     programs::{FExit, KProbe, Program, ProgramError, RawTracePoint, TracePoint},
 };
-use fathom_abi::{ConnectionId, VERSION, counters::NetCounter, message::ConnectionState};
+use fathom_abi::{
+    ConnectionId, VERSION,
+    counters::NetCounter,
+    message::{ConnectionState, GoOffsets},
+};
 
 use super::{
     Error, ProgramReport, TapReport,
@@ -18,6 +22,8 @@ use super::{
     offsets::Facts,
     ring::RingReader,
     sizes::{FRAMINGS_SIZE, NetSizes},
+    tls::{GoLayout, Targets},
+    uprobes,
 };
 
 const OBJECT: &str = "net";
@@ -290,6 +296,8 @@ pub struct NetOptions {
     pub map_budget: u64,
     /// Whether a profiler reads the table of threads and exchanges.
     pub track_active: bool,
+    /// Whether plain text behind TLS is seen, too.
+    pub tls: bool,
 }
 
 /// The loaded and attached object. Dropping it detaches everything.
@@ -373,11 +381,20 @@ impl Net {
         let of_tap = |kind| tap.programs(kind, facts.has_sendpage);
         for walker in tap.walkers(facts.has_sendpage) {
             load(&mut ebpf, walker.program, btf.as_ref())?;
-            put(&mut ebpf, walker)?;
+            put(&mut ebpf, walker.program.name(), walker.array, walker.entry)?;
         }
         for attachment in FLOW_PROGRAMS.into_iter().chain(of_tap(Kind::First)) {
             load(&mut ebpf, attachment, btf.as_ref())?;
             attach(&mut ebpf, attachment)?;
+        }
+        if options.tls {
+            for (name, entry) in uprobes::WALKERS {
+                uprobes::load(&mut ebpf, name)?;
+                put(&mut ebpf, name, uprobes::WALKER_ARRAY, entry)?;
+            }
+            for name in uprobes::PROGRAMS {
+                uprobes::load(&mut ebpf, name)?;
+            }
         }
         // Loaded now, so that what the kernel refuses shows at once; attached when they are needed.
         let spares: Vec<_> = of_tap(Kind::Spare).collect();
@@ -447,6 +464,14 @@ impl Net {
         }
     }
 
+    /// Attaches probes to what a file holds of TLS, in all processes that map it, now and later. Returns how many they are.
+    ///
+    /// # Errors
+    /// When the kernel refuses one; those before it stay.
+    pub fn attach_tls(&mut self, file: &File, targets: &Targets) -> Result<usize, Error> {
+        uprobes::attach(&mut self.ebpf, file, targets)
+    }
+
     /// Bytes that the object's maps take in the kernel.
     pub fn map_bytes(&self) -> u64 {
         self.map_bytes
@@ -464,6 +489,12 @@ fn load_object(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf, Er
     let wake_at = u64::from(sizes.messages / 4);
     let track_active = u32::from(options.track_active);
     let own = process::id();
+    let go = GoRecord(go_offsets());
+    let (tls_calls, tls_objects) = if options.tls {
+        (sizes.tls_calls, sizes.tls_objects)
+    } else {
+        (1, 1)
+    };
     let mut loader = EbpfLoader::new();
     loader
         .override_global("OFFSETS", &facts.offsets, true)
@@ -476,7 +507,10 @@ fn load_object(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf, Er
         .override_global("ITER_IOVEC", &facts.iter_iovec, true)
         .override_global("ITER_UBUF", &facts.iter_ubuf, true)
         .override_global("TRACK_ACTIVE", &track_active, true)
+        .override_global("GO_LAYOUT", &go, true)
         .override_global("ABI_VERSION", &VERSION, false)
+        .map_max_entries("TLS_CALLS", tls_calls)
+        .map_max_entries("TLS_OBJECTS", tls_objects)
         .map_max_entries("MESSAGES", sizes.messages)
         .map_max_entries("FLOWS", sizes.flows)
         .map_max_entries("CONNECTIONS", sizes.connections)
@@ -504,6 +538,26 @@ fn load_object(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf, Er
         object: OBJECT,
         error: Box::new(error),
     })
+}
+
+/// [`GoOffsets`] as aya takes it.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+struct GoRecord(GoOffsets);
+
+// SAFETY: `#[repr(C)]`, no padding and no pointer, any bits are valid.
+unsafe impl aya::Pod for GoRecord {}
+
+fn go_offsets() -> GoOffsets {
+    let layout = GoLayout::SINCE_1_18;
+    GoOffsets {
+        conn: layout.conn,
+        itab_hash: layout.itab_hash,
+        net_fd: layout.net_fd,
+        sysfd: layout.sysfd,
+        tcp_conn: layout.tcp_conn,
+        reserved: 0,
+    }
 }
 
 fn load(ebpf: &mut Ebpf, attachment: Attachment, btf: Option<&aya::Btf>) -> Result<(), Error> {
@@ -551,8 +605,7 @@ fn attach(ebpf: &mut Ebpf, attachment: Attachment) -> Result<(), Error> {
 }
 
 /// Puts a program where others look for it. It stays there as long as the object holds the array.
-fn put(ebpf: &mut Ebpf, walker: Walker) -> Result<(), Error> {
-    let name = walker.program.name();
+fn put(ebpf: &mut Ebpf, name: &'static str, array: &'static str, entry: u32) -> Result<(), Error> {
     let program = ebpf.program(name).and_then(|program| program.fd().ok());
     let fd = program
         .and_then(|fd| fd.try_clone().ok())
@@ -560,14 +613,12 @@ fn put(ebpf: &mut Ebpf, walker: Walker) -> Result<(), Error> {
             object: OBJECT,
             part: name,
         })?;
-    let map = ebpf.map_mut(walker.array).ok_or(Error::Foreign {
+    let map = ebpf.map_mut(array).ok_or(Error::Foreign {
         object: OBJECT,
-        part: walker.array,
+        part: array,
     })?;
-    let mut array = ProgramArray::try_from(map).map_err(map_error(walker.array))?;
-    array
-        .set(walker.entry, &fd, 0)
-        .map_err(map_error(walker.array))
+    let mut programs = ProgramArray::try_from(map).map_err(map_error(array))?;
+    programs.set(entry, &fd, 0).map_err(map_error(array))
 }
 
 fn with_program(

@@ -19,7 +19,17 @@ pub struct NetSizes {
     pub active: u32,
     /// Connections that can pipeline or speak HTTP/2 at the same time.
     pub framings: u32,
+    /// Calls of TLS libraries that can be under way at the same time.
+    pub tls_calls: u32,
+    /// TLS libraries' objects that can be open at the same time.
+    pub tls_objects: u32,
 }
+
+/// A key and a value of the calls of TLS libraries.
+const TLS_CALL: u64 = 16 + 40 + HASH_ENTRY;
+
+/// A key and a value of their objects.
+const TLS_OBJECT: u64 = 16 + 16 + HASH_ENTRY + 16;
 
 /// The two directions of a connection whose bytes travel (`Framings` of the kernel programs).
 pub(super) const FRAMINGS_SIZE: usize = 2 * 72;
@@ -41,6 +51,8 @@ impl NetSizes {
             inflight: entries(budget / 20 / inflight, 16_384),
             active: entries(budget / 20 / active, 16_384),
             framings: entries(budget / 20 / FRAMING, 16_384),
+            tls_calls: entries(budget / 40 / TLS_CALL, 16_384),
+            tls_objects: entries(budget / 40 / TLS_OBJECT, 65_536),
         }
     }
 
@@ -52,6 +64,8 @@ impl NetSizes {
             + u64::from(self.connections) * connection
             + u64::from(self.inflight) * (48 + HASH_ENTRY)
             + u64::from(self.framings) * FRAMING
+            + u64::from(self.tls_calls) * TLS_CALL
+            + u64::from(self.tls_objects) * TLS_OBJECT
             + u64::from(self.active) * (32 + HASH_ENTRY)
     }
 }

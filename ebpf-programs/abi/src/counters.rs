@@ -52,6 +52,16 @@ counters! {
         FramingsFull = "framings_full",
         /// Directions of connections whose frames were lost track of: bytes could not be read, or one I/O call held too many.
         FramesLost = "frames_lost",
+        /// Calls of TLS libraries that moved bytes.
+        TlsSeen = "tls_seen",
+        /// Those on an object whose connection is not known: their bytes are counted as the connection's, and not read.
+        TlsUnbound = "tls_unbound",
+        /// Those that preempted too many others on their CPU.
+        TlsBusy = "tls_busy",
+        /// Calls that had no room in the TLS_CALLS map.
+        TlsCallsFull = "tls_calls_full",
+        /// Objects that had no room in the TLS_OBJECTS map.
+        TlsObjectsFull = "tls_objects_full",
     }
 }
 

@@ -38,6 +38,24 @@ impl MessageKind {
 /// The bit of a connection's key that says that the bytes are those of a TLS library's calls, and not of the socket.
 pub const PLAIN_TEXT: u64 = 1;
 
+/// Where Go's `crypto/tls` keeps what leads from a connection to its socket: offsets in bytes, and the hashes that the type `*net.TCPConn` has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct GoOffsets {
+    /// Of the interface `conn` in `tls.Conn`.
+    pub conn: u64,
+    /// Of a type's hash in an itab.
+    pub itab_hash: u64,
+    /// Of `fd` in `net.TCPConn`.
+    pub net_fd: u64,
+    /// Of `pfd.Sysfd` in `netFD`.
+    pub sysfd: u64,
+    /// The hashes.
+    pub tcp_conn: [u32; 5],
+    /// Zero.
+    pub reserved: u32,
+}
+
 /// Payload of an HTTP/2 DATA frame up to which it travels whole; of a longer one [`DATA_HEAD`] bytes do.
 pub const SMALL_DATA: u64 = 256;
 
@@ -124,6 +142,8 @@ impl Gear {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct ConnectionState {
+    /// The `struct sock`'s address.
+    pub sock: u64,
     /// When fathom first saw the socket.
     pub born_ns: u64,
     /// When the SYN was sent; 0 where unknown.
@@ -167,6 +187,8 @@ pub struct ConnectionState {
     pub searched: u8,
     /// 1 while the newest message is a request whose head is whole, and nothing has followed it.
     pub request_whole: u8,
+    /// 1 once a layer of plain text lies over it.
+    pub has_plain_text: u8,
     /// Zero.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 4],
 }

@@ -42,6 +42,7 @@ pub fn make(sock: u64, role: Role) -> Option<&'static mut ConnectionState> {
 #[inline(never)]
 pub extern "C" fn make_connection(sock: u64, role: u32) -> u32 {
     let mut state = ConnectionState {
+        sock,
         // SAFETY: has no preconditions.
         born_ns: unsafe { bpf_ktime_get_ns() },
         role: Role(role as u8),

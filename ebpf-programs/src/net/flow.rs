@@ -8,13 +8,13 @@ use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::raw_tracepoint, programs::RawT
 use fathom_abi::{
     ConnectionId, Role,
     flow::{FlowKind, Owner},
-    message::{ConnectionState, Gear, MessageEvent, MessageKind},
+    message::{ConnectionState, Gear, MessageEvent, MessageKind, PLAIN_TEXT},
 };
 
 use crate::{
     connection,
     maps::{CONNECTIONS, FRAMINGS, LISTENERS, OWN_PORTS, PortPair},
-    record, sock,
+    record, sock, tls,
 };
 
 // `net/tcp_states.h`
@@ -176,6 +176,15 @@ fn closed(sock: u64, old: u64) {
         let now = unsafe { bpf_ktime_get_ns() };
         if state.message != 0 {
             end(sock, state, now);
+        }
+        if state.has_plain_text != 0 {
+            let key = sock | PLAIN_TEXT;
+            if let Some(state) = connection::find(key)
+                && state.message != 0
+            {
+                end(key, state, now);
+            }
+            tls::forget(sock);
         }
         announce(sock, state, SYN_RECV);
         let kind = if old == SYN_SENT {

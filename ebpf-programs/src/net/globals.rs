@@ -2,7 +2,10 @@
 //! costs nothing: the verifier removes the side that can't be taken.
 
 use aya_ebpf::Global;
-use fathom_abi::{message::MAX_CAPTURE, offsets::Offsets};
+use fathom_abi::{
+    message::{GoOffsets, MAX_CAPTURE},
+    offsets::Offsets,
+};
 
 /// Offsets of kernel struct members.
 #[unsafe(no_mangle)]
@@ -43,6 +46,17 @@ pub static ITER_UBUF: Global<u32> = Global::new(u32::MAX);
 /// 1 to keep the table of threads and the exchanges they serve.
 #[unsafe(no_mangle)]
 pub static TRACK_ACTIVE: Global<u32> = Global::new(1);
+
+/// How Go's `crypto/tls` leads to a socket.
+#[unsafe(no_mangle)]
+pub static GO_LAYOUT: Global<GoOffsets> = Global::new(GoOffsets {
+    conn: 0,
+    itab_hash: 0,
+    net_fd: 0,
+    sysfd: 0,
+    tcp_conn: [0; 5],
+    reserved: 0,
+});
 
 /// One offset of [`OFFSETS`], read by itself: loading the whole table would not fit the stack.
 macro_rules! offset {

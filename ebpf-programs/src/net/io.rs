@@ -13,7 +13,7 @@ use crate::{
     maps::{self, SCRATCH, Scratch},
     pieces, sock,
     syscall::Buffer,
-    turns,
+    tls, turns,
 };
 
 /// An I/O call that moved bytes, with its buffer.
@@ -122,11 +122,20 @@ pub fn on_io(
         connection::own(state, tgid, Owner::USER);
         flow::announce(sock, state, flow::SYN_RECV);
     }
-    if state.gear == Gear::COUNT || state.gear == Gear::OWN || state.gear == Gear::TLS {
+    if state.gear == Gear::COUNT || state.gear == Gear::OWN {
+        return false;
+    }
+    if state.gear == Gear::TLS {
+        tls::bind(pid_tgid, sock);
         return false;
     }
     let entry = entry(turn, direction == Direction::SENT);
-    layer(state, sock, bytes, direction, pid_tgid, entry, locate)
+    let walks = layer(state, sock, bytes, direction, pid_tgid, entry, locate);
+    if state.gear == Gear::TLS {
+        // Its first record.
+        tls::bind(pid_tgid, sock);
+    }
+    walks
 }
 
 /// Takes an I/O call into account, on a connection whose bytes are read. `entry` is that of `SCRATCH` which is the caller's alone.

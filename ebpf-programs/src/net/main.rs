@@ -23,6 +23,7 @@ mod sock;
 mod straight;
 mod syscall;
 mod taps;
+mod tls;
 mod turns;
 
 #[panic_handler]

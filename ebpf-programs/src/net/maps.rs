@@ -5,7 +5,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{HashMap, PerCpuArray, ProgramArray, RingBuf},
+    maps::{HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use fathom_abi::{
     counters::NetCounter,
@@ -72,7 +72,58 @@ pub static NET_COUNTERS: PerCpuArray<u64> =
 /// A record under construction, one for each direction and each turn: two programs that use the same one never run on a CPU
 /// at the same time.
 #[map]
-pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(4, 0);
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(ENTRIES, 0);
+
+/// Entries of `SCRATCH`: those of the taps, and behind them those that the programs of TLS libraries share; see `tls::claim`.
+pub const ENTRIES: u32 = 8;
+
+/// Calls of TLS libraries that are under way.
+#[map]
+pub static TLS_CALLS: HashMap<CallKey, TlsCall> = HashMap::with_max_entries(1, 0);
+
+/// The connections of TLS libraries' objects, by process and the object's address.
+#[map]
+pub static TLS_OBJECTS: LruHashMap<[u64; 2], TlsObject> = LruHashMap::with_max_entries(1, 0);
+
+/// The walkers of the TLS libraries' calls.
+#[map]
+pub static TLS_WALKERS: ProgramArray = ProgramArray::with_max_entries(ENTRIES, 0);
+
+/// Who makes a call of a TLS library.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct CallKey {
+    /// `pid_tgid`; of a goroutine, which may return on another thread, the process alone in the upper half.
+    pub thread: u64,
+    /// The goroutine (`*runtime.g`), 0 for none.
+    pub goroutine: u64,
+}
+
+/// A call of a TLS library that has not returned yet.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct TlsCall {
+    /// The library's object (`SSL *`, `gnutls_session_t`, `*tls.Conn`).
+    pub object: u64,
+    /// Where the plain text lies, or is to lie.
+    pub buffer: u64,
+    /// Bytes there.
+    pub len: u64,
+    /// Where the number of bytes will be that were moved; 0 where it is the result.
+    pub done: u64,
+    /// The sock, once it is known.
+    pub sock: u64,
+}
+
+/// The connection of a library's object.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct TlsObject {
+    /// Its sock.
+    pub sock: u64,
+    /// When fathom first saw that: the address is used again.
+    pub born_ns: u64,
+}
 
 /// A listening socket's name that its children share.
 #[derive(Clone, Copy)]
@@ -219,12 +270,30 @@ pub struct Scratch {
     pub walk: Walk,
     /// What a connection starts with whose bytes are to travel.
     pub framings: Framings,
+    /// How many want the entry; see `tls::claim`.
+    pub claims: u64,
 }
 
 /// Bytes that a scratch has room for: what masked lengths are masked with, and one.
 pub const ROOM: usize = MAX_PIECE + 1;
 
 const _: () = assert!(ROOM.is_power_of_two() && ROOM >= MAX_CAPTURE * 2);
+
+/// How many want an entry of the scratch.
+#[inline(always)]
+pub fn claims(entry: u32) -> Option<*mut u64> {
+    // SAFETY: a field of a value that is there as long as the map.
+    SCRATCH
+        .get_ptr_mut(entry)
+        .map(|scratch| unsafe { &raw mut (*scratch).claims })
+}
+
+/// Adds to a word of a map's value, in one instruction.
+#[inline(always)]
+pub fn add(word: *mut u64, value: u64) {
+    // SAFETY: callers hand in a field of a map's value.
+    unsafe { kernel::add(word, value) };
+}
 
 /// Counts one.
 #[inline(always)]

@@ -2,6 +2,8 @@
 
 use fathom_abi::{Endpoints, offsets::ABSENT};
 
+use aya_ebpf::helpers::bpf_get_current_task;
+
 use crate::{globals::offset, kernel::read};
 
 const AF_INET: u16 = 2;
@@ -93,4 +95,24 @@ pub fn srtt_us(sock: u64) -> u32 {
 #[inline(always)]
 pub fn retransmits(sock: u64) -> u32 {
     read(sock, offset!(tp_total_retrans))
+}
+
+/// The sock behind a file descriptor of the current task; 0 if it is no socket's.
+#[inline(always)]
+pub fn of_descriptor(fd: u32) -> u64 {
+    // SAFETY: has no preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    let files: u64 = read(task, offset!(task_files));
+    let table: u64 = read(files, offset!(files_fdt));
+    if fd >= read::<u32>(table, offset!(fdt_max_fds)) {
+        return 0;
+    }
+    let array: u64 = read(table, offset!(fdt_fd));
+    let file: u64 = read(array.wrapping_add(u64::from(fd) * 8), 0);
+    let socket: u64 = read(file, offset!(file_private_data));
+    // Any file may have private data; only a socket's points back at its file.
+    if socket == 0 || read::<u64>(socket, offset!(socket_file)) != file {
+        return 0;
+    }
+    read(socket, offset!(socket_sk))
 }

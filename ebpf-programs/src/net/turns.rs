@@ -152,6 +152,11 @@ fn flip(
             return Next::Turns;
         }
         state.gear = Gear::TURNS;
+    } else if look == Look::Tls {
+        // Behind what a proxy was asked for (CONNECT), or after STARTTLS.
+        state.gear = Gear::TLS;
+        state.direction = call.direction;
+        return Next::Turns;
     }
     let ends_head = capture::ends_head(scratch, captured);
     state.request_whole = u8::from(look == Look::Request && ends_head);

@@ -148,6 +148,7 @@ fn attempt(tap: Tap, privileges: Option<Privileges>) -> Trial {
         tap: Some(tap),
         map_budget: TRIAL_BUDGET,
         track_active: false,
+        tls: true,
     };
     let mut trial = Trial {
         tap,

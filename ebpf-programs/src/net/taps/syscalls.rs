@@ -1,18 +1,13 @@
 //! The `sys_exit_*` tracepoints of the calls that move bytes: on every kernel, and the dearest, since each system call
 //! of each process pays. One program serves them all.
 
-use aya_ebpf::{
-    EbpfContext as _, helpers::bpf_get_current_task, macros::tracepoint,
-    programs::TracePointContext,
-};
+use aya_ebpf::{EbpfContext as _, macros::tracepoint, programs::TracePointContext};
 use fathom_abi::message::Direction;
 
 use crate::{
-    globals::offset,
     io::{self, Turn, entry},
-    kernel::read,
     maps::WALKERS,
-    pieces, syscall,
+    pieces, sock, syscall,
 };
 
 /// `struct syscall_trace_exit`: the number at 8, the result at 16.
@@ -29,9 +24,10 @@ pub fn sys_exit(ctx: TracePointContext) -> i32 {
         return 0;
     }
     let registers = syscall::registers();
-    let Some(sock) = sock_of(syscall::descriptor(registers)) else {
+    let sock = sock::of_descriptor(syscall::descriptor(registers));
+    if sock == 0 {
         return 0;
-    };
+    }
     if syscall::peeks(registers, nr) {
         return 0;
     }
@@ -64,25 +60,4 @@ pub fn sys_exit_recv_walk(ctx: TracePointContext) -> i32 {
 pub fn sys_exit_send_walk(ctx: TracePointContext) -> i32 {
     pieces::walk(&ctx, &WALKERS, const { entry(Turn::Earlier, true) });
     0
-}
-
-/// The sock behind a file descriptor of the current task, if it is a socket's.
-#[inline(always)]
-fn sock_of(fd: u32) -> Option<u64> {
-    // SAFETY: has no preconditions.
-    let task = unsafe { bpf_get_current_task() };
-    let files: u64 = read(task, offset!(task_files));
-    let table: u64 = read(files, offset!(files_fdt));
-    if fd >= read::<u32>(table, offset!(fdt_max_fds)) {
-        return None;
-    }
-    let array: u64 = read(table, offset!(fdt_fd));
-    let file: u64 = read(array.wrapping_add(u64::from(fd) * 8), 0);
-    let socket: u64 = read(file, offset!(file_private_data));
-    // Any file may have private data; only a socket's points back at its file.
-    if socket == 0 || read::<u64>(socket, offset!(socket_file)) != file {
-        return None;
-    }
-    let sock: u64 = read(socket, offset!(socket_sk));
-    (sock != 0).then_some(sock)
 }

@@ -5,6 +5,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{self, Receiver},
     },
     time::{Duration, Instant},
 };
@@ -21,6 +22,7 @@ use crate::{
     net::{Flow, Flows},
     probes::{
         self,
+        finder::{Finder, Found},
         net::{Net, NetOptions},
     },
     telemetry::{Clock, Events, Red, Spans, Tcp, events::Stage, red, span::Span, tcp},
@@ -47,6 +49,9 @@ const TURN: usize = 4096;
 /// Processes that are remembered.
 const PROCESSES: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
+/// Files that may wait to be probed, open.
+const FOUND_FILES: usize = 16;
+
 /// The share of the memory limit that the maps may take.
 const MAPS_SHARE: u64 = 3;
 
@@ -57,10 +62,11 @@ impl Watch {
         config: &Config,
         spans: Option<Arc<Queue<Span>>>,
     ) -> Result<(), probes::Error> {
-        let net = Net::load(&NetOptions {
+        let mut net = Net::load(&NetOptions {
             tap: config.tap,
             map_budget: config.memory_limit / MAPS_SHARE,
             track_active: self.shared.joined,
+            tls: true,
         })?;
         for report in net.taps.iter().filter(|report| report.refused.is_some()) {
             info!("tap {} does not work here: {}", report.tap, report.reason());
@@ -89,8 +95,10 @@ impl Watch {
                 give("overflow_series", counts.overflowed);
             });
 
+        let found = self.find_tls(&mut net)?;
         let pipeline = Pipeline {
             net,
+            found,
             decoder,
             flows,
             read,
@@ -104,6 +112,45 @@ impl Watch {
             },
         };
         self.spawn("fathom-net", move |stop| pipeline.run(stop))
+    }
+}
+
+/// Attaches probes to one file's TLS functions.
+fn attach_tls(net: &mut Net, found: &Found) {
+    let targets = &found.targets;
+    let version = targets.version.as_deref().unwrap_or("of unknown version");
+    match net.attach_tls(&found.file, targets) {
+        Ok(probes) => info!(
+            "{}: {} {version} is seen through {probes} probes",
+            found.path,
+            targets.library.name()
+        ),
+        Err(error) => warn!(
+            "{}: {} {version} is not seen: {error}",
+            found.path,
+            targets.library.name()
+        ),
+    }
+}
+
+impl Watch {
+    /// Attaches probes to the TLS functions that are mapped now, and has those that are mapped later found.
+    fn find_tls(&mut self, net: &mut Net) -> Result<Option<Receiver<Found>>, probes::Error> {
+        let mut finder = match Finder::open() {
+            Ok(finder) => finder,
+            Err(error) => {
+                warn!("what goes through TLS is not seen: {error}");
+                return Ok(None);
+            }
+        };
+        let counts = finder.counts();
+        self.shared
+            .events
+            .register(Stage::Tap, "tls_files", move |give| counts.each(give));
+        finder.sweep(|found| attach_tls(net, &found));
+        let (sender, receiver) = mpsc::sync_channel(FOUND_FILES);
+        self.spawn("fathom-tls", move |stop| finder.run(stop, &sender))?;
+        Ok(Some(receiver))
     }
 }
 
@@ -140,6 +187,10 @@ fn register_taps(events: &Events, net: &Net, read: &Arc<Read>) {
             NetCounter::GivenUp,
             NetCounter::FramingsFull,
             NetCounter::FramesLost,
+            NetCounter::TlsUnbound,
+            NetCounter::TlsBusy,
+            NetCounter::TlsCallsFull,
+            NetCounter::TlsObjectsFull,
         ] {
             give(counter.name(), counters.get(counter));
         }
@@ -166,6 +217,8 @@ struct Read {
 /// One thread's way from the rings to the aggregators.
 struct Pipeline {
     net: Net,
+    /// Files that TLS goes through, as they are mapped.
+    found: Option<Receiver<Found>>,
     decoder: Decoder,
     flows: Flows,
     read: Arc<Read>,
@@ -201,6 +254,7 @@ impl Pipeline {
                 measured = Instant::now();
                 self.clock.sample();
             }
+            self.attach_tls();
             let wait = if drained == 0 {
                 IDLE_INTERVAL
             } else {
@@ -213,6 +267,14 @@ impl Pipeline {
         }
         self.drain();
         self.poll_idle();
+    }
+
+    fn attach_tls(&mut self) {
+        if let Some(receiver) = &self.found {
+            for found in receiver.try_iter() {
+                attach_tls(&mut self.net, &found);
+            }
+        }
     }
 
     fn attach_spares(&mut self) {

@@ -1,0 +1,128 @@
+//! Uprobes on the functions of TLS libraries, in the files that [`super::tls`] has looked into.
+
+use std::{
+    fs::File,
+    os::fd::AsRawFd as _,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Ebpf,
+    programs::{
+        ProgramError, UProbe,
+        uprobe::{UProbeAttachLocation, UProbeScope},
+    },
+};
+
+use super::{
+    Error,
+    tls::{Function, Targets},
+};
+
+/// All programs for TLS libraries, the walkers apart.
+pub(super) const PROGRAMS: [&str; 8] = [
+    "tls_called",
+    "tls_called_ex",
+    "tls_received",
+    "tls_sent",
+    "tls_ended",
+    "go_called",
+    "go_received",
+    "go_sent",
+];
+
+/// Their walkers, by the entries of the kernel programs' scratch.
+pub(super) const WALKERS: [(&str, u32); 4] = [
+    ("tls_walk_4", 4),
+    ("tls_walk_5", 5),
+    ("tls_walk_6", 6),
+    ("tls_walk_7", 7),
+];
+
+/// The array where programs look for their walkers.
+pub(super) const WALKER_ARRAY: &str = "TLS_WALKERS";
+
+/// The programs of a function: at its entry, and at its return.
+fn programs(function: Function) -> Option<(&'static str, Option<&'static str>)> {
+    Some(match function {
+        Function::SslRead | Function::GnutlsRecv | Function::GnutlsRecvSeq => {
+            ("tls_called", Some("tls_received"))
+        }
+        Function::SslReadEx => ("tls_called_ex", Some("tls_received")),
+        Function::SslWrite
+        | Function::GnutlsSend
+        | Function::GnutlsSend2
+        | Function::GnutlsSendRange => ("tls_called", Some("tls_sent")),
+        Function::SslWriteEx => ("tls_called_ex", Some("tls_sent")),
+        Function::SslFree | Function::GnutlsDeinit => ("tls_ended", None),
+        Function::GoRead => ("go_called", Some("go_received")),
+        Function::GoWrite => ("go_called", Some("go_sent")),
+        // Which socket is whose is seen in the calls that move bytes; a file that the kernel encrypts has no plain text here.
+        Function::SslSetFd
+        | Function::SslSetRfd
+        | Function::SslSetWfd
+        | Function::GnutlsSetInt2
+        | Function::GnutlsSetPtr
+        | Function::GnutlsSetPtr2
+        | Function::SslSendfile
+        | Function::GoClose => return None,
+    })
+}
+
+/// Attaches what belongs to `targets` in all processes that map the file, now and later. Returns how many probes that are.
+pub(super) fn attach(ebpf: &mut Ebpf, file: &File, targets: &Targets) -> Result<usize, Error> {
+    // Whatever its path is, in whichever mount namespace.
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let mut attached = 0;
+    for site in &targets.sites {
+        let Some((at_entry, at_return)) = programs(site.function) else {
+            continue;
+        };
+        if let Some(at_return) = at_return {
+            // First, or a call that is under way would leave its note for nobody.
+            if site.returns.is_empty() {
+                attach_at(ebpf, at_return, &path, site.entry)?;
+                attached += 1;
+            }
+            for &offset in &site.returns {
+                attach_at(ebpf, at_return, &path, offset)?;
+                attached += 1;
+            }
+        }
+        attach_at(ebpf, at_entry, &path, site.entry)?;
+        attached += 1;
+    }
+    Ok(attached)
+}
+
+fn attach_at(ebpf: &mut Ebpf, name: &'static str, path: &Path, offset: u64) -> Result<(), Error> {
+    let program: &mut UProbe = of(ebpf, name)?;
+    program
+        .attach(
+            UProbeAttachLocation::AbsoluteOffset(offset),
+            path,
+            UProbeScope::AllProcesses,
+        )
+        .map(drop)
+        .map_err(|error| refused(name, error))
+}
+
+/// Loads one of the programs.
+pub(super) fn load(ebpf: &mut Ebpf, name: &'static str) -> Result<(), Error> {
+    of(ebpf, name)?.load().map_err(|error| refused(name, error))
+}
+
+fn of<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut UProbe, Error> {
+    let program = ebpf.program_mut(name).ok_or(Error::Foreign {
+        object: "net",
+        part: name,
+    })?;
+    program.try_into().map_err(|error| refused(name, error))
+}
+
+fn refused(program: &'static str, error: ProgramError) -> Error {
+    Error::Program {
+        program,
+        error: Box::new(error),
+    }
+}

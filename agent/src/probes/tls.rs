@@ -61,6 +61,8 @@ pub enum Action {
     SendFile,
     /// The connection is told its socket.
     Socket,
+    /// The connection is set up: the library moves bytes of its own.
+    Handshake,
     /// The connection ends, and its address may be another's afterwards.
     End,
 }
@@ -86,6 +88,8 @@ pub enum Function {
     SslSetRfd,
     /// `int SSL_set_wfd(SSL *, int fd)`.
     SslSetWfd,
+    /// `int SSL_do_handshake(SSL *)`, which `SSL_accept` and `SSL_connect` call: 1, or less than 1.
+    SslDoHandshake,
     /// `void SSL_free(SSL *)`.
     SslFree,
     /// `ssize_t gnutls_record_recv(gnutls_session_t, void *data, size_t)`: bytes read, 0 at the end, or an error below 0.
@@ -98,6 +102,8 @@ pub enum Function {
     GnutlsSend2,
     /// `ssize_t gnutls_record_send_range(gnutls_session_t, const void *data, size_t, const gnutls_range_st *)`: as [`Function::GnutlsSend`].
     GnutlsSendRange,
+    /// `int gnutls_handshake(gnutls_session_t)`: 0, or an error below 0.
+    GnutlsHandshake,
     /// `void gnutls_transport_set_int2(gnutls_session_t, int recv_fd, int send_fd)`.
     GnutlsSetInt2,
     /// `void gnutls_transport_set_ptr(gnutls_session_t, gnutls_transport_ptr_t)`: a descriptor, unless the program brings its own way to send.
@@ -136,6 +142,7 @@ impl Function {
             | Self::GnutlsSetInt2
             | Self::GnutlsSetPtr
             | Self::GnutlsSetPtr2 => Action::Socket,
+            Self::SslDoHandshake | Self::GnutlsHandshake => Action::Handshake,
             Self::SslFree | Self::GnutlsDeinit | Self::GoClose => Action::End,
         }
     }
@@ -151,6 +158,7 @@ impl Function {
             Self::SslSetFd => "SSL_set_fd",
             Self::SslSetRfd => "SSL_set_rfd",
             Self::SslSetWfd => "SSL_set_wfd",
+            Self::SslDoHandshake => "SSL_do_handshake",
             Self::SslFree => "SSL_free",
             Self::GnutlsRecv => "gnutls_record_recv",
             Self::GnutlsRecvSeq => "gnutls_record_recv_seq",
@@ -160,6 +168,7 @@ impl Function {
             Self::GnutlsSetInt2 => "gnutls_transport_set_int2",
             Self::GnutlsSetPtr => "gnutls_transport_set_ptr",
             Self::GnutlsSetPtr2 => "gnutls_transport_set_ptr2",
+            Self::GnutlsHandshake => "gnutls_handshake",
             Self::GnutlsDeinit => "gnutls_deinit",
             Self::GoRead => "crypto/tls.(*Conn).Read",
             Self::GoWrite => "crypto/tls.(*Conn).Write",

@@ -20,11 +20,12 @@ use super::{
 };
 
 /// All programs for TLS libraries, the walkers apart.
-pub(super) const PROGRAMS: [&str; 8] = [
+pub(super) const PROGRAMS: [&str; 9] = [
     "tls_called",
     "tls_called_ex",
     "tls_received",
     "tls_sent",
+    "tls_shaken",
     "tls_ended",
     "go_called",
     "go_received",
@@ -54,6 +55,7 @@ fn programs(function: Function) -> Option<(&'static str, Option<&'static str>)> 
         | Function::GnutlsSend2
         | Function::GnutlsSendRange => ("tls_called", Some("tls_sent")),
         Function::SslWriteEx => ("tls_called_ex", Some("tls_sent")),
+        Function::SslDoHandshake | Function::GnutlsHandshake => ("tls_called", Some("tls_shaken")),
         Function::SslFree | Function::GnutlsDeinit => ("tls_ended", None),
         Function::GoRead => ("go_called", Some("go_received")),
         Function::GoWrite => ("go_called", Some("go_sent")),

@@ -125,9 +125,22 @@ pub fn exit(key: CallKey, result: i64, direction: Direction) -> u32 {
     0
 }
 
-/// The layer that a call's bytes are on; none where the connection is not known.
+/// A handshake's call returns: what it showed of the object's connection is kept, as the library may have read more than the handshake.
 #[inline(always)]
-fn plain_text(key: CallKey, call: &TlsCall) -> Option<&'static mut ConnectionState> {
+pub fn shaken(key: CallKey) {
+    if let Some(call) = TLS_CALLS.get_ptr(key) {
+        // SAFETY: as in `bind`.
+        let call = unsafe { *call };
+        let _ = TLS_CALLS.remove(key);
+        if call.sock != 0 {
+            let _ = connection_of(key, &call);
+        }
+    }
+}
+
+/// The sock of the object that a call is on; 0 where it is not known.
+#[inline(always)]
+fn connection_of(key: CallKey, call: &TlsCall) -> u64 {
     let object_key = [key.thread >> 32, call.object];
     let known = match TLS_OBJECTS.get_ptr(object_key) {
         // SAFETY: the kernel keeps the entry's memory until this program has ended.
@@ -143,11 +156,13 @@ fn plain_text(key: CallKey, call: &TlsCall) -> Option<&'static mut ConnectionSta
     } else {
         known.sock
     };
-    let base = connection::find(sock)?;
+    let Some(base) = connection::find(sock) else {
+        return 0;
+    };
     if sock != known.sock || base.born_ns != known.born_ns {
         if call.sock == 0 {
             // The object's connection has gone, and its sock is another's.
-            return None;
+            return 0;
         }
         let object = TlsObject {
             sock,
@@ -156,6 +171,16 @@ fn plain_text(key: CallKey, call: &TlsCall) -> Option<&'static mut ConnectionSta
         if TLS_OBJECTS.insert(object_key, &object, 0).is_err() {
             maps::count(NetCounter::TlsObjectsFull);
         }
+    }
+    sock
+}
+
+/// The layer that a call's bytes are on; none where the connection is not known.
+#[inline(always)]
+fn plain_text(key: CallKey, call: &TlsCall) -> Option<&'static mut ConnectionState> {
+    let sock = connection_of(key, call);
+    if sock == 0 {
+        return None;
     }
     if let Some(state) = connection::find(sock | PLAIN_TEXT) {
         return Some(state);

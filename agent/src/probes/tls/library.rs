@@ -16,7 +16,7 @@ use super::{
 const STEMS: [&str; 2] = ["SSL_", "gnutls_"];
 
 /// In the order in which they are preferred where two names are one function.
-const FUNCTIONS: [Function; 18] = [
+const FUNCTIONS: [Function; 20] = [
     Function::SslRead,
     Function::SslWrite,
     Function::SslReadEx,
@@ -25,12 +25,14 @@ const FUNCTIONS: [Function; 18] = [
     Function::SslSetFd,
     Function::SslSetRfd,
     Function::SslSetWfd,
+    Function::SslDoHandshake,
     Function::SslFree,
     Function::GnutlsRecv,
     Function::GnutlsRecvSeq,
     Function::GnutlsSend,
     Function::GnutlsSend2,
     Function::GnutlsSendRange,
+    Function::GnutlsHandshake,
     Function::GnutlsSetInt2,
     Function::GnutlsSetPtr,
     Function::GnutlsSetPtr2,

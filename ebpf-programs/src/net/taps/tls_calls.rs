@@ -11,7 +11,7 @@ use fathom_abi::message::Direction;
 use crate::{maps::CallKey, tls};
 
 /// `SSL_read(ssl, buf, num)`, `SSL_write`, `gnutls_record_recv(session, data, size)`, `gnutls_record_send`, and those with more
-/// arguments behind these.
+/// arguments behind these; `SSL_do_handshake(ssl)`, `gnutls_handshake(session)`, of which only the first counts.
 #[uprobe]
 pub fn tls_called(ctx: ProbeContext) -> u32 {
     called(&ctx, 0);
@@ -38,6 +38,13 @@ pub fn tls_received(ctx: RetProbeContext) -> u32 {
 pub fn tls_sent(ctx: RetProbeContext) -> u32 {
     let entry = tls::exit(tls::of_thread(), result(&ctx), Direction::SENT);
     tls::go_on(&ctx, entry);
+    0
+}
+
+/// The return of `SSL_do_handshake(ssl)`, `gnutls_handshake(session)`.
+#[uretprobe]
+pub fn tls_shaken(_: RetProbeContext) -> u32 {
+    tls::shaken(tls::of_thread());
     0
 }
 

@@ -26,10 +26,10 @@ pub struct NetSizes {
 }
 
 /// A key and a value of the calls of TLS libraries.
-const TLS_CALL: u64 = 16 + 40 + HASH_ENTRY;
+const TLS_CALL: u64 = 16 + 48 + HASH_ENTRY;
 
 /// A key and a value of their objects.
-const TLS_OBJECT: u64 = 16 + 16 + HASH_ENTRY + 16;
+const TLS_OBJECT: u64 = 16 + 24 + HASH_ENTRY + 16;
 
 /// The two directions of a connection whose bytes travel (`Framings` of the kernel programs).
 pub(super) const FRAMINGS_SIZE: usize = 2 * 72;

@@ -20,15 +20,18 @@ use super::{
 };
 
 /// All programs for TLS libraries, the walkers apart.
-pub(super) const PROGRAMS: [&str; 9] = [
+pub(super) const PROGRAMS: [&str; 12] = [
     "tls_called",
     "tls_called_ex",
     "tls_received",
+    "tls_sending",
+    "tls_sending_ex",
     "tls_sent",
     "tls_shaken",
     "tls_ended",
     "go_called",
     "go_received",
+    "go_sending",
     "go_sent",
 ];
 
@@ -53,12 +56,12 @@ fn programs(function: Function) -> Option<(&'static str, Option<&'static str>)> 
         Function::SslWrite
         | Function::GnutlsSend
         | Function::GnutlsSend2
-        | Function::GnutlsSendRange => ("tls_called", Some("tls_sent")),
-        Function::SslWriteEx => ("tls_called_ex", Some("tls_sent")),
+        | Function::GnutlsSendRange => ("tls_sending", Some("tls_sent")),
+        Function::SslWriteEx => ("tls_sending_ex", Some("tls_sent")),
         Function::SslDoHandshake | Function::GnutlsHandshake => ("tls_called", Some("tls_shaken")),
         Function::SslFree | Function::GnutlsDeinit => ("tls_ended", None),
         Function::GoRead => ("go_called", Some("go_received")),
-        Function::GoWrite => ("go_called", Some("go_sent")),
+        Function::GoWrite => ("go_sending", Some("go_sent")),
         // Which socket is whose is seen in the calls that move bytes; a file that the kernel encrypts has no plain text here.
         Function::SslSetFd
         | Function::SslSetRfd

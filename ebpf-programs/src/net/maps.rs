@@ -113,6 +113,8 @@ pub struct TlsCall {
     pub done: u64,
     /// The sock, once it is known.
     pub sock: u64,
+    /// 1 where its bytes were taken in when it began.
+    pub taken: u64,
 }
 
 /// The connection of a library's object.
@@ -123,6 +125,8 @@ pub struct TlsObject {
     pub sock: u64,
     /// When fathom first saw that: the address is used again.
     pub born_ns: u64,
+    /// Bytes that were taken in when a call began which then did not take them: the next one starts with them.
+    pub ahead: u64,
 }
 
 /// A listening socket's name that its children share.

@@ -1,14 +1,18 @@
 //! Plain text behind TLS: the calls of a library that it goes through.
 //!
-//! A call notes what it was called with, and what it moved is taken in when it returns, as an I/O call's bytes are: on a layer over the connection,
-//! whose state lies under the sock's address with [`PLAIN_TEXT`] set.
+//! A call notes what it was called with. What it moved is taken in as an I/O call's bytes are: on a layer over the connection,
+//! whose state lies under the sock's address with [`PLAIN_TEXT`] set. What comes in is taken in when the call returns, and what goes out when it
+//! begins: the answer to it may be read by another thread before it returns, and would seem to come first.
+//!
+//! A call that sends may take less than it was given. The library's contract is then that the next one goes on with the rest, so that
+//! what is ahead is known, and is not taken in twice.
 //!
 //! Which connection a library's object belongs to is seen, not guessed: a socket call that a thread makes within one of its calls, on a
 //! connection that speaks TLS, is for that object. Go's connections say which descriptor is theirs.
 
 use aya_ebpf::{
     EbpfContext,
-    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user},
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_user},
 };
 use fathom_abi::{
     counters::NetCounter,
@@ -33,23 +37,76 @@ const FIRST_ENTRY: u32 = 4;
 /// Entries behind it: as many calls can be under way on a CPU, where they preempt each other (6.0).
 const ENTRIES: u32 = 4;
 
-/// A call begins.
+/// A call that receives begins, or a handshake's.
 #[inline(always)]
 pub fn enter(key: CallKey, object: u64, buffer: u64, len: u64, done: u64, sock: u64) {
-    let tgid = (key.thread >> 32) as u32;
-    if connection::is_own(tgid) {
-        return;
+    if !connection::is_own((key.thread >> 32) as u32) {
+        note(
+            key,
+            &TlsCall {
+                object,
+                buffer,
+                len,
+                done,
+                sock,
+                taken: 0,
+            },
+        );
     }
-    let call = TlsCall {
+}
+
+#[inline(always)]
+fn note(key: CallKey, call: &TlsCall) {
+    if TLS_CALLS.insert(key, call, 0).is_err() {
+        maps::count(NetCounter::TlsCallsFull);
+    }
+}
+
+/// A call that sends begins. Returns the entry whose walker is to go on, or 0.
+#[inline(always)]
+pub fn send(key: CallKey, object: u64, buffer: u64, len: u64, done: u64, sock: u64) -> u32 {
+    if connection::is_own((key.thread >> 32) as u32) {
+        return 0;
+    }
+    let mut call = TlsCall {
         object,
         buffer,
         len,
         done,
         sock,
+        taken: 0,
     };
-    if TLS_CALLS.insert(key, &call, 0).is_err() {
-        maps::count(NetCounter::TlsCallsFull);
+    if key.goroutine != 0
+        && let Some(before) = TLS_CALLS.get_ptr(key)
+    {
+        // SAFETY: the goroutine's own entry, whose memory outlives this program.
+        let before = unsafe { &*before };
+        if before.taken != 0 && before.buffer == buffer && before.len == len {
+            // The same call, which starts again with a larger stack.
+            return 0;
+        }
     }
+    let sock = connection_of(key, &call);
+    if sock == 0 {
+        // It may show its connection before it returns.
+        note(key, &call);
+        return 0;
+    }
+    call.sock = sock;
+    call.taken = 1;
+    note(key, &call);
+    let Some(known) = TLS_OBJECTS.get_ptr_mut([key.thread >> 32, object]) else {
+        return 0;
+    };
+    // SAFETY: the kernel keeps the entry's memory until this program has ended; a library's object is used by one thread at a time.
+    let known = unsafe { &mut *known };
+    let ahead = if key.goroutine == 0 { known.ahead } else { 0 };
+    if len <= ahead {
+        return 0;
+    }
+    known.ahead = len;
+    let from = Buffer::one(buffer.wrapping_add(ahead), len - ahead);
+    take(sock, from, Direction::SENT)
 }
 
 /// The thread's own call.
@@ -74,7 +131,7 @@ pub fn bind(pid_tgid: u64, sock: u64) {
     }
 }
 
-/// A call returns, with `result` bytes or, where it says how many elsewhere, with 1. Returns the entry whose walker is to go on, or 0.
+/// A call returns, with `result` bytes or, where it says how many elsewhere, with 1. `direction` is that of the call. Returns the entry whose walker is to go on, or 0.
 #[inline(always)]
 pub fn exit(key: CallKey, result: i64, direction: Direction) -> u32 {
     let Some(call) = TLS_CALLS.get_ptr(key) else {
@@ -83,20 +140,55 @@ pub fn exit(key: CallKey, result: i64, direction: Direction) -> u32 {
     // SAFETY: as in `bind`.
     let call = unsafe { *call };
     let _ = TLS_CALLS.remove(key);
-    if result <= 0 {
-        return 0;
-    }
-    let bytes = if call.done == 0 {
+    let moved = if result <= 0 {
+        0
+    } else if call.done == 0 {
         result as u64
     } else {
         // SAFETY: the helper checks the user address.
         unsafe { bpf_probe_read_user(call.done as *const u64) }.unwrap_or(0)
     };
-    if bytes == 0 || bytes > call.len {
+    if call.taken != 0 {
+        sent(key, &call, moved);
         return 0;
     }
+    if moved == 0 || moved > call.len {
+        return 0;
+    }
+    let sock = connection_of(key, &call);
+    if sock == 0 {
+        maps::count(NetCounter::TlsUnbound);
+        return 0;
+    }
+    take(sock, Buffer::one(call.buffer, moved), direction)
+}
+
+/// A call returns whose bytes were taken in when it began.
+#[inline(always)]
+fn sent(key: CallKey, call: &TlsCall, moved: u64) {
+    if let Some(object) = TLS_OBJECTS.get_ptr_mut([key.thread >> 32, call.object]) {
+        // SAFETY: as in `send`.
+        let object = unsafe { &mut *object };
+        object.ahead = if moved < object.ahead {
+            object.ahead - moved
+        } else {
+            0
+        };
+    }
+    // The message's last call is over now, if nothing has followed it.
+    if let Some(state) = connection::find(call.sock | PLAIN_TEXT)
+        && state.direction == Direction::SENT
+    {
+        // SAFETY: has no preconditions.
+        state.last_ns = unsafe { bpf_ktime_get_ns() };
+    }
+}
+
+/// Takes in bytes of the layer over a sock. Returns the entry whose walker is to go on, or 0.
+#[inline(always)]
+fn take(sock: u64, buffer: Buffer, direction: Direction) -> u32 {
     maps::count(NetCounter::TlsSeen);
-    let Some(state) = plain_text(key, &call) else {
+    let Some(state) = plain_text(sock) else {
         maps::count(NetCounter::TlsUnbound);
         return 0;
     };
@@ -108,11 +200,10 @@ pub fn exit(key: CallKey, result: i64, direction: Direction) -> u32 {
         maps::count(NetCounter::TlsBusy);
         return 0;
     }
-    let buffer = Buffer::one(call.buffer, call.len);
     let walks = io::layer(
         state,
-        state.sock | PLAIN_TEXT,
-        bytes,
+        sock | PLAIN_TEXT,
+        buffer.len,
         direction,
         bpf_get_current_pid_tgid(),
         entry,
@@ -148,6 +239,7 @@ fn connection_of(key: CallKey, call: &TlsCall) -> u64 {
         None => TlsObject {
             sock: 0,
             born_ns: 0,
+            ahead: 0,
         },
     };
     // What the call itself has shown counts more.
@@ -167,6 +259,7 @@ fn connection_of(key: CallKey, call: &TlsCall) -> u64 {
         let object = TlsObject {
             sock,
             born_ns: base.born_ns,
+            ahead: 0,
         };
         if TLS_OBJECTS.insert(object_key, &object, 0).is_err() {
             maps::count(NetCounter::TlsObjectsFull);
@@ -175,13 +268,9 @@ fn connection_of(key: CallKey, call: &TlsCall) -> u64 {
     sock
 }
 
-/// The layer that a call's bytes are on; none where the connection is not known.
+/// The layer over a sock, which is made if need be.
 #[inline(always)]
-fn plain_text(key: CallKey, call: &TlsCall) -> Option<&'static mut ConnectionState> {
-    let sock = connection_of(key, call);
-    if sock == 0 {
-        return None;
-    }
+fn plain_text(sock: u64) -> Option<&'static mut ConnectionState> {
     if let Some(state) = connection::find(sock | PLAIN_TEXT) {
         return Some(state);
     }

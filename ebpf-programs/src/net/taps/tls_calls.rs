@@ -10,18 +10,40 @@ use fathom_abi::message::Direction;
 
 use crate::{maps::CallKey, tls};
 
-/// `SSL_read(ssl, buf, num)`, `SSL_write`, `gnutls_record_recv(session, data, size)`, `gnutls_record_send`, and those with more
-/// arguments behind these; `SSL_do_handshake(ssl)`, `gnutls_handshake(session)`, of which only the first counts.
+/// `SSL_read(ssl, buf, num)`, `gnutls_record_recv(session, data, size)`, and those with more arguments behind these; `SSL_do_handshake(ssl)`,
+/// `gnutls_handshake(session)`, of which only the first counts.
 #[uprobe]
 pub fn tls_called(ctx: ProbeContext) -> u32 {
-    called(&ctx, 0);
+    let [object, buffer, len] = arguments(&ctx);
+    tls::enter(tls::of_thread(), object, buffer, len, 0, 0);
     0
 }
 
-/// `SSL_read_ex(ssl, buf, num, readbytes)`, `SSL_write_ex(ssl, buf, num, written)`.
+/// `SSL_read_ex(ssl, buf, num, readbytes)`.
 #[uprobe]
 pub fn tls_called_ex(ctx: ProbeContext) -> u32 {
-    called(&ctx, ctx.arg(3).unwrap_or(0));
+    let [object, buffer, len] = arguments(&ctx);
+    let done = ctx.arg(3).unwrap_or(0);
+    tls::enter(tls::of_thread(), object, buffer, len, done, 0);
+    0
+}
+
+/// `SSL_write(ssl, buf, num)`, `gnutls_record_send(session, data, size)`, and those with more arguments behind these.
+#[uprobe]
+pub fn tls_sending(ctx: ProbeContext) -> u32 {
+    let [object, buffer, len] = arguments(&ctx);
+    let entry = tls::send(tls::of_thread(), object, buffer, len, 0, 0);
+    tls::go_on(&ctx, entry);
+    0
+}
+
+/// `SSL_write_ex(ssl, buf, num, written)`.
+#[uprobe]
+pub fn tls_sending_ex(ctx: ProbeContext) -> u32 {
+    let [object, buffer, len] = arguments(&ctx);
+    let done = ctx.arg(3).unwrap_or(0);
+    let entry = tls::send(tls::of_thread(), object, buffer, len, done, 0);
+    tls::go_on(&ctx, entry);
     0
 }
 
@@ -55,15 +77,20 @@ pub fn tls_ended(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `crypto/tls.(*Conn).Read(b)`, `Write(b)`.
+/// `crypto/tls.(*Conn).Read(b)`.
 #[uprobe]
 pub fn go_called(ctx: ProbeContext) -> u32 {
-    let [object, buffer, len] = [
-        register(&ctx, go::CONN),
-        register(&ctx, go::ADDRESS),
-        register(&ctx, go::LENGTH),
-    ];
+    let [object, buffer, len] = go_arguments(&ctx);
     tls::enter(go_call(&ctx), object, buffer, len, 0, tls::go_sock(object));
+    0
+}
+
+/// `crypto/tls.(*Conn).Write(b)`.
+#[uprobe]
+pub fn go_sending(ctx: ProbeContext) -> u32 {
+    let [object, buffer, len] = go_arguments(&ctx);
+    let entry = tls::send(go_call(&ctx), object, buffer, len, 0, tls::go_sock(object));
+    tls::go_on(&ctx, entry);
     0
 }
 
@@ -85,12 +112,21 @@ pub fn go_sent(ctx: ProbeContext) -> u32 {
     0
 }
 
+/// The object, and where its plain text lies.
 #[inline(always)]
-fn called(ctx: &ProbeContext, done: u64) {
+fn arguments(ctx: &ProbeContext) -> [u64; 3] {
     let arg = |index| ctx.arg::<u64>(index).unwrap_or(0);
     // `int num` of OpenSSL: what is above it in the register means nothing. No call moves 4 GiB.
-    let len = arg(2) & 0xffff_ffff;
-    tls::enter(tls::of_thread(), arg(0), arg(1), len, done, 0);
+    [arg(0), arg(1), arg(2) & 0xffff_ffff]
+}
+
+#[inline(always)]
+fn go_arguments(ctx: &ProbeContext) -> [u64; 3] {
+    [
+        register(ctx, go::CONN),
+        register(ctx, go::ADDRESS),
+        register(ctx, go::LENGTH),
+    ]
 }
 
 /// `int` of OpenSSL, `ssize_t` of GnuTLS, whose lower half is the same for what one call can move.

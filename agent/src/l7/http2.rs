@@ -17,8 +17,10 @@
 //!
 //! A stream whose method, path or status can't be known is counted as [`HeaderUnknown`](ExchangeOutcome::HeaderUnknown).
 
+mod fault;
 mod frame;
 mod head;
+mod hearer;
 mod lane;
 mod streams;
 
@@ -26,12 +28,12 @@ use std::num::NonZeroUsize;
 
 use fathom_abi::message::Direction;
 
+pub use self::{fault::Fault, streams::Request};
 use self::{
-    head::Head,
-    lane::{Body, Lane, Sink},
+    hearer::{Hearer, Roles},
+    lane::Lane,
     streams::{Moved, Streams},
 };
-pub use self::{lane::Fault, streams::Request};
 use super::{counts::ExchangeOutcome, exchange::Unanswered, grpc, piece::Piece};
 
 /// How a connection comes to be read.
@@ -106,14 +108,6 @@ pub struct Connection {
     roles: Roles,
     fault: Option<Fault>,
     ended: bool,
-}
-
-/// What is known of who is who, and of the frames that each may send.
-struct Roles {
-    /// The client's direction.
-    requests: Option<Direction>,
-    /// The largest frame that any of the two takes.
-    max_frame: u32,
 }
 
 impl Connection {
@@ -289,119 +283,11 @@ impl Connection {
     }
 }
 
-/// Gives what a direction's frames say to the streams.
-struct Hearer<'a, E> {
-    streams: &'a mut Streams,
-    roles: &'a mut Roles,
-    direction: Direction,
-    /// Streams that start now are only counted: the other direction can't be read at the moment, or this one was not seen.
-    undecoded: bool,
-    moved: Moved,
-    out: &'a mut E,
-}
-
-impl<E> Hearer<'_, E> {
-    /// Whether this is the client's direction; none where that is not known.
-    fn from_client(&self) -> Option<bool> {
-        Some(self.roles.requests? == self.direction)
-    }
-
-    fn is(&mut self, client: bool) {
-        self.roles.requests = Some(if client {
-            self.direction
-        } else {
-            opposite(self.direction)
-        });
-    }
-}
-
-impl<E: FnMut(Event)> Sink for Hearer<'_, E> {
-    fn preface(&mut self, client: bool) -> Result<(), Fault> {
-        if self.from_client().is_some_and(|known| known != client) {
-            return Err(Fault::NoPreface);
-        }
-        self.is(client);
-        Ok(())
-    }
-
-    fn data(&mut self, stream: u32, moved: u64, body: Body<'_>) {
-        if let Some(from_client) = self.from_client() {
-            self.streams.data(stream, from_client, moved, body);
-        }
-    }
-
-    fn head(&mut self, stream: u32, head: &mut Head, bytes: u64) -> Result<(), Fault> {
-        if self.roles.requests.is_none()
-            && let Some(client) = head.is_request()
-        {
-            self.is(client);
-        }
-        match self.from_client() {
-            Some(true) if stream.is_multiple_of(2) => Err(Fault::Frame {
-                kind: frame::kind::HEADERS,
-                length: u32::try_from(bytes).unwrap_or(u32::MAX),
-                stream,
-            }),
-            Some(true) => {
-                self.streams
-                    .request(stream, head, bytes, self.moved, self.undecoded, self.out);
-                Ok(())
-            }
-            Some(false) => {
-                self.streams
-                    .answer(stream, head, bytes, self.moved, self.undecoded, self.out);
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn promise(&mut self) -> Result<(), Fault> {
-        match self.from_client() {
-            Some(true) => return Err(Fault::Promise),
-            Some(false) => {}
-            None => self.is(false),
-        }
-        (self.out)(Event::Lost(ExchangeOutcome::Pushed, 1));
-        Ok(())
-    }
-
-    fn end_stream(&mut self, stream: u32) {
-        if let Some(from_client) = self.from_client() {
-            self.streams
-                .end_stream(stream, from_client, self.moved.at_ns, self.out);
-        }
-    }
-
-    fn reset(&mut self, stream: u32, code: Option<u32>) {
-        self.streams.reset(stream, code, self.moved.at_ns, self.out);
-    }
-
-    fn go_away(&mut self, last_stream: u32) {
-        if self.from_client() == Some(false) {
-            self.streams
-                .go_away(last_stream, self.moved.at_ns, self.out);
-        }
-    }
-
-    fn max_frame(&mut self, length: u32) {
-        self.roles.max_frame = self.roles.max_frame.max(length);
-    }
-}
-
 fn index(direction: Direction) -> Option<usize> {
     match direction {
         Direction::RECEIVED => Some(0),
         Direction::SENT => Some(1),
         _ => None,
-    }
-}
-
-fn opposite(direction: Direction) -> Direction {
-    if direction == Direction::SENT {
-        Direction::RECEIVED
-    } else {
-        Direction::SENT
     }
 }
 

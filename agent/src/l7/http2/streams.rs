@@ -13,7 +13,7 @@ pub use self::open::Request;
 use super::{
     Event,
     head::{Content, Head},
-    lane::Body,
+    hearer::Body,
 };
 use crate::l7::{counts::ExchangeOutcome, exchange::Unanswered};
 

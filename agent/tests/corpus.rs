@@ -88,3 +88,13 @@ fn message_records() {
 fn flow_records() {
     replay("flows", checks::flows);
 }
+
+#[test]
+fn header_blocks() {
+    replay("hpack", checks::hpack);
+}
+
+#[test]
+fn http2_connections() {
+    replay("http2", checks::http2);
+}

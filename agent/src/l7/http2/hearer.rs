@@ -61,7 +61,7 @@ pub(super) struct Hearer<'a, E> {
 
 impl<E> Hearer<'_, E> {
     /// Whether this is the client's direction; none where that is not known.
-    fn from_client(&self) -> Option<bool> {
+    fn is_client(&self) -> Option<bool> {
         Some(self.roles.requests? == self.direction)
     }
 
@@ -76,7 +76,7 @@ impl<E> Hearer<'_, E> {
 
 impl<E: FnMut(Event)> Sink for Hearer<'_, E> {
     fn preface(&mut self, client: bool) -> Result<(), Fault> {
-        if self.from_client().is_some_and(|known| known != client) {
+        if self.is_client().is_some_and(|known| known != client) {
             return Err(Fault::NoPreface);
         }
         self.is(client);
@@ -84,7 +84,7 @@ impl<E: FnMut(Event)> Sink for Hearer<'_, E> {
     }
 
     fn data(&mut self, stream: u32, moved: u64, body: Body<'_>) {
-        if let Some(from_client) = self.from_client() {
+        if let Some(from_client) = self.is_client() {
             self.streams.data(stream, from_client, moved, body);
         }
     }
@@ -95,7 +95,7 @@ impl<E: FnMut(Event)> Sink for Hearer<'_, E> {
         {
             self.is(client);
         }
-        match self.from_client() {
+        match self.is_client() {
             Some(true) if stream.is_multiple_of(2) => Err(Fault::Frame {
                 kind: frame::kind::HEADERS,
                 length: u32::try_from(bytes).unwrap_or(u32::MAX),
@@ -116,7 +116,7 @@ impl<E: FnMut(Event)> Sink for Hearer<'_, E> {
     }
 
     fn promise(&mut self) -> Result<(), Fault> {
-        match self.from_client() {
+        match self.is_client() {
             Some(true) => return Err(Fault::Promise),
             Some(false) => {}
             None => self.is(false),
@@ -126,7 +126,7 @@ impl<E: FnMut(Event)> Sink for Hearer<'_, E> {
     }
 
     fn end_stream(&mut self, stream: u32) {
-        if let Some(from_client) = self.from_client() {
+        if let Some(from_client) = self.is_client() {
             self.streams
                 .end_stream(stream, from_client, self.moved.at_ns, self.out);
         }
@@ -137,7 +137,7 @@ impl<E: FnMut(Event)> Sink for Hearer<'_, E> {
     }
 
     fn go_away(&mut self, last_stream: u32) {
-        if self.from_client() == Some(false) {
+        if self.is_client() == Some(false) {
             self.streams
                 .go_away(last_stream, self.moved.at_ns, self.out);
         }

@@ -51,7 +51,7 @@ pub enum Start {
 /// What a connection may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Open streams. One costs some 400 bytes with its path.
+    /// Open streams. One costs some 500 bytes, and one with a long path counts as more than one. The last may go beyond.
     pub streams: NonZeroUsize,
 }
 

@@ -334,7 +334,11 @@ fn long_paths_count_as_several_streams() {
 
 #[test]
 fn an_idle_connection_is_small() {
-    assert!(size_of::<Connection>() <= 1024, "{}", size_of::<Connection>());
+    assert!(
+        size_of::<Connection>() <= 1024,
+        "{}",
+        size_of::<Connection>()
+    );
 }
 
 #[test]

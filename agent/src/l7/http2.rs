@@ -9,13 +9,14 @@
 //! counted as [`Pushed`](ExchangeOutcome::Pushed), its header block is read for the table's sake, and its frames are passed over.
 //!
 //! **What is certain.** Positions say which bytes are missing. When a piece is missing, all streams that are open are counted
-//! as lost, as any of them may have changed in it. Where it lay within one frame's payload the walk goes on, else the direction
-//! is *astray* until a piece starts with a frame: because the tap says so ([`Connection::aligned`]), or because it
-//! looks so much like one that only bytes made for the purpose could deceive (`frame.rs`). The header table of that direction
-//! is then unknown, and is learned anew ([`hpack`](super::hpack)). While one direction is astray, the streams that the other one shows
-//! are counted and not decoded. Ids rise by two, so that the first request behind a gap tells how many were in it.
+//! as lost, as any of them may have changed in it. Where it lay within one frame's payload the walk goes on. Else the direction
+//! is *astray* until a piece starts with a frame: because the tap says so ([`Connection::aligned`]), or because it looks so much
+//! like one that only bytes made for the purpose could deceive (`frame.rs`). The header table of that direction is then
+//! unknown, and is learned anew ([`hpack`](super::hpack)). While one direction is astray, or may be, the streams that the
+//! other one shows are counted and not decoded. Ids rise by two, so that the first request behind a gap tells how many were in it.
 //!
-//! A stream whose method, path or status can't be known is counted as [`HeaderUnknown`](ExchangeOutcome::HeaderUnknown).
+//! A stream whose method, path or status can't be known is counted as [`HeaderUnknown`](ExchangeOutcome::HeaderUnknown). One whose
+//! other headers can't be known is handed on as [`partial`](Stream::partial).
 
 mod fault;
 mod frame;
@@ -227,9 +228,13 @@ impl Connection {
         let captured = usize::try_from(piece.length)
             .map_or(piece.data.len(), |length| length.min(piece.data.len()));
         let data = &piece.data[..captured];
-        let other_astray = self.lanes[1 - at].is_astray();
+        let other = &self.lanes[1 - at];
+        let other_unsure = other.is_astray() || other.doubt;
         let lane = &mut self.lanes[at];
+        let end = piece.position.saturating_add(piece.length);
         let gap = match lane.expected {
+            // What comes too late was counted as missing, and what comes twice says nothing new.
+            Some(expected) if end <= expected => return Ok(()),
             Some(expected) if piece.position < expected => return Err(Fault::OutOfOrder),
             Some(expected) => piece.position - expected,
             None => 0,
@@ -242,14 +247,14 @@ impl Connection {
         } else if lane.doubt && lane.expected.is_none() {
             lane.go_astray();
         }
-        lane.expected = Some(piece.position.saturating_add(piece.length));
+        lane.expected = Some(end);
         lane.doubt = false;
         let mut hearer = Hearer {
             streams: &mut self.streams,
             roles: &mut self.roles,
             direction: piece.direction,
             // What lay in a gap has no time, so that no stream is made of it.
-            undecoded: gap > 0 || other_astray,
+            undecoded: gap > 0 || other_unsure,
             moved: Moved {
                 at_ns: piece.at_ns,
                 tgid: piece.tgid,
@@ -258,7 +263,7 @@ impl Connection {
             out,
         };
         lane.hole(gap, &mut hearer)?;
-        hearer.undecoded = other_astray;
+        hearer.undecoded = other_unsure;
         let aligned = std::mem::take(&mut lane.aligned);
         if lane.is_astray() {
             let highest = hearer.streams.highest();

@@ -35,6 +35,6 @@ pub enum Fault {
     #[error("{0}")]
     Hpack(#[from] hpack::Error),
     /// Pieces that overlap.
-    #[error("a piece of the stream came twice, or out of order")]
+    #[error("two pieces hold the same part of the stream")]
     OutOfOrder,
 }

@@ -1,5 +1,8 @@
 //! What must hold for any bytes: shared by the fuzz targets and by the test that replays their corpus.
 
+#[path = "checks/http2.rs"]
+mod http2;
+
 use std::num::NonZeroUsize;
 
 use fathom::{
@@ -14,6 +17,8 @@ use fathom_abi::{
     flow::FlowEvent,
     message::{ConnectionState, Direction, MAX_CAPTURE, MessageEvent, MessageKind},
 };
+
+pub use self::http2::{hpack, http2};
 
 /// Heads of both kinds.
 pub fn http1_head(data: &[u8]) {

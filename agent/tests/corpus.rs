@@ -98,3 +98,13 @@ fn files_that_may_hold_tls() {
 fn perf_records() {
     replay("perf_record", checks::perf_record);
 }
+
+#[test]
+fn header_blocks() {
+    replay("hpack", checks::hpack);
+}
+
+#[test]
+fn http2_connections() {
+    replay("http2", checks::http2);
+}

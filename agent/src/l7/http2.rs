@@ -9,16 +9,19 @@
 //! counted as [`Pushed`](ExchangeOutcome::Pushed), its header block is read for the table's sake, and its frames are passed over.
 //!
 //! **What is certain.** Positions say which bytes are missing. When a piece is missing, all streams that are open are counted
-//! as lost, as any of them may have changed in it. Where it lay within one frame's payload the walk goes on, else the direction
-//! is *astray* until a piece starts with a frame: because the tap says so ([`Connection::aligned`]), or because it
-//! looks so much like one that only bytes made for the purpose could deceive (`frame.rs`). The header table of that direction
-//! is then unknown, and is learned anew ([`hpack`](super::hpack)). While one direction is astray, the streams that the other one shows
-//! are counted and not decoded. Ids rise by two, so that the first request behind a gap tells how many were in it.
+//! as lost, as any of them may have changed in it. Where it lay within one frame's payload the walk goes on. Else the direction
+//! is *astray* until a piece starts with a frame: because the tap says so ([`Connection::aligned`]), or because it looks so much
+//! like one that only bytes made for the purpose could deceive (`frame.rs`). The header table of that direction is then
+//! unknown, and is learned anew ([`hpack`](super::hpack)). While one direction is astray, or may be, the streams that the
+//! other one shows are counted and not decoded. Ids rise by two, so that the first request behind a gap tells how many were in it.
 //!
-//! A stream whose method, path or status can't be known is counted as [`HeaderUnknown`](ExchangeOutcome::HeaderUnknown).
+//! A stream whose method, path or status can't be known is counted as [`HeaderUnknown`](ExchangeOutcome::HeaderUnknown). One whose
+//! other headers can't be known is handed on as [`partial`](Stream::partial).
 
+mod fault;
 mod frame;
 mod head;
+mod hearer;
 mod lane;
 mod streams;
 
@@ -26,12 +29,12 @@ use std::num::NonZeroUsize;
 
 use fathom_abi::message::Direction;
 
+pub use self::{fault::Fault, streams::Request};
 use self::{
-    head::Head,
-    lane::{Body, Lane, Sink},
+    hearer::{Hearer, Roles},
+    lane::Lane,
     streams::{Moved, Streams},
 };
-pub use self::{lane::Fault, streams::Request};
 use super::{counts::ExchangeOutcome, exchange::Unanswered, grpc, piece::Piece};
 
 /// How a connection comes to be read.
@@ -49,7 +52,7 @@ pub enum Start {
 /// What a connection may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Open streams. One costs some 400 bytes with its path.
+    /// Open streams. One costs some 500 bytes, and one with a long path counts as more than one. The last may go beyond.
     pub streams: NonZeroUsize,
 }
 
@@ -106,14 +109,6 @@ pub struct Connection {
     roles: Roles,
     fault: Option<Fault>,
     ended: bool,
-}
-
-/// What is known of who is who, and of the frames that each may send.
-struct Roles {
-    /// The client's direction.
-    requests: Option<Direction>,
-    /// The largest frame that any of the two takes.
-    max_frame: u32,
 }
 
 impl Connection {
@@ -233,9 +228,13 @@ impl Connection {
         let captured = usize::try_from(piece.length)
             .map_or(piece.data.len(), |length| length.min(piece.data.len()));
         let data = &piece.data[..captured];
-        let other_astray = self.lanes[1 - at].is_astray();
+        let other = &self.lanes[1 - at];
+        let other_unsure = other.is_astray() || other.doubt;
         let lane = &mut self.lanes[at];
+        let end = piece.position.saturating_add(piece.length);
         let gap = match lane.expected {
+            // What comes too late was counted as missing, and what comes twice says nothing new.
+            Some(expected) if end <= expected => return Ok(()),
             Some(expected) if piece.position < expected => return Err(Fault::OutOfOrder),
             Some(expected) => piece.position - expected,
             None => 0,
@@ -248,14 +247,14 @@ impl Connection {
         } else if lane.doubt && lane.expected.is_none() {
             lane.go_astray();
         }
-        lane.expected = Some(piece.position.saturating_add(piece.length));
+        lane.expected = Some(end);
         lane.doubt = false;
         let mut hearer = Hearer {
             streams: &mut self.streams,
             roles: &mut self.roles,
             direction: piece.direction,
             // What lay in a gap has no time, so that no stream is made of it.
-            undecoded: gap > 0 || other_astray,
+            undecoded: gap > 0 || other_unsure,
             moved: Moved {
                 at_ns: piece.at_ns,
                 tgid: piece.tgid,
@@ -264,7 +263,7 @@ impl Connection {
             out,
         };
         lane.hole(gap, &mut hearer)?;
-        hearer.undecoded = other_astray;
+        hearer.undecoded = other_unsure;
         let aligned = std::mem::take(&mut lane.aligned);
         if lane.is_astray() {
             let highest = hearer.streams.highest();
@@ -289,119 +288,11 @@ impl Connection {
     }
 }
 
-/// Gives what a direction's frames say to the streams.
-struct Hearer<'a, E> {
-    streams: &'a mut Streams,
-    roles: &'a mut Roles,
-    direction: Direction,
-    /// Streams that start now are only counted: the other direction can't be read at the moment, or this one was not seen.
-    undecoded: bool,
-    moved: Moved,
-    out: &'a mut E,
-}
-
-impl<E> Hearer<'_, E> {
-    /// Whether this is the client's direction; none where that is not known.
-    fn from_client(&self) -> Option<bool> {
-        Some(self.roles.requests? == self.direction)
-    }
-
-    fn is(&mut self, client: bool) {
-        self.roles.requests = Some(if client {
-            self.direction
-        } else {
-            opposite(self.direction)
-        });
-    }
-}
-
-impl<E: FnMut(Event)> Sink for Hearer<'_, E> {
-    fn preface(&mut self, client: bool) -> Result<(), Fault> {
-        if self.from_client().is_some_and(|known| known != client) {
-            return Err(Fault::NoPreface);
-        }
-        self.is(client);
-        Ok(())
-    }
-
-    fn data(&mut self, stream: u32, moved: u64, body: Body<'_>) {
-        if let Some(from_client) = self.from_client() {
-            self.streams.data(stream, from_client, moved, body);
-        }
-    }
-
-    fn head(&mut self, stream: u32, head: &mut Head, bytes: u64) -> Result<(), Fault> {
-        if self.roles.requests.is_none()
-            && let Some(client) = head.is_request()
-        {
-            self.is(client);
-        }
-        match self.from_client() {
-            Some(true) if stream.is_multiple_of(2) => Err(Fault::Frame {
-                kind: frame::kind::HEADERS,
-                length: u32::try_from(bytes).unwrap_or(u32::MAX),
-                stream,
-            }),
-            Some(true) => {
-                self.streams
-                    .request(stream, head, bytes, self.moved, self.undecoded, self.out);
-                Ok(())
-            }
-            Some(false) => {
-                self.streams
-                    .answer(stream, head, bytes, self.moved, self.undecoded, self.out);
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn promise(&mut self) -> Result<(), Fault> {
-        match self.from_client() {
-            Some(true) => return Err(Fault::Promise),
-            Some(false) => {}
-            None => self.is(false),
-        }
-        (self.out)(Event::Lost(ExchangeOutcome::Pushed, 1));
-        Ok(())
-    }
-
-    fn end_stream(&mut self, stream: u32) {
-        if let Some(from_client) = self.from_client() {
-            self.streams
-                .end_stream(stream, from_client, self.moved.at_ns, self.out);
-        }
-    }
-
-    fn reset(&mut self, stream: u32, code: Option<u32>) {
-        self.streams.reset(stream, code, self.moved.at_ns, self.out);
-    }
-
-    fn go_away(&mut self, last_stream: u32) {
-        if self.from_client() == Some(false) {
-            self.streams
-                .go_away(last_stream, self.moved.at_ns, self.out);
-        }
-    }
-
-    fn max_frame(&mut self, length: u32) {
-        self.roles.max_frame = self.roles.max_frame.max(length);
-    }
-}
-
 fn index(direction: Direction) -> Option<usize> {
     match direction {
         Direction::RECEIVED => Some(0),
         Direction::SENT => Some(1),
         _ => None,
-    }
-}
-
-fn opposite(direction: Direction) -> Direction {
-    if direction == Direction::SENT {
-        Direction::RECEIVED
-    } else {
-        Direction::SENT
     }
 }
 

@@ -16,6 +16,12 @@ pub(super) mod kind {
     pub(crate) const GOAWAY: u8 = 7;
     pub(crate) const WINDOW_UPDATE: u8 = 8;
     pub(crate) const CONTINUATION: u8 = 9;
+    /// RFC 7838.
+    pub(crate) const ALTSVC: u8 = 0xa;
+    /// RFC 8336.
+    pub(crate) const ORIGIN: u8 = 0xc;
+    /// RFC 9218.
+    pub(crate) const PRIORITY_UPDATE: u8 = 0x10;
 }
 
 pub(super) mod flag {
@@ -94,12 +100,11 @@ impl Header {
             kind::PUSH_PROMISE => END_HEADERS | PADDED,
             kind::CONTINUATION => END_HEADERS,
             kind::PRIORITY | kind::RST_STREAM | kind::GOAWAY | kind::WINDOW_UPDATE => 0,
+            kind::ALTSVC | kind::ORIGIN | kind::PRIORITY_UPDATE => 0,
             _ => return false,
         };
-        let pushed = self.stream != 0 && self.stream.is_multiple_of(2);
         self.is_valid()
             && !self.reserved
-            && !pushed
             && self.flags & !flags == 0
             && self.length <= max_frame
             && self.stream <= max_stream
@@ -122,7 +127,9 @@ pub(super) fn starts_plausibly(data: &[u8], length: u64, max_frame: u32, max_str
             return frames > 1;
         };
         let header = Header::read(bytes);
+        let pushed = header.stream != 0 && header.stream.is_multiple_of(2);
         if !header.is_plausible(max_frame, max_stream)
+            || pushed
             || (frames == 0 && header.kind == kind::CONTINUATION)
         {
             return false;

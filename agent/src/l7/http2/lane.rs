@@ -1,82 +1,18 @@
 //! One direction of a connection: bytes and holes to frames, frames to what they say.
 
-use thiserror::Error;
+mod blocks;
+mod payload;
 
+use self::{blocks::Blocks, payload::Frame};
 use super::{
+    fault::Fault,
     frame::{HEADER, Header, flag, kind},
-    head::Head,
+    hearer::{Body, Sink},
 };
 use crate::l7::hpack;
 
 /// RFC 9113 section 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// A buffer of this size is kept from one header block to the next.
-const KEPT_FIELD: usize = 256;
-
-/// Why a connection can't be read on: an endpoint ends it over this, too, or it never was HTTP/2.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum Fault {
-    /// A connection that is seen from its start does not start as HTTP/2.
-    #[error("the connection does not start with HTTP/2's preface and SETTINGS")]
-    NoPreface,
-    /// A frame that no endpoint may send.
-    #[error(
-        "a frame of type {kind} and {length} bytes on stream {stream} is none that may be sent"
-    )]
-    Frame {
-        /// Its type.
-        kind: u8,
-        /// Bytes of its payload.
-        length: u32,
-        /// Its stream.
-        stream: u32,
-    },
-    /// A header block that another frame interrupts, or goes on that was not begun.
-    #[error("the header blocks of a direction are mixed up")]
-    Interrupted,
-    /// A push by the client.
-    #[error("the client promises a stream, as only servers may")]
-    Promise,
-    /// More padding than frame.
-    #[error("a frame's padding is longer than the frame")]
-    Padding,
-    /// A header block that can't be decoded.
-    #[error("{0}")]
-    Hpack(#[from] hpack::Error),
-    /// Pieces that overlap.
-    #[error("a piece of the stream came twice, or out of order")]
-    OutOfOrder,
-}
-
-/// A part of a stream's body.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Body<'a> {
-    Seen(&'a [u8]),
-    Unseen(u64),
-    /// Not captured, and some of it may be padding.
-    Unclear(u64),
-}
-
-/// Who hears what frames say.
-pub(super) trait Sink {
-    /// This direction is (or is not) the one that started with the client's preface.
-    fn preface(&mut self, client: bool) -> Result<(), Fault>;
-    /// A part of a DATA frame: so many bytes of its payload, and what of them is body.
-    fn data(&mut self, stream: u32, moved: u64, body: Body<'_>);
-    /// A header block is whole.
-    fn head(&mut self, stream: u32, head: &mut Head, bytes: u64) -> Result<(), Fault>;
-    /// The header block of a PUSH_PROMISE is whole.
-    fn promise(&mut self) -> Result<(), Fault>;
-    /// The direction's last frame on the stream is over.
-    fn end_stream(&mut self, stream: u32);
-    /// RST_STREAM; without a code where that was not captured.
-    fn reset(&mut self, stream: u32, code: Option<u32>);
-    /// GOAWAY.
-    fn go_away(&mut self, last_stream: u32);
-    /// `SETTINGS_MAX_FRAME_SIZE`: what the other direction may send.
-    fn max_frame(&mut self, length: u32);
-}
 
 enum State {
     /// In the client's preface, of which so many bytes are read. Where it is not known who the client is, the first byte tells.
@@ -87,67 +23,6 @@ enum State {
     Payload(Frame),
     /// Where the next frame starts is not known.
     Astray,
-}
-
-struct Frame {
-    header: Header,
-    /// Bytes of the payload still to come.
-    left: u32,
-    /// Bytes at the start of the payload that are no body: those that are here, and all.
-    have: usize,
-    want: usize,
-    fixed: [u8; 8],
-    /// Bytes of padding at the end.
-    padding: u32,
-    /// Bytes of `fixed` were not captured.
-    unclear: bool,
-}
-
-impl Frame {
-    fn new(header: Header) -> Self {
-        let padded = usize::from(header.has(flag::PADDED));
-        let want = match header.kind {
-            kind::DATA => padded,
-            kind::HEADERS if header.has(flag::PRIORITY) => padded + 5,
-            kind::HEADERS => padded,
-            kind::PUSH_PROMISE => padded + 4,
-            kind::RST_STREAM => 4,
-            kind::GOAWAY => 8,
-            kind::SETTINGS if header.length > 0 => 6,
-            _ => 0,
-        };
-        Self {
-            header,
-            left: header.length,
-            have: 0,
-            want,
-            fixed: [0; 8],
-            padding: 0,
-            unclear: false,
-        }
-    }
-
-    fn word(&self, at: usize) -> u32 {
-        self.fixed[at..at + 4]
-            .iter()
-            .fold(0, |word, &byte| word << 8 | u32::from(byte))
-    }
-
-    /// Bytes still to come that are neither fixed fields nor padding.
-    fn body_left(&self) -> usize {
-        self.left.saturating_sub(self.padding) as usize
-    }
-}
-
-/// The header block that is open.
-struct Block {
-    stream: u32,
-    end_stream: bool,
-    promise: bool,
-    /// Bytes of its frames' payloads.
-    bytes: u64,
-    /// A part of it was not captured.
-    poisoned: bool,
 }
 
 /// One direction.
@@ -163,11 +38,7 @@ pub(super) struct Lane {
     fresh: bool,
     /// The next frame has to be SETTINGS.
     settings_first: bool,
-    hpack: hpack::Decoder,
-    block: Option<Block>,
-    head: Head,
-    /// The start of a field that was cut.
-    field: Vec<u8>,
+    blocks: Blocks,
 }
 
 impl Lane {
@@ -179,10 +50,7 @@ impl Lane {
             aligned: false,
             fresh: false,
             settings_first: false,
-            hpack,
-            block: None,
-            head: Head::default(),
-            field: Vec::new(),
+            blocks: Blocks::new(hpack),
         }
     }
 
@@ -217,9 +85,7 @@ impl Lane {
     /// From here on nothing is known of where frames start.
     pub(super) fn go_astray(&mut self) {
         self.state = State::Astray;
-        self.hpack = hpack::Decoder::joined();
-        self.block = None;
-        self.field = Vec::new();
+        self.blocks = Blocks::new(hpack::Decoder::joined());
     }
 
     /// The next byte starts a frame.
@@ -231,8 +97,7 @@ impl Lane {
 
     /// The stream of a header block that is not whole.
     pub(super) fn open_block(&self) -> Option<u32> {
-        let block = self.block.as_ref().filter(|block| !block.promise)?;
-        Some(block.stream)
+        self.blocks.open_stream()
     }
 
     /// The next bytes.
@@ -318,43 +183,9 @@ impl Lane {
         if header.kind != kind::SETTINGS && frame.want > header.length as usize {
             return Err(fault);
         }
-        match (&mut self.block, header.kind) {
-            (Some(block), kind::CONTINUATION) if block.stream == header.stream => {
-                block.bytes += u64::from(header.length);
-            }
-            (None, kind::CONTINUATION) if fresh => {
-                self.open(&header);
-                self.poison();
-            }
-            (Some(_), _) | (None, kind::CONTINUATION) => return Err(Fault::Interrupted),
-            (None, kind::HEADERS | kind::PUSH_PROMISE) => self.open(&header),
-            _ => {}
-        }
+        self.blocks.frame(&header, fresh)?;
         self.state = State::Payload(frame);
         Ok(())
-    }
-
-    fn open(&mut self, header: &Header) {
-        self.block = Some(Block {
-            stream: header.stream,
-            end_stream: header.kind == kind::HEADERS && header.has(flag::END_STREAM),
-            promise: header.kind == kind::PUSH_PROMISE,
-            bytes: u64::from(header.length),
-            poisoned: false,
-        });
-        self.hpack.begin();
-        self.head.clear();
-        self.field.clear();
-    }
-
-    /// A part of the open block is missing: what it did to the table is not known.
-    fn poison(&mut self) {
-        if let Some(block) = &mut self.block {
-            block.poisoned = true;
-        }
-        self.head.cut();
-        self.hpack = hpack::Decoder::joined();
-        self.field.clear();
     }
 
     /// Bytes of the current frame's payload, no more than it has left.
@@ -395,7 +226,9 @@ impl Lane {
                 sink.data(frame.header.stream, moved, Body::Unclear(moved));
             }
             kind::DATA => sink.data(frame.header.stream, moved, Body::Seen(body)),
-            kind::HEADERS | kind::CONTINUATION | kind::PUSH_PROMISE => self.fragment(body)?,
+            kind::HEADERS | kind::CONTINUATION | kind::PUSH_PROMISE => {
+                self.blocks.fragment(body)?
+            }
             _ => {}
         }
         Ok(())
@@ -420,39 +253,10 @@ impl Lane {
             kind::HEADERS | kind::CONTINUATION | kind::PUSH_PROMISE
                 if body > 0 || frame.unclear =>
             {
-                self.poison();
+                self.blocks.poison();
             }
             _ => {}
         }
-    }
-
-    /// A part of the open header block.
-    fn fragment(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
-        /// How much is put behind the start of a field at a time.
-        const STEP: usize = 1024;
-        if self.block.as_ref().is_none_or(|block| block.poisoned) {
-            return Ok(());
-        }
-        let head = &mut self.head;
-        let mut visit = |name, value: Option<&[u8]>| head.field(name, value);
-        while !self.field.is_empty() && !bytes.is_empty() {
-            let before = self.field.len();
-            let (step, rest) = bytes.split_at(bytes.len().min(STEP));
-            self.field.extend_from_slice(step);
-            let used = self.hpack.decode(&self.field, &mut visit)?;
-            if used == 0 {
-                bytes = rest;
-            } else {
-                // What was there before was no whole field, so that more than that was used.
-                bytes = &bytes[used.saturating_sub(before)..];
-                self.field.clear();
-            }
-        }
-        if self.field.is_empty() {
-            let used = self.hpack.decode(bytes, &mut visit)?;
-            self.field.extend_from_slice(&bytes[used..]);
-        }
-        Ok(())
     }
 
     fn finish_if_over(&mut self, sink: &mut impl Sink) -> Result<(), Fault> {
@@ -473,31 +277,11 @@ impl Lane {
             kind::HEADERS | kind::CONTINUATION | kind::PUSH_PROMISE
                 if header.has(flag::END_HEADERS) =>
             {
-                self.end_block(sink)?;
+                self.blocks.end(sink)?;
             }
             _ => {}
         }
         self.state = NEXT;
-        Ok(())
-    }
-
-    fn end_block(&mut self, sink: &mut impl Sink) -> Result<(), Fault> {
-        let Some(block) = self.block.take() else {
-            return Ok(());
-        };
-        if !block.poisoned {
-            self.hpack.end(self.field.len())?;
-        }
-        if self.field.capacity() > KEPT_FIELD {
-            self.field = Vec::new();
-        }
-        if block.promise {
-            return sink.promise();
-        }
-        sink.head(block.stream, &mut self.head, block.bytes)?;
-        if block.end_stream {
-            sink.end_stream(block.stream);
-        }
         Ok(())
     }
 }

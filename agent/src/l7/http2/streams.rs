@@ -13,7 +13,7 @@ pub use self::open::Request;
 use super::{
     Event,
     head::{Content, Head},
-    lane::Body,
+    hearer::Body,
 };
 use crate::l7::{counts::ExchangeOutcome, exchange::Unanswered};
 
@@ -32,6 +32,8 @@ pub(super) struct Moved {
 
 pub(super) struct Streams {
     open: HashMap<u32, Open>,
+    /// What the open ones weigh; see [`Open::weight`].
+    weight: usize,
     limit: usize,
     /// The lowest id of which nothing is known.
     next: u32,
@@ -50,6 +52,7 @@ impl Streams {
     pub(super) fn new(whole: bool, limit: NonZeroUsize) -> Self {
         Self {
             open: HashMap::new(),
+            weight: 0,
             limit: limit.get(),
             next: 1,
             first: whole.then_some(1),
@@ -84,7 +87,7 @@ impl Streams {
         open.request_bytes = bytes;
         open.request_ended = true;
         open.request = Some(request);
-        self.open.insert(1, open);
+        self.hold(1, open);
         self.next = self.next.max(3);
     }
 
@@ -103,24 +106,24 @@ impl Streams {
             if open.request.is_some() {
                 // Trailers. A second head is no HTTP.
                 if head.is_request().is_some() {
-                    self.open.remove(&id);
+                    self.take(id);
                     out(Event::Lost(ExchangeOutcome::BadRequest, 1));
                 }
                 return;
             }
             self.early -= 1;
             self.account(id, out);
-            let Some(open) = self.open.get_mut(&id) else {
+            let Some(mut open) = self.take(id) else {
                 return;
             };
             match head.request() {
-                Ok(request) => open.fill(request, head.content(), moved),
-                Err(reason) => {
-                    self.open.remove(&id);
-                    out(Event::Lost(reason, 1));
+                Ok(request) => {
+                    open.fill(request, head.content(), moved);
+                    self.hold(id, open);
+                    self.settle(id, out);
                 }
+                Err(reason) => out(Event::Lost(reason, 1)),
             }
-            self.settle(id, out);
             return;
         }
         if id < self.next {
@@ -130,7 +133,7 @@ impl Streams {
         self.account(id, out);
         let lost = if undecoded {
             Err(ExchangeOutcome::RecordLost)
-        } else if self.open.len() >= self.limit {
+        } else if self.weight >= self.limit {
             Err(ExchangeOutcome::TooManyStreams)
         } else {
             head.request()
@@ -148,7 +151,7 @@ impl Streams {
         if id > self.last_taken {
             open.cut(Unanswered::GoneAway, moved.at_ns);
         }
-        self.open.insert(id, open);
+        self.hold(id, open);
         self.settle(id, out);
     }
 
@@ -172,13 +175,13 @@ impl Streams {
                 out(Event::Lost(ExchangeOutcome::RecordLost, 1));
                 return;
             }
-            if self.open.len() >= self.limit {
+            if self.weight >= self.limit {
                 self.account(id, out);
                 out(Event::Lost(ExchangeOutcome::TooManyStreams, 1));
                 return;
             }
             self.early += 1;
-            self.open.insert(id, Open::new());
+            self.hold(id, Open::new());
         }
         if let Some(open) = self.open.get_mut(&id) {
             open.answer_bytes += bytes;
@@ -224,7 +227,7 @@ impl Streams {
             }
             (Some(open), None) => {
                 let was_early = open.request.is_none();
-                self.open.remove(&id);
+                self.take(id);
                 if was_early {
                     self.early -= 1;
                     self.account(id, out);
@@ -265,6 +268,7 @@ impl Streams {
             self.next = self.next.max(highest.saturating_add(2));
         }
         self.early = 0;
+        self.weight = 0;
         self.open = HashMap::new();
         out(Event::Lost(reason, count));
     }
@@ -272,7 +276,7 @@ impl Streams {
     /// The connection ended.
     pub(super) fn close(&mut self, at_ns: u64, out: &mut impl FnMut(Event)) {
         for id in self.ids() {
-            let Some(mut open) = self.open.remove(&id) else {
+            let Some(mut open) = self.take(id) else {
                 continue;
             };
             open.cut(Unanswered::Closed, at_ns);
@@ -284,6 +288,19 @@ impl Streams {
     /// Whether an id was never used, as far as is known.
     pub(super) fn is_new(&self, id: u32) -> bool {
         id >= self.next && !self.open.contains_key(&id)
+    }
+
+    fn hold(&mut self, id: u32, open: Open) {
+        self.weight += open.weight();
+        if let Some(replaced) = self.open.insert(id, open) {
+            self.weight -= replaced.weight();
+        }
+    }
+
+    fn take(&mut self, id: u32) -> Option<Open> {
+        let open = self.open.remove(&id)?;
+        self.weight -= open.weight();
+        Some(open)
     }
 
     fn ids(&self) -> Vec<u32> {
@@ -318,7 +335,7 @@ impl Streams {
             for early in self.ids() {
                 let is_early = |open: &Open| open.request.is_none();
                 if early < id && self.open.get(&early).is_some_and(is_early) {
-                    self.open.remove(&early);
+                    self.take(early);
                     self.early -= 1;
                     skipped = skipped.saturating_sub(1);
                     out(Event::Lost(ExchangeOutcome::NoRequest, 1));
@@ -341,7 +358,7 @@ impl Streams {
     /// Hands the stream on if nothing more can come of it.
     fn settle(&mut self, id: u32, out: &mut impl FnMut(Event)) {
         if self.open.get(&id).is_some_and(Open::is_over)
-            && let Some(open) = self.open.remove(&id)
+            && let Some(open) = self.take(id)
         {
             out(open.finish(id));
         }

@@ -1,3 +1,4 @@
+mod calls;
 mod connection;
 mod frames;
 mod late;

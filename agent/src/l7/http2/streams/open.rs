@@ -85,6 +85,14 @@ impl Open {
         }
     }
 
+    /// What it counts against the limit: one, and one for each 512 bytes of text that it holds. Only filling it changes that.
+    pub(super) fn weight(&self) -> usize {
+        let text = self.request.as_ref().map_or(0, |request| {
+            request.path.len() + request.trace_state.as_ref().map_or(0, String::len)
+        });
+        1 + text / 512
+    }
+
     /// Its request's head is here.
     pub(super) fn fill(&mut self, head: RequestHead, content: Content, moved: Moved) {
         self.partial |= head.partial;

@@ -311,6 +311,37 @@ fn streams_beyond_the_limit_are_counted() {
 }
 
 #[test]
+fn long_paths_count_as_several_streams() {
+    let mut tape = Tape::new();
+    for id in 0..10 {
+        let path = "/".repeat(5000);
+        let mut block = vec![0x82, 0x04, 0x7f, 0x89, 0x26];
+        block.extend(path.as_bytes());
+        tape.request(&frame(kind::HEADERS, flag::BOTH, 2 * id + 1, &block));
+    }
+    for id in 0..10 {
+        tape.answer(&ok(2 * id + 1));
+    }
+    let limits = Limits {
+        streams: NonZeroUsize::new(30).expect("thirty"),
+    };
+    let connection = Connection::new(Some(REQUESTS), Start::Preface, limits);
+    let outcome = decode_with(connection, &tape.pieces());
+    assert_eq!(outcome.streams.len(), 3);
+    assert_eq!(outcome.streams[0].request.path.len(), 5000);
+    assert_eq!(outcome.losses, [("too_many_streams", 7)].into());
+}
+
+#[test]
+fn an_idle_connection_is_small() {
+    assert!(
+        size_of::<Connection>() <= 1024,
+        "{}",
+        size_of::<Connection>()
+    );
+}
+
+#[test]
 fn heads_that_are_none_are_counted() {
     let request = |fields: &[(&str, &str)]| {
         let mut tape = Tape::new();

@@ -197,11 +197,25 @@ fn an_upgraded_connection_starts_with_stream_1() {
 }
 
 #[test]
-fn a_piece_that_comes_twice_breaks_the_connection() {
+fn pieces_that_come_late_are_missing_and_ones_that_overlap_break_the_connection() {
     let mut tape = Tape::new();
-    tape.request(&get(1, "/"));
+    tape.request(&get(1, "/1"))
+        .request(&get(3, "/3"))
+        .answer(&[ok(1), ok(3)].concat());
+    let whole = decode(&tape.pieces());
     let mut pieces = tape.pieces();
-    pieces.push(pieces[2].clone());
+    pieces.insert(4, pieces[2].clone());
+    assert_eq!(decode(&pieces), whole);
+
+    let mut pieces = tape.pieces();
+    pieces.swap(2, 3);
     let outcome = decode(&pieces);
+    assert_eq!(outcome.losses, [("record_lost", 1)].into());
+    assert_eq!(outcome.streams, whole.streams[1..]);
+
+    let mut pieces = tape.pieces();
+    pieces[3].position -= 1;
+    let outcome = decode(&pieces);
+    assert_eq!(outcome.streams, []);
     assert_eq!(outcome.losses, [("out_of_order", 1)].into());
 }

@@ -248,18 +248,20 @@ impl Holes {
 pub(crate) fn cut(pieces: &[Part], random: &mut Random, one_in: usize) -> Vec<Part> {
     let mut cut = Vec::new();
     for piece in pieces {
-        let mut rest = piece.clone();
-        let mut at = 1;
-        while at < rest.length {
-            if random.below(one_in) == 0 {
-                let [piece, behind] = rest.split(at);
-                cut.push(piece);
-                rest = behind;
-                at = 0;
+        let mut start = 0;
+        for end in 1..=piece.length {
+            if end < piece.length && random.below(one_in) > 0 {
+                continue;
             }
-            at += 1;
+            let seen = |at: u64| usize::try_from(at).expect("small").min(piece.data.len());
+            cut.push(Part {
+                position: piece.position + start,
+                length: end - start,
+                data: piece.data[seen(start)..seen(end)].to_vec(),
+                ..*piece
+            });
+            start = end;
         }
-        cut.push(rest);
     }
     cut
 }

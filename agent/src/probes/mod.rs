@@ -1,6 +1,7 @@
 //! The kernel side from user space: load, attach, features, offsets, budget.
 
 pub mod btf;
+pub mod mappings;
 mod maps;
 mod misses;
 pub mod namespace;

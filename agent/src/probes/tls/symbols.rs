@@ -88,7 +88,7 @@ fn places(
     names: &[&str],
 ) -> Result<Vec<(u32, usize)>, Why> {
     let longest = names.iter().map(|name| name.len()).max().unwrap_or(0) + 1;
-    let stems: Vec<_> = stems.iter().map(|stem| memmem::Finder::new(stem)).collect();
+    let stems: Vec<_> = stems.iter().map(memmem::Finder::new).collect();
     let mut places = Vec::new();
     image.scan(
         table.names_part(),

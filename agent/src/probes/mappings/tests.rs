@@ -1,0 +1,189 @@
+//! What the kernel says of processes that these tests start.
+
+use std::{
+    collections::HashMap,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use super::*;
+
+/// The events, or nothing where the machine does not give them to us.
+fn open(bytes: usize) -> Option<Mappings> {
+    match Mappings::open(bytes) {
+        Ok(mappings) => Some(mappings),
+        Err(error @ Error::Open { .. }) if !rustix::process::geteuid().is_root() => {
+            eprintln!("skipped: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[derive(Debug, Default)]
+struct Life {
+    forked: bool,
+    comm: Vec<u8>,
+    files: HashMap<String, (u64, Option<u64>)>,
+    exited: bool,
+}
+
+/// What happened to a process until it is said to have ended.
+fn life(mappings: &mut Mappings, pid: u32) -> Life {
+    let mut life = Life::default();
+    let end = Instant::now() + Duration::from_secs(10);
+    while !life.exited && Instant::now() < end {
+        mappings
+            .wait(Duration::from_millis(20))
+            .expect("it can wait");
+        mappings.drain(10_000, |event| match event {
+            Event::Mapped(mapped) if mapped.pid == pid => {
+                let path = String::from_utf8_lossy(mapped.path).into_owned();
+                life.files.insert(path, (mapped.inode, mapped.generation));
+            }
+            Event::Exec { pid: other, comm } if other == pid => life.comm = comm.to_vec(),
+            Event::Forked { pid: other, parent } if other == pid => {
+                life.forked = parent == std::process::id();
+            }
+            Event::Exited { pid: other } if other == pid => life.exited = true,
+            _ => {}
+        });
+    }
+    life
+}
+
+#[test]
+fn a_library_that_is_mapped_later_is_heard_of() {
+    let Some(mut mappings) = open(1 << 20) else {
+        return;
+    };
+    // Loads libssl when it runs, as a plug-in would.
+    let script = "import ctypes.util, ctypes; print(ctypes.CDLL(ctypes.util.find_library('ssl') or 'libssl.so.3').SSL_new)";
+    let mut child = Command::new("python3")
+        .args(["-c", script])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("python3 starts");
+    let pid = child.id();
+    let status = child.wait().expect("it ends");
+    assert!(status.success());
+    let life = life(&mut mappings, pid);
+    assert!(life.forked && life.exited, "{life:?}");
+    assert!(life.comm.starts_with(b"python"), "{life:?}");
+    let (path, (inode, generation)) = life
+        .files
+        .iter()
+        .find(|(path, _)| path.contains("/libssl"))
+        .unwrap_or_else(|| panic!("{life:?}"));
+    assert_eq!(fs::metadata(path).expect("it is there").ino(), *inode);
+    assert!(generation.is_some());
+    assert!(
+        life.files
+            .keys()
+            .any(|path| path.contains("/ld-") || path.contains("/ld.so"))
+    );
+    assert!(
+        !life
+            .files
+            .keys()
+            .any(|path| path.starts_with('[') || path.starts_with("//"))
+    );
+    let counts = mappings.counts();
+    assert_eq!((counts.lost, counts.malformed), (0, 0));
+}
+
+#[test]
+fn what_finds_no_room_is_counted() {
+    let (Some(mut small), Some(mut large)) = (open(1), open(8 << 20)) else {
+        return;
+    };
+    let mut children = Vec::new();
+    for _ in 0..100 {
+        let mut child = Command::new("/bin/true").spawn().expect("it starts");
+        children.push(child.id());
+        assert!(child.wait().expect("it ends").success());
+    }
+    // What the children did, by the ring that has room for all of it.
+    let mut exits = 0;
+    let mut all = 0;
+    large.drain(usize::MAX, |event| {
+        let pid = match event {
+            Event::Mapped(mapped) => mapped.pid,
+            Event::Exec { pid, .. } | Event::Forked { pid, .. } | Event::Exited { pid } => pid,
+            Event::Lost(_) => 0,
+        };
+        all += u64::from(children.contains(&pid));
+        exits += usize::from(matches!(event, Event::Exited { pid } if children.contains(&pid)));
+    });
+    assert_eq!(large.counts().lost, 0);
+    assert_eq!(exits, children.len());
+    let mut said = 0;
+    let mut add = |event: Event<'_>| {
+        if let Event::Lost(lost) = event {
+            said += lost;
+        }
+    };
+    small.drain(usize::MAX, &mut add);
+    // The kernel says what was lost with the next record that has room, on each CPU for itself.
+    let end = Instant::now() + Duration::from_secs(10);
+    while small.counts().records + small.counts().lost < all && Instant::now() < end {
+        assert!(
+            Command::new("/bin/true")
+                .status()
+                .expect("it starts")
+                .success()
+        );
+        small.drain(usize::MAX, &mut add);
+    }
+    let counts = small.counts();
+    assert!(counts.lost > 0 && counts.lost == said, "{counts:?}");
+    assert!(counts.records + counts.lost >= all, "{counts:?} of {all}");
+    assert_eq!(counts.malformed, 0);
+    assert!(small.mapped_bytes() < large.mapped_bytes());
+}
+
+/// What reading costs: run with `--ignored --nocapture` in a release build.
+#[test]
+#[ignore = "a measurement"]
+fn cost_of_a_storm_of_processes() {
+    let Some(mut mappings) = open(128 << 10) else {
+        return;
+    };
+    let seconds: u64 = std::env::var("FATHOM_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(10);
+    let mut files = Files::new(std::num::NonZeroUsize::new(4096).expect("not 0"));
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let (mut execs, mut mapped_files, mut opened, mut failed) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let cpu = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let before = cpu();
+    while Instant::now() < end {
+        mappings
+            .wait(Duration::from_millis(50))
+            .expect("it can wait");
+        mappings.drain(usize::MAX, |event| match event {
+            Event::Mapped(mapped) => {
+                mapped_files += 1;
+                match files.first_sight(&mapped) {
+                    Ok(Some(_)) => opened += 1,
+                    Ok(None) => {}
+                    Err(_) => failed += 1,
+                }
+            }
+            Event::Exec { .. } => execs += 1,
+            _ => {}
+        });
+    }
+    let after = cpu();
+    let spent =
+        (after.tv_sec - before.tv_sec) as f64 + (after.tv_nsec - before.tv_nsec) as f64 / 1e9;
+    let counts = mappings.counts();
+    println!(
+        "{seconds} s: {execs} execs, {mapped_files} mappings, {opened} files opened, {failed} not, {counts:?}, {:.3} s of CPU, {:.2} µs a record",
+        spent,
+        spent * 1e6 / counts.records as f64
+    );
+}

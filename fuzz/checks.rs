@@ -7,6 +7,7 @@ use fathom::{
         Decoder, ExchangeOutcome, Limits, RecordOutcome, exchange::Exchange, http1, record::Record,
     },
     net::flows::Flows,
+    probes::{mappings, tls},
 };
 use fathom_abi::{
     ConnectionId, Role,
@@ -38,6 +39,34 @@ pub fn http1_head(data: &[u8]) {
     }
     assert!(http1::chunked_length(data).is_none_or(|length| length <= data.len()));
     assert!(http1::count_requests(data) <= data.len() as u64);
+}
+
+/// A file that may hold TLS functions: what is found lies within it.
+pub fn tls(data: &[u8]) {
+    if let Ok(targets) = tls::inspect_bytes(data) {
+        let within = |offset: u64| usize::try_from(offset).is_ok_and(|offset| offset < data.len());
+        assert!(!targets.sites.is_empty());
+        for site in &targets.sites {
+            assert!(within(site.entry));
+            assert!(site.returns.iter().all(|&offset| within(offset)));
+            assert!(
+                site.returns.is_sorted()
+                    && site.returns.first()
+                        >= Some(&site.entry).filter(|_| !site.returns.is_empty())
+            );
+        }
+        assert_eq!(targets.go.is_some(), targets.library == tls::Library::GoTls);
+        assert!(targets.version.is_none_or(|version| version.len() <= 256));
+    }
+    // Either answer is right for some bytes.
+    let _ = tls::unseen_bytes(data);
+}
+
+/// A record of the kernel's perf events.
+pub fn perf_record(data: &[u8]) {
+    if let Ok(Some(mappings::Event::Mapped(mapped))) = mappings::parse(data) {
+        assert!(mapped.inode != 0 && !mapped.path.contains(&0));
+    }
 }
 
 /// The flow decoder: each record is delivered or counted.

@@ -88,3 +88,13 @@ fn message_records() {
 fn flow_records() {
     replay("flows", checks::flows);
 }
+
+#[test]
+fn files_that_may_hold_tls() {
+    replay("tls", checks::tls);
+}
+
+#[test]
+fn perf_records() {
+    replay("perf_record", checks::perf_record);
+}

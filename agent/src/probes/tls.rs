@@ -18,7 +18,7 @@ mod symbols;
 mod unseen;
 
 pub use go::GoLayout;
-pub use unseen::{Unseen, unseen};
+pub use unseen::{Unseen, unseen, unseen_bytes};
 
 use image::Image;
 
@@ -224,8 +224,8 @@ pub enum Why {
         /// What is wrong with it.
         reason: String,
     },
-    /// A part is larger than any real one.
-    #[error("{part}: {size} bytes, and at most {limit} are read")]
+    /// A part is larger than any real one, or all that was read with it.
+    #[error("{part}: {size} bytes more, and at most {limit} are read")]
     TooLarge {
         /// Which part.
         part: &'static str,

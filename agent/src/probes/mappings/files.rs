@@ -1,12 +1,12 @@
 //! Opening what was mapped, once for each file.
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io,
     num::NonZeroUsize,
     os::{
         fd::{AsFd as _, AsRawFd as _, OwnedFd},
-        unix::ffi::OsStrExt as _,
+        unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     },
     path::Path,
     sync::Arc,
@@ -14,9 +14,7 @@ use std::{
 };
 
 use lru::LruCache;
-use rustix::fs::{
-    CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, open, openat, openat2,
-};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, open, openat, openat2};
 
 use super::Mapped;
 
@@ -83,9 +81,9 @@ struct Seen {
 struct Identity {
     device: Option<u64>,
     inode: u64,
-    size: i64,
-    modified: (i64, u64),
-    changed: (i64, u64),
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
     build_id: Option<Vec<u8>>,
 }
 
@@ -147,19 +145,21 @@ impl Files {
 fn opened(mapped: &Mapped<'_>) -> Result<(File, Identity), OpenError> {
     let pid = mapped.pid;
     let path = || String::from_utf8_lossy(mapped.path).into_owned();
-    let open_error = |error: rustix::io::Errno| OpenError::Open {
+    let io_error = |error: io::Error| OpenError::Open {
         pid,
         path: path(),
-        error: error.into(),
+        error,
     };
+    let open_error = |error: rustix::io::Errno| io_error(error.into());
     let end = mapped.address.saturating_add(mapped.length);
     let range = format!("/proc/{pid}/map_files/{:x}-{end:x}", mapped.address);
     // O_PATH opens nothing yet: a device would take notice of being opened.
     let place = openat(CWD, range, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .or_else(|_| in_root(Path::new(&format!("/proc/{pid}/root")), mapped.path))
         .map_err(open_error)?;
-    let stat = fstat(&place).map_err(open_error)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+    let place = File::from(place);
+    let stat = place.metadata().map_err(io_error)?;
+    if !stat.is_file() {
         return Err(OpenError::Changed { pid, path: path() });
     }
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -172,7 +172,7 @@ fn opened(mapped: &Mapped<'_>) -> Result<(File, Identity), OpenError> {
     let file = File::from(file);
     let on_overlay = is_overlay(&place);
     // An overlay may number its inodes anew; all others keep the number, if perhaps not the device.
-    if !on_overlay && stat.st_ino != mapped.inode {
+    if !on_overlay && stat.ino() != mapped.inode {
         return Err(OpenError::Changed { pid, path: path() });
     }
     let identity = identity(&file, &stat, on_overlay);
@@ -191,13 +191,13 @@ fn in_root(root: &Path, path: &[u8]) -> rustix::io::Result<OwnedFd> {
     )
 }
 
-fn is_overlay(file: &OwnedFd) -> bool {
+fn is_overlay(file: &File) -> bool {
     /// `OVERLAYFS_SUPER_MAGIC`.
     const OVERLAY: u32 = 0x794c_7630;
     fstatfs(file.as_fd()).is_ok_and(|stat| u32::try_from(stat.f_type) == Ok(OVERLAY))
 }
 
-fn identity(file: &File, stat: &Stat, on_overlay: bool) -> Identity {
+fn identity(file: &File, stat: &Metadata, on_overlay: bool) -> Identity {
     let build_id = if on_overlay {
         // Images that are made reproducibly have the same times for all files.
         fathom_symbolizer::Elf::build_id_of(file, "").ok().flatten()
@@ -205,11 +205,11 @@ fn identity(file: &File, stat: &Stat, on_overlay: bool) -> Identity {
         None
     };
     Identity {
-        device: (!on_overlay).then_some(stat.st_dev),
-        inode: stat.st_ino,
-        size: stat.st_size,
-        modified: (stat.st_mtime, stat.st_mtime_nsec),
-        changed: (stat.st_ctime, stat.st_ctime_nsec),
+        device: (!on_overlay).then_some(stat.dev()),
+        inode: stat.ino(),
+        size: stat.size(),
+        modified: (stat.mtime(), stat.mtime_nsec()),
+        changed: (stat.ctime(), stat.ctime_nsec()),
         build_id,
     }
 }

@@ -74,9 +74,6 @@ const MARKS: [&str; 4] = [
     ".data.rel.ro.gopclntab",
 ];
 
-/// The most bytes that are searched for a table without a section of its own: all that is loaded of a program.
-const MAX_LOADED: u64 = 1 << 30;
-
 /// The functions of crypto/tls in a Go program.
 pub(super) fn inspect(image: &Image<'_>) -> Result<Targets, Why> {
     let marked = MARKS.iter().any(|mark| image.section(mark).is_some());
@@ -136,22 +133,16 @@ fn find_table(image: &Image<'_>) -> Result<Table, Why> {
     let mut result = Err(Why::NotTls);
     for segment in &image.segments {
         let mut candidates = Vec::new();
-        image.scan(
-            "the loaded segments",
-            &segment.file,
-            MAX_LOADED,
-            8,
-            |offset, bytes| {
-                let hits = finders.iter().flat_map(|finder| finder.find_iter(bytes));
-                // The table begins at a multiple of 32 bytes, and the magic is followed by two zeros, the size of the smallest instruction and 8.
-                let heads = hits.filter(|&at| {
-                    matches!(bytes.get(at + 4..at + 8), Some([0, 0, 1 | 4, 8]))
-                        && (offset + at as u64).is_multiple_of(8)
-                });
-                candidates.extend(heads.map(|at| offset + at as u64));
-                candidates.len() > 16
-            },
-        )?;
+        image.scan("the loaded segments", &segment.file, 8, |offset, bytes| {
+            let hits = finders.iter().flat_map(|finder| finder.find_iter(bytes));
+            // The table begins at a multiple of 32 bytes, and the magic is followed by two zeros, the size of the smallest instruction and 8.
+            let heads = hits.filter(|&at| {
+                matches!(bytes.get(at + 4..at + 8), Some([0, 0, 1 | 4, 8]))
+                    && (offset + at as u64).is_multiple_of(8)
+            });
+            candidates.extend(heads.map(|at| offset + at as u64));
+            candidates.len() > 16
+        })?;
         for candidate in candidates {
             result = Table::at(image, candidate..segment.file.end);
             if result.is_ok() {

@@ -1,9 +1,10 @@
 //! An ELF file as far as TLS functions ask for it: its segments, its sections, and parts of it on demand.
 //!
 //! Nothing is mapped: a mapped file that is cut short by someone else ends the process that reads it (SIGBUS), while a read of it is an error.
-//! Nothing is held but the headers; what is searched goes through one window of [`WINDOW`] bytes, so a file of a gigabyte costs as much memory as a small one.
+//! Nothing is held but the headers; what is searched goes through one window of [`WINDOW`] bytes, so a file of a gigabyte costs as much memory as a small one. And
+//! whatever a file says of itself, no more than [`MAX_READ`] bytes of it are read.
 
-use std::{fs::File, ops::Range, os::unix::fs::FileExt as _};
+use std::{cell::Cell, fs::File, ops::Range, os::unix::fs::FileExt as _};
 
 use object::{
     Endianness, elf, pod,
@@ -16,6 +17,8 @@ use super::Why;
 pub(super) const WINDOW: usize = 256 << 10;
 /// The most that is read in one piece: a function, or a table of names of sections.
 const MAX_PIECE: u64 = 4 << 20;
+/// The most that is read of a file in all: the names and symbols of a browser with debug information have 200 MB.
+const MAX_READ: u64 = 1 << 30;
 /// More headers than any linker writes: what says it has more is no file to trust.
 const MAX_SEGMENTS: usize = 4096;
 const MAX_SECTIONS: u64 = 1 << 16;
@@ -30,6 +33,8 @@ pub(super) enum Source<'a> {
 pub(super) struct Image<'a> {
     source: Source<'a>,
     length: u64,
+    /// How much may still be read.
+    left: Cell<u64>,
     /// `e_machine`.
     pub(super) machine: u16,
     pub(super) segments: Vec<Segment>,
@@ -72,6 +77,7 @@ impl<'a> Image<'a> {
         let mut image = Self {
             source,
             length,
+            left: Cell::new(MAX_READ),
             machine: 0,
             segments: Vec::new(),
             sections: Vec::new(),
@@ -193,7 +199,7 @@ impl<'a> Image<'a> {
             .find(|section| section.name == name.as_bytes() && !section.file.is_empty())
     }
 
-    /// The file offset of an address, and of code where `executable`.
+    /// The file offset of an address, and of code where `executable`. It lies within the file.
     pub(super) fn offset_of(&self, address: u64, executable: bool) -> Option<u64> {
         self.segments
             .iter()
@@ -203,6 +209,7 @@ impl<'a> Image<'a> {
                 (within < segment.file.end - segment.file.start)
                     .then_some(segment.file.start + within)
             })
+            .filter(|&offset| offset < self.length)
     }
 
     /// The address that a file offset is loaded at, less the load bias.
@@ -248,6 +255,13 @@ impl<'a> Image<'a> {
     }
 
     fn fill(&self, part: &'static str, offset: u64, into: &mut [u8]) -> Result<(), Why> {
+        let size = into.len() as u64;
+        let left = self.left.get().checked_sub(size);
+        self.left.set(left.ok_or(Why::TooLarge {
+            part,
+            size,
+            limit: MAX_READ,
+        })?);
         match self.source {
             Source::File(file) => file.read_exact_at(into, offset).map_err(Why::read(part)),
             Source::Memory(memory) => {
@@ -261,21 +275,17 @@ impl<'a> Image<'a> {
         }
     }
 
-    /// Shows a part of at most `limit` bytes to `see`, a window at a time with its file offset, until `see` says that it has seen enough (`true`).
+    /// Shows a part to `see`, a window at a time with its file offset, until `see` says that it has seen enough (`true`).
     /// Neighbouring windows have `overlap` bytes in common, so that what is no longer than these is whole in one of them, and may be seen twice.
     pub(super) fn scan(
         &self,
         part: &'static str,
         range: &Range<u64>,
-        limit: u64,
         overlap: usize,
         mut see: impl FnMut(u64, &[u8]) -> bool,
     ) -> Result<(), Why> {
         let size = range.end.saturating_sub(range.start);
         self.check(part, range.start, size)?;
-        if size > limit {
-            return Err(Why::TooLarge { part, size, limit });
-        }
         let window = WINDOW.max(2 * overlap) as u64;
         let mut bytes = Vec::new();
         let mut at = range.start;

@@ -68,10 +68,10 @@ pub(super) fn inspect(image: &Image<'_>) -> Result<Targets, Why> {
                 let place = FUNCTIONS.len() + marker;
                 found.iter().any(|symbol| symbol.wanted == place)
             };
-            return ssl(image, table, functions, marked(0), marked(1));
+            return Ok(ssl(image, functions, marked(0), marked(1)));
         }
         if holds(&functions, &[Function::GnutlsRecv]) {
-            return gnutls(image, functions);
+            return Ok(gnutls(image, functions));
         }
     }
     Err(Why::NotTls)
@@ -107,55 +107,55 @@ fn functions(image: &Image<'_>, symbols: &[Symbol]) -> Vec<Found> {
     functions
 }
 
-fn ssl(
-    image: &Image<'_>,
-    table: Table,
-    mut functions: Vec<Found>,
-    boring: bool,
-    openssl: bool,
-) -> Result<Targets, Why> {
+fn ssl(image: &Image<'_>, mut functions: Vec<Found>, boring: bool, openssl: bool) -> Targets {
     functions.retain(|found| found.function.symbol().starts_with("SSL_"));
-    let extended = |function| matches!(function, Function::SslReadEx | Function::SslWriteEx);
-    let has_extended = functions.iter().any(|found| extended(found.function));
+    let soname = soname(image);
+    let is_libssl = soname
+        .as_deref()
+        .is_some_and(|name| name.starts_with("libssl.so."));
+    let has_extended = WRAPPERS
+        .iter()
+        .any(|(wrapper, _)| functions.iter().any(|found| found.function == *wrapper));
     let library = if boring {
         Library::BoringSsl
-    } else if table == Table::Dynamic && has_extended && !openssl {
-        // In a program that it is linked into, the linker may have dropped the function that tells.
+    } else if is_libssl && has_extended && !openssl {
+        // A libssl has all functions. A program that one is linked into may not have the function that tells.
         Library::LibreSsl
     } else {
         Library::OpenSsl
     };
-    if library == Library::OpenSsl {
-        drop_wrappers(image, &mut functions);
-    } else {
-        functions.retain(|found| !extended(found.function));
-    }
+    drop_wrappers(image, &mut functions, library != Library::OpenSsl);
     let version = match library {
         Library::BoringSsl => None,
-        _ => constant_version(image, b"OpenSSL ", b"LibreSSL ").or_else(|| soname_version(image)),
+        _ => constant_version(image, b"OpenSSL ", b"LibreSSL ").or_else(|| version_of(soname?)),
     };
-    Ok(targets(library, version, functions))
+    targets(library, version, functions)
 }
 
-/// Drops the `_ex` functions that call the plain one: whose code branches to it. (LibreSSL linked into a program.)
-fn drop_wrappers(image: &Image<'_>, functions: &mut Vec<Found>) {
-    for (wrapper, plain) in [
-        (Function::SslReadEx, Function::SslRead),
-        (Function::SslWriteEx, Function::SslWrite),
-    ] {
+/// Functions that some libraries make of others.
+const WRAPPERS: [(Function, Function); 2] = [
+    (Function::SslReadEx, Function::SslRead),
+    (Function::SslWriteEx, Function::SslWrite),
+];
+
+/// Drops the functions that call another one: `all` of them where the library is known for it, else those whose code branches to it.
+fn drop_wrappers(image: &Image<'_>, functions: &mut Vec<Found>, all: bool) {
+    for (wrapper, plain) in WRAPPERS {
         let plain: Vec<_> = functions
             .iter()
             .filter(|found| found.function == plain)
             .map(|found| found.address)
             .collect();
         functions.retain(|found| {
-            found.function != wrapper
-                || !returns::branches_to(image, found.entry, found.address, found.size, &plain)
+            let calls = || {
+                all || returns::branches_to(image, found.entry, found.address, found.size, &plain)
+            };
+            found.function != wrapper || plain.is_empty() || !calls()
         });
     }
 }
 
-fn gnutls(image: &Image<'_>, mut functions: Vec<Found>) -> Result<Targets, Why> {
+fn gnutls(image: &Image<'_>, mut functions: Vec<Found>) -> Targets {
     functions.retain(|found| found.function.symbol().starts_with("gnutls_"));
     if functions
         .iter()
@@ -163,8 +163,8 @@ fn gnutls(image: &Image<'_>, mut functions: Vec<Found>) -> Result<Targets, Why> 
     {
         functions.retain(|found| found.function != Function::GnutlsSend);
     }
-    let version = gnutls_version(image).or_else(|| soname_version(image));
-    Ok(targets(Library::GnuTls, version, functions))
+    let version = gnutls_version(image).or_else(|| version_of(soname(image)?));
+    targets(Library::GnuTls, version, functions)
 }
 
 fn targets(library: Library, version: Option<String>, functions: Vec<Found>) -> Targets {
@@ -217,7 +217,7 @@ fn in_constants(
     let range = constants.file.start..constants.file.end.min(limit);
     let mut found = None;
     image
-        .scan("the constants", &range, MAX_CONSTANTS, 64, |_, bytes| {
+        .scan("the constants", &range, 64, |_, bytes| {
             found = search(bytes);
             found.is_some()
         })
@@ -238,9 +238,8 @@ fn version(bytes: &[u8], end: u8) -> Option<String> {
     fits.then(|| String::from_utf8_lossy(version).into_owned())
 }
 
-/// What comes after `.so.` in the file's soname.
-fn soname_version(image: &Image<'_>) -> Option<String> {
-    let soname = soname(image)?;
+/// What comes after `.so.` in a soname.
+fn version_of(soname: String) -> Option<String> {
     let (_, version) = soname.split_once(".so.")?;
     Some(version.to_owned())
 }

@@ -30,8 +30,6 @@ const OLD_MAGICS: [u32; 2] = [0xffff_fffb, 0xffff_fffa];
 const HEADER: u64 = 72;
 /// More functions than any program has: the largest known have a million.
 const MAX_FUNCTIONS: u64 = 16 << 20;
-/// The most bytes of names, and of relocations.
-const MAX_PART: u64 = 512 << 20;
 /// A name that occurs more often than this in a table is no linker's.
 const MAX_PLACES: usize = 64;
 
@@ -151,7 +149,7 @@ impl Table {
         let mut places = Vec::new();
         // With the byte before a name and the one behind it.
         let overlap = longest + 2;
-        image.scan(WHAT, &self.names, MAX_PART, overlap, |offset, bytes| {
+        image.scan(WHAT, &self.names, overlap, |offset, bytes| {
             for at in finder.find_iter(bytes) {
                 let starts = match at.checked_sub(1) {
                     Some(before) => bytes[before] == 0,
@@ -238,7 +236,7 @@ fn pointers(image: &Image<'_>, to: u64) -> Result<Vec<u64>, Why> {
     let finder = memmem::Finder::new(&needle);
     let data = image.segments.iter().filter(|segment| segment.writable);
     for segment in data {
-        image.scan("the data", &segment.file, MAX_PART, 8, |offset, bytes| {
+        image.scan("the data", &segment.file, 8, |offset, bytes| {
             let places = finder.find_iter(bytes).map(|at| offset + at as u64);
             found.extend(places.filter_map(|at| image.address_of(at)));
             found.len() > MAX_MODULES

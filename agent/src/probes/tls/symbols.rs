@@ -9,8 +9,6 @@ use super::{
     image::{Image, Section},
 };
 
-/// The most bytes of a table of symbols, or of their names: the symbols of a browser with debug information have 100 MB.
-const MAX_TABLE: u64 = 512 << 20;
 /// At most so many places of the names can be a wanted one's: a hostile file may repeat it.
 const MAX_PLACES: usize = 256;
 
@@ -61,19 +59,19 @@ pub(super) fn find(
     names: &[&str],
 ) -> Result<Vec<Symbol>, Why> {
     let mut found = Vec::new();
-    for section in &image.sections {
-        if section.kind != table.kind() {
-            continue;
-        }
-        let strings = image
-            .sections
-            .get(section.link)
-            .filter(|strings| strings.kind == elf::SHT_STRTAB)
-            .ok_or_else(|| Why::malformed(table.part(), "it names no string table"))?;
-        let places = places(image, table, strings, stems, names)?;
-        if !places.is_empty() {
-            symbols(image, table, section, &places, &mut found)?;
-        }
+    // A file has one table of a kind.
+    let mut sections = image.sections.iter();
+    let Some(section) = sections.find(|section| section.kind == table.kind()) else {
+        return Ok(found);
+    };
+    let strings = image
+        .sections
+        .get(section.link)
+        .filter(|strings| strings.kind == elf::SHT_STRTAB)
+        .ok_or_else(|| Why::malformed(table.part(), "it names no string table"))?;
+    let places = places(image, table, strings, stems, names)?;
+    if !places.is_empty() {
+        symbols(image, table, section, &places, &mut found)?;
     }
     Ok(found)
 }
@@ -93,7 +91,6 @@ fn places(
     image.scan(
         table.names_part(),
         &strings.file,
-        MAX_TABLE,
         longest,
         |offset, bytes| {
             for stem in &stems {
@@ -137,7 +134,7 @@ fn symbols(
     let range = section.file.start..end;
     // With an overlap of one byte less than an entry, the entry that a window cuts through is whole in the next one, and none is in both.
     let overlap = size_of::<Entry>() - 1;
-    image.scan(table.part(), &range, MAX_TABLE, overlap, |offset, bytes| {
+    image.scan(table.part(), &range, overlap, |offset, bytes| {
         let lead = (entry - (offset - range.start) % entry) % entry;
         let bytes = bytes
             .get(usize::try_from(lead).unwrap_or(0)..)

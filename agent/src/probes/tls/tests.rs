@@ -611,3 +611,35 @@ fn a_go_program_without_tls_has_no_targets() {
     );
     assert!(matches!(try_targets(&path), Err(Why::NotTls)));
 }
+
+#[test]
+fn the_seeds_of_the_fuzz_target_are_what_they_are_called() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/tls");
+    let found = |seed: &str| {
+        let bytes = fs::read(folder.join(seed)).expect("a seed");
+        let unseen = unseen_bytes(&bytes).expect("it is sound");
+        (inspect_bytes(&bytes), unseen)
+    };
+    for (seed, library, functions) in [
+        ("openssl", Library::OpenSsl, 3),
+        ("boringssl", Library::BoringSsl, 1),
+        ("static", Library::BoringSsl, 1),
+        ("gnutls", Library::GnuTls, 2),
+        ("go", Library::GoTls, 2),
+        ("go118", Library::GoTls, 2),
+        ("go_module", Library::GoTls, 2),
+    ] {
+        let (targets, _) = found(seed);
+        let targets = targets.unwrap_or_else(|why| panic!("{seed}: {why}"));
+        assert_eq!(
+            (targets.library, targets.sites.len()),
+            (library, functions),
+            "{seed}"
+        );
+    }
+    for (seed, name) in [("java", "Java"), ("rustls", "rustls")] {
+        let (targets, unseen) = found(seed);
+        assert!(matches!(targets, Err(Why::NotTls)), "{seed}");
+        assert_eq!(unseen.expect("it is named").name(), name);
+    }
+}

@@ -52,6 +52,14 @@ pub fn unseen(file: &File) -> Result<Option<Unseen>, Why> {
     of(&Image::file(file)?)
 }
 
+/// [`unseen`] for a file that is in memory.
+///
+/// # Errors
+/// As [`unseen`].
+pub fn unseen_bytes(bytes: &[u8]) -> Result<Option<Unseen>, Why> {
+    of(&Image::bytes(bytes)?)
+}
+
 fn of(image: &Image<'_>) -> Result<Option<Unseen>, Why> {
     if library::soname(image).is_some_and(|soname| soname.starts_with("libjvm.so")) {
         return Ok(Some(Unseen::Java));
@@ -70,7 +78,7 @@ fn of(image: &Image<'_>) -> Result<Option<Unseen>, Why> {
         .min(constants.file.start.saturating_add(MAX_CONSTANTS));
     let range = constants.file.start..end;
     let mut found = None;
-    image.scan("the constants", &range, MAX_CONSTANTS, 64, |_, bytes| {
+    image.scan("the constants", &range, 64, |_, bytes| {
         found = rustls
             .find_iter(bytes)
             .find_map(|at| rustls_version(&bytes[at + RUSTLS.len()..]))

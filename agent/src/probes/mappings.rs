@@ -105,7 +105,13 @@ impl Mappings {
             epoll::create(CreateFlags::CLOEXEC).map_err(|error| Error::Wait(error.into()))?;
         let mut rings = Vec::with_capacity(cpus.len());
         for cpu in cpus {
-            let ring = Ring::open(cpu, bytes)?;
+            let ring = match Ring::open(cpu, bytes) {
+                // It went offline a moment ago.
+                Err(Error::Open { error, .. }) if error.raw_os_error() == Some(libc::ENODEV) => {
+                    continue;
+                }
+                ring => ring?,
+            };
             // The kernel says once for each filling of a quarter that a ring wants to be read, so this does not return again and again.
             epoll::add(
                 &attention,

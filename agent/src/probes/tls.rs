@@ -262,7 +262,8 @@ impl Why {
 /// | GnuTLS, all | `recv`, `recv_seq` and `send_range` each call internal functions | all three |
 /// | Go 1.18 and later | `Read` and `Write` of `*tls.Conn` are what net/http, gRPC and all else call | both |
 ///
-/// What passes none of them: `gnutls_record_recv_packet`, early data of GnuTLS, QUIC.
+/// What passes none of them: `gnutls_record_recv_packet`, `gnutls_record_send_file` over the kernel's own TLS, early data of GnuTLS, QUIC; copies of crypto/tls under
+/// another name (uTLS).
 ///
 /// # Errors
 /// [`Why::NotTls`] where there is none; else what is wrong with the file.

@@ -13,9 +13,9 @@ const MAX_FILES: usize = 1 << 16;
 /// The longest line that is read: a path can have 4 KiB, and each byte of it may be written as four.
 const MAX_LINE: u64 = 20 << 10;
 
-/// Hands each file that some process has mapped to be executed to `f`, once, as one of the processes has it. Processes that end meanwhile are left out; returns
-/// how many were looked at.
-pub fn sweep(mut f: impl FnMut(Mapped<'_>)) -> usize {
+/// Hands each file that some process has mapped to be executed to `f`, as one of the processes has it, and as the next one has it where `f` says that this did not do (`false`: it
+/// could not be opened, as when the process has just ended). Processes that end meanwhile are left out; returns how many were looked at.
+pub fn sweep(mut f: impl FnMut(Mapped<'_>) -> bool) -> usize {
     let mut seen = HashSet::new();
     let mut processes = 0;
     let Ok(folder) = fs::read_dir("/proc") else {
@@ -42,10 +42,12 @@ pub fn sweep(mut f: impl FnMut(Mapped<'_>)) -> usize {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}
             }
-            if let Some(mapped) = parse(pid, &line)
-                && (seen.len() >= MAX_FILES || seen.insert((mapped.device, mapped.inode)))
-            {
-                f(mapped);
+            let Some(mapped) = parse(pid, &line) else {
+                continue;
+            };
+            let file = (mapped.device, mapped.inode);
+            if !seen.contains(&file) && f(mapped) && seen.len() < MAX_FILES {
+                seen.insert(file);
             }
         }
     }

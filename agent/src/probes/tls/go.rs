@@ -15,8 +15,9 @@ use super::{
 /// of each), and a test compares it with the types that a built program carries (DWARF).
 ///
 /// The way, from the `*tls.Conn` on: at [`Self::conn`] is an interface, two words: the address of an itab and the value. Where the `u32` at
-/// [`Self::itab_hash`] of the itab is one of [`Self::tcp_conn`], the value is a `*net.TCPConn`; a program may put its own kind of connection there, whose inside is
-/// unknown. At [`Self::net_fd`] of the `TCPConn` is the address of a `netFD`, and at [`Self::sysfd`] of that the descriptor, an `int` (8 bytes).
+/// [`Self::itab_hash`] of the itab is one of [`Self::tcp_conn`], the value is a `*net.TCPConn`. A program may put its own kind of connection there, whose inside is
+/// unknown; most begin with the connection that they wrap (`netutil.LimitListener`'s, gRPC's behind a proxy), an interface again, so that the same step from the value on leads further,
+/// and the hash says whether it did. At [`Self::net_fd`] of the `TCPConn` is the address of a `netFD`, and at [`Self::sysfd`] of that the descriptor, an `int` (8 bytes).
 ///
 /// Registers at the entry of `Read` and `Write`, and at their returns (Go's `ABIInternal`, since 1.17 on x86-64 and 1.18 on AArch64; `cmd/compile/abi-internal.md`):
 ///

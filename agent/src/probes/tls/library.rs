@@ -49,6 +49,10 @@ const MAX_VERSION: usize = 24;
 
 /// The functions of a C library that a file holds.
 pub(super) fn inspect(image: &Image<'_>) -> Result<Targets, Why> {
+    // GnuTLS's imitation of OpenSSL: its SSL_read calls gnutls_record_recv, which is seen where it is.
+    if soname(image).is_some_and(|name| name.starts_with("libgnutls-openssl.so")) {
+        return Err(Why::NotTls);
+    }
     // What a library exports is in `.dynsym`; only a program that has one linked in says so in `.symtab`, if it was not stripped.
     for table in [Table::Dynamic, Table::Full] {
         let names: Vec<_> = FUNCTIONS

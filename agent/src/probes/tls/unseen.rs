@@ -11,11 +11,11 @@ use super::{Why, image::Image, library};
 pub enum Unseen {
     /// A Java virtual machine: TLS is Java code, which the machine compiles as it runs.
     Java,
-    /// rustls, with its version where the program has it. Its functions follow the compiler's own calling convention, and most are
-    /// inlined or copied for each type that they are used with. A build that keeps its symbols (`strip = "none"`, the default of debug and release builds) and is not
-    /// optimized across crates (no `lto = "fat"`) has `<rustls::conn::connection::Reader as std::io::Read>::read` and `Writer as …::write` as functions of their own; no
-    /// probe is placed there so far.
-    Rustls(Option<String>),
+    /// rustls, with its version. No build of it is seen so far. In one that keeps its symbols (not `strip = true`), each byte that comes in passes
+    /// `rustls::common_state::CommonState::take_received_plaintext`, and each that goes out `CommonState::buffer_plaintext` (0.23): these are no generics, and so mostly functions of their own,
+    /// but what they are given are Rust types, whose layout no compiler promises. A stripped build has nothing to hold on to; that it is rustls is known from the names of source files
+    /// in its panics, which only `-Z location-detail=none` or `--remap-path-prefix` take away.
+    Rustls(String),
     /// OpenSSL or one of its relatives, linked into a program whose symbols were stripped.
     OpenSslStripped,
     /// BoringSSL (or AWS-LC), linked into a program whose symbols were stripped, or hidden in a library, as in gRPC's for Python.
@@ -82,7 +82,7 @@ fn of(image: &Image<'_>) -> Result<Option<Unseen>, Why> {
         found = rustls
             .find_iter(bytes)
             .find_map(|at| rustls_version(&bytes[at + RUSTLS.len()..]))
-            .map(|version| Unseen::Rustls(Some(version)))
+            .map(Unseen::Rustls)
             .or_else(|| {
                 let other = others
                     .iter()

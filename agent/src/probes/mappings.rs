@@ -6,14 +6,17 @@
 //!
 //! *Minimum kernel version*: 4.1 for all of it (`PERF_COUNT_SW_DUMMY`, `mmap2`, `comm_exec`). It needs `CAP_PERFMON` (5.8) or `CAP_SYS_ADMIN`, or `kernel.perf_event_paranoid` of 0 or less.
 
-use std::{fmt, io, time::Duration};
+use std::{
+    fmt, io,
+    os::fd::{AsFd as _, OwnedFd},
+    time::Duration,
+};
 
 use aya::util::online_cpus;
 use rustix::event::{
     Timespec,
     epoll::{self, CreateFlags, Event as Ready, EventData, EventFlags},
 };
-use std::os::fd::{AsFd as _, OwnedFd};
 
 mod files;
 mod records;

@@ -3,10 +3,10 @@
 use super::image::Image;
 
 const MAGIC: &[u8; 14] = b"\xff Go buildinf:";
-/// The longest version that is taken: `go1.24.4 X:boringcrypto` and the like.
-const MAX_VERSION: usize = 64;
+/// The longest version: its length is one byte of a varint. (Google's own builds, of `go1.25-20250209-RC00 cl/724970549 +ff27d270c9 X:fieldtrack,boringcrypto`, have 71.)
+const MAX_VERSION: usize = 127;
 
-/// The version, from Go 1.18 on; none where the section is not there or holds something else.
+/// The version without what it was built with (`go1.24.4` of `go1.24.4 X:boringcrypto`), from Go 1.18 on; none where the section is not there or holds something else.
 pub(super) fn version(image: &Image<'_>) -> Option<String> {
     let section = image.section(".go.buildinfo")?;
     let size = (section.file.end - section.file.start).min(4096);
@@ -24,11 +24,10 @@ fn parse(bytes: &[u8]) -> Option<String> {
     }
     let length = usize::from(*bytes.get(32)?);
     let version = bytes.get(33..33 + length)?;
+    let version = version.split(|&byte| byte == b' ').next()?;
     let fits = length <= MAX_VERSION
         && version.starts_with(b"go")
-        && version
-            .iter()
-            .all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+        && version.iter().all(u8::is_ascii_graphic);
     fits.then(|| String::from_utf8_lossy(version).into_owned())
 }
 
@@ -45,6 +44,10 @@ mod tests {
             bytes
         };
         assert_eq!(parse(&build(2, b"go1.24.4")).as_deref(), Some("go1.24.4"));
+        assert_eq!(
+            parse(&build(2, b"go1.24.4 X:boringcrypto")).as_deref(),
+            Some("go1.24.4")
+        );
         assert_eq!(parse(&build(0, b"go1.24.4")), None);
         assert_eq!(parse(&build(2, b"go1.24\n.4")), None);
         assert_eq!(parse(&build(2, b"")), None);

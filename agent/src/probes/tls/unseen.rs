@@ -39,9 +39,9 @@ const MAX_CONSTANTS: u64 = 96 << 20;
 
 /// What the compiler leaves of rustls in each program: the names of its source files, for panics, as `…/rustls-0.23.12/src/conn.rs`.
 const RUSTLS: &[u8] = b"/rustls-";
-/// Both libraries have the names of their source files among their constants, for error messages.
-const BORINGSSL: &[u8] = b"/ssl/handshake_client.cc\0";
-const OPENSSL: &[u8] = b"ssl/statem/extensions_clnt.c\0";
+/// Both libraries have the names of their source files among their constants, for error messages. In two parts, or the program that holds these lines would be found to be both.
+const BORINGSSL: [&[u8]; 2] = [b"/ssl/handshake_", b"client.cc\0"];
+const OPENSSL: [&[u8]; 2] = [b"ssl/statem/extensions_", b"clnt.c\0"];
 
 /// What an executable or a library that [`super::inspect`] finds no function in speaks TLS with all the same, as far as its name and its constants tell. It reads the constants (`.rodata`), up to
 /// 96 MB of them; to be asked once for a file, and not for those that [`super::inspect`] has an answer for.
@@ -69,9 +69,12 @@ fn of(image: &Image<'_>) -> Result<Option<Unseen>, Why> {
     };
     let rustls = memmem::Finder::new(RUSTLS);
     let others = [
-        (memmem::Finder::new(BORINGSSL), Unseen::BoringSslStripped),
-        (memmem::Finder::new(OPENSSL), Unseen::OpenSslStripped),
+        (BORINGSSL.concat(), Unseen::BoringSslStripped),
+        (OPENSSL.concat(), Unseen::OpenSslStripped),
     ];
+    let others = others
+        .each_ref()
+        .map(|(name, unseen)| (memmem::Finder::new(name), unseen));
     let end = constants
         .file
         .end
@@ -87,7 +90,7 @@ fn of(image: &Image<'_>) -> Result<Option<Unseen>, Why> {
                 let other = others
                     .iter()
                     .find(|(finder, _)| finder.find(bytes).is_some());
-                other.map(|(_, unseen)| unseen.clone())
+                other.map(|&(_, unseen)| unseen.clone())
             });
         found.is_some()
     })?;

@@ -52,7 +52,8 @@ fn compilers() -> Vec<String> {
     let mut compilers: Vec<_> = std::env::var("FATHOM_GO")
         .map(|list| list.split(':').map(str::to_owned).collect())
         .unwrap_or_default();
-    if has("go") {
+    // cc for the builds that link by it.
+    if has(&["go", "cc", "nm", "readelf", "objdump"]) {
         compilers.push("go".to_owned());
     }
     compilers
@@ -252,7 +253,7 @@ fn go_keeps_the_socket_where_the_layout_says() {
 
 #[test]
 fn a_go_program_without_tls_has_no_targets() {
-    if !has("go") {
+    if !has(&["go"]) {
         return;
     }
     let folder = TempDir::new().expect("a folder");

@@ -408,3 +408,14 @@ fn the_seeds_of_the_fuzz_target_are_what_they_are_called() {
         assert_eq!(unseen.expect("it is named").name(), name);
     }
 }
+
+#[test]
+fn a_table_that_leads_beside_the_code_is_refused() {
+    let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/tls/go");
+    let mut bytes = fs::read(seed).expect("a seed");
+    assert!(inspect_bytes(&bytes).is_ok());
+    // The start of the code, in the table's header, by one byte too high.
+    bytes[0x280 + 24] += 1;
+    let why = inspect_bytes(&bytes).expect_err("no function begins there");
+    assert_eq!(why.to_string(), "the code: no Go function begins at 0x201");
+}

@@ -14,8 +14,8 @@ use super::*;
 fn open(bytes: usize) -> Option<Mappings> {
     match Mappings::open(bytes) {
         Ok(mappings) => Some(mappings),
-        Err(error @ Error::Open { .. }) if !rustix::process::geteuid().is_root() => {
-            eprintln!("skipped: {error}");
+        Err(Error::Open { cpu, error }) if error.kind() == io::ErrorKind::PermissionDenied => {
+            eprintln!("skipped: a perf event on CPU {cpu}: {error}");
             None
         }
         Err(error) => panic!("{error}"),
@@ -61,14 +61,20 @@ fn a_library_that_is_mapped_later_is_heard_of() {
     };
     // Loads libssl when it runs, as a plug-in would.
     let script = "import ctypes.util, ctypes; print(ctypes.CDLL(ctypes.util.find_library('ssl') or 'libssl.so.3').SSL_new)";
-    let mut child = Command::new("python3")
+    let spawned = Command::new("python3")
         .args(["-c", script])
         .stdout(Stdio::null())
-        .spawn()
-        .expect("python3 starts");
+        .spawn();
+    let Ok(mut child) = spawned else {
+        eprintln!("skipped: it needs python3");
+        return;
+    };
     let pid = child.id();
     let status = child.wait().expect("it ends");
-    assert!(status.success());
+    if !status.success() {
+        eprintln!("skipped: it needs a libssl that python3 can load");
+        return;
+    }
     let life = life(&mut mappings, pid);
     assert!(life.forked && life.exited, "{life:?}");
     assert!(life.comm.starts_with(b"python"), "{life:?}");

@@ -100,7 +100,15 @@ pub(super) fn inspect(image: &Image<'_>) -> Result<Targets, Why> {
             )
         })?;
         let function = FUNCTIONS[found.wanted];
-        let returns = returns::returns(image, entry, found.end - found.start)?;
+        let size = found.end - found.start;
+        // A probe at a wrong place breaks the program that it is in, and where the code starts is known only from tables.
+        if !returns::begins_as_go_does(image, entry, size)? {
+            return Err(Why::malformed(
+                "the code",
+                format!("no Go function begins at {entry:#x}"),
+            ));
+        }
+        let returns = returns::returns(image, entry, size)?;
         if returns.is_empty() {
             return Err(Why::malformed(
                 "the code",

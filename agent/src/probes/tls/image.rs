@@ -206,10 +206,9 @@ impl<'a> Image<'a> {
             .filter(|segment| segment.executable || !executable)
             .find_map(|segment| {
                 let within = address.checked_sub(segment.address)?;
-                (within < segment.file.end - segment.file.start)
-                    .then_some(segment.file.start + within)
+                let offset = segment.file.start.checked_add(within)?;
+                (offset < segment.file.end.min(self.length)).then_some(offset)
             })
-            .filter(|&offset| offset < self.length)
     }
 
     /// The address that a file offset is loaded at, less the load bias.

@@ -179,7 +179,8 @@ impl Table {
     /// Up to 1.25 it is in the header: as a number, or, where a program may be loaded anywhere, perhaps only as a relocation. The runtime's own description of
     /// the module (`runtime.moduledata`) has it in all versions.
     pub(super) fn text(&self, image: &Image<'_>) -> Result<u64, Why> {
-        let is_code = |&address: &u64| image.offset_of(address, true).is_some();
+        // A library's code may well hold the address 0; what is there is its ELF header.
+        let is_code = |&address: &u64| address != 0 && image.offset_of(address, true).is_some();
         if is_code(&self.text) {
             return Ok(self.text);
         }

@@ -3,7 +3,7 @@
 //! x86-64 is decoded by iced-x86: it is maintained, complete and under the MIT licence, has an instruction's length, kind and branch target at hand, and
 //! its decoder alone (no formatter, no encoder) costs the binary about 300 kB. On AArch64 an instruction has four bytes, and no decoder is needed.
 
-use iced_x86::{Code, Decoder, DecoderOptions};
+use iced_x86::{Code, Decoder, DecoderOptions, Register};
 use object::elf;
 
 use super::{Why, image::Image};
@@ -43,6 +43,28 @@ pub(super) fn returns(image: &Image<'_>, entry: u64, size: u64) -> Result<Vec<u6
         }
         _ => Err(Why::Unsupported("code for another machine")),
     }
+}
+
+/// Whether a function begins as Go's functions do that need room on the stack: by a comparison with the goroutine's limit, at 16 in the `runtime.g` that is in R14 (R28 on
+/// AArch64).
+pub(super) fn begins_as_go_does(image: &Image<'_>, entry: u64, size: u64) -> Result<bool, Why> {
+    let code = read(image, entry, size.min(32))?;
+    Ok(match image.machine {
+        elf::EM_X86_64 => Decoder::with_ip(64, &code, entry, DecoderOptions::NONE)
+            .into_iter()
+            .take(3)
+            .any(|instruction| {
+                instruction.code() == Code::Cmp_r64_rm64
+                    && instruction.memory_base() == Register::R14
+                    && instruction.memory_displacement64() == 16
+            }),
+        elf::EM_AARCH64 => {
+            /// `LDR X16, [X28, #16]` (Arm ARM, C6.2.207).
+            const LOAD_LIMIT: [u8; 4] = 0xf940_0b90_u32.to_le_bytes();
+            code.starts_with(&LOAD_LIMIT)
+        }
+        _ => false,
+    })
 }
 
 /// Whether a function calls or jumps to one of `targets` (addresses) without a detour over the procedure linkage table. Code that can't be decoded does not.

@@ -1,16 +1,17 @@
-//! Against real libraries and programs, with the word of nm, objdump and Go's own reflection for where things are.
+//! Against real libraries and programs, with the word of nm for where things are.
 
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
 };
 
 use tempfile::TempDir;
 
 use super::*;
+
+mod go;
 
 /// The output of a command that must succeed.
 fn output(command: &mut Command) -> String {
@@ -25,18 +26,26 @@ fn output(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Whether a tool or a file that a test needs is there; says so if not.
-fn has(what: &str) -> bool {
-    let there = if what.contains('/') {
-        Path::new(what).exists()
-    } else {
-        Command::new(what).arg("version").output().is_ok()
-    };
-    if !there {
-        eprintln!("skipped: it needs {what}");
+/// Whether the tools or files that a test needs are there; says which is not.
+fn has(wanted: &[&str]) -> bool {
+    let missing = wanted.iter().find(|what| {
+        if what.contains('/') {
+            !Path::new(what).exists()
+        } else {
+            // Whatever it says to that, it has run.
+            Command::new(what).arg("--version").output().is_err()
+        }
+    });
+    if let Some(missing) = missing {
+        eprintln!("skipped: it needs {missing}");
     }
-    there
+    missing.is_none()
 }
+
+/// What it takes to compare with nm.
+const NM: [&str; 2] = ["nm", "readelf"];
+/// And to build something first.
+const CC: [&str; 3] = ["cc", "nm", "readelf"];
 
 fn targets(path: &Path) -> Targets {
     try_targets(path).unwrap_or_else(|why| panic!("{}: {why}", path.display()))
@@ -126,6 +135,9 @@ fn system_library(name: &str) -> Option<PathBuf> {
 
 #[test]
 fn openssl_as_a_shared_library() {
+    if !has(&NM) {
+        return;
+    }
     let Some(path) = system_library("libssl.so.3") else {
         return;
     };
@@ -146,6 +158,9 @@ fn openssl_as_a_shared_library() {
 
 #[test]
 fn gnutls_as_a_shared_library() {
+    if !has(&NM) {
+        return;
+    }
     let Some(path) = system_library("libgnutls.so.30") else {
         return;
     };
@@ -178,7 +193,7 @@ fn gnutls_as_a_shared_library() {
 #[test]
 fn node_exports_its_own_openssl() {
     let path = Path::new("/usr/bin/node");
-    if !has("/usr/bin/node") {
+    if !has(&["/usr/bin/node", "nm", "readelf"]) {
         return;
     }
     let Ok(targets) = try_targets(path) else {
@@ -214,7 +229,8 @@ fn compile(source: &str, name: &str, options: &[&str]) -> (TempDir, PathBuf) {
 
 #[test]
 fn openssl_linked_into_a_program_is_seen_until_it_is_stripped() {
-    if system_library("libssl.a").is_none() {
+    let tools = ["cc", "nm", "readelf", "strip", "openssl"];
+    if !has(&tools) || system_library("libssl.a").is_none() {
         return;
     }
     let source = "#include <openssl/ssl.h>
@@ -264,6 +280,9 @@ const PLAIN: [Function; 4] = [
 
 #[test]
 fn relatives_of_openssl_are_told_apart_and_their_wrappers_left_out() {
+    if !has(&CC) {
+        return;
+    }
     let boring = "int SSL_CTX_set_grease_enabled(void *s) { return s != 0; }";
     for (more, library) in [
         ([boring, ""], Library::BoringSsl),
@@ -293,6 +312,9 @@ fn relatives_of_openssl_are_told_apart_and_their_wrappers_left_out() {
 
 #[test]
 fn gnutls_before_send2_is_seen_by_its_send() {
+    if !has(&CC) {
+        return;
+    }
     let source = "
         long gnutls_record_recv(void *s, void *b, long n) { return ((long (*)(void *, long))s)(b, n) + 1; }
         long gnutls_record_send(void *s, void *b, long n) { return ((long (*)(void *, long))s)(b, n) + 2; }
@@ -306,14 +328,16 @@ fn gnutls_before_send2_is_seen_by_its_send() {
 
 #[test]
 fn what_is_no_tls_is_told_from_what_is_no_elf() {
-    let own = std::env::current_exe().expect("a test has a file");
     for path in [Path::new("/bin/sh"), Path::new("/usr/bin/openssl")] {
         if path.exists() {
             // openssl uses libssl, and has none.
             assert!(matches!(try_targets(path), Err(Why::NotTls)));
         }
     }
-    assert!(!matches!(try_targets(&own), Err(Why::NotElf)));
+    assert!(!matches!(
+        try_targets(Path::new("/proc/self/exe")),
+        Err(Why::NotElf)
+    ));
     assert!(matches!(
         try_targets(Path::new("/etc/passwd")),
         Err(Why::NotElf)
@@ -346,275 +370,11 @@ fn this_machine_s_java_and_rust_programs_are_named() {
         None => eprintln!("skipped: it needs a libjvm.so"),
     }
     // fathom's own exporter speaks TLS by rustls.
-    let own = std::env::current_exe().expect("a test has a file");
-    let file = File::open(own).expect("it opens");
+    let file = File::open("/proc/self/exe").expect("it opens");
     let found = unseen(&file).expect("it is sound");
     assert!(matches!(found, Some(Unseen::Rustls(_))), "{found:?}");
     let file = File::open("/bin/sh").expect("it opens");
     assert_eq!(unseen(&file).expect("it is sound"), None);
-}
-
-/// A program that speaks TLS both ways, and that says where Go keeps things when asked without arguments.
-const GO_PROGRAM: &str = r#"package main
-
-import (
-	"crypto/tls"
-	"fmt"
-	"net"
-	"os"
-	"reflect"
-	"unsafe"
-)
-
-func field(t reflect.Type, name string) reflect.StructField {
-	f, ok := t.FieldByName(name)
-	if !ok {
-		panic(name)
-	}
-	return f
-}
-
-func main() {
-	if len(os.Args) > 1 {
-		c, err := tls.Dial("tcp", os.Args[1], nil)
-		if err != nil {
-			panic(err)
-		}
-		c.Write([]byte("x"))
-		c.Read(make([]byte, 1))
-		c.Close()
-	}
-	var i net.Conn = (*net.TCPConn)(nil)
-	itab := *(*unsafe.Pointer)(unsafe.Pointer(&i))
-	hash := *(*uint32)(unsafe.Pointer(uintptr(itab) + 16))
-	conn := field(reflect.TypeOf(tls.Conn{}), "conn")
-	fd := field(reflect.TypeOf(net.TCPConn{}), "fd")
-	pfd := field(fd.Type.Elem(), "pfd")
-	sysfd := field(pfd.Type, "Sysfd")
-	fmt.Println(conn.Offset, fd.Offset, pfd.Offset+sysfd.Offset, hash, sysfd.Type.Size())
-}
-"#;
-
-/// The compilers to try: the one in the path, and those that `FATHOM_GO` names (a list of paths with colons between them); where it is set, all kinds of builds are tried.
-fn compilers() -> Vec<String> {
-    let mut compilers: Vec<_> = std::env::var("FATHOM_GO")
-        .map(|list| list.split(':').map(str::to_owned).collect())
-        .unwrap_or_default();
-    if has("go") {
-        compilers.push("go".to_owned());
-    }
-    compilers
-}
-
-struct GoProgram {
-    path: PathBuf,
-    compiler: String,
-    arguments: Vec<&'static str>,
-    architecture: &'static str,
-}
-
-/// Each compiler's program in all builds that differ for us, made once for all tests.
-fn go_programs() -> &'static [GoProgram] {
-    static PROGRAMS: OnceLock<(TempDir, Vec<GoProgram>)> = OnceLock::new();
-    let (_, programs) = PROGRAMS.get_or_init(|| {
-        let folder = TempDir::new().expect("a folder");
-        fs::write(folder.path().join("go.mod"), "module tls\ngo 1.18\n")
-            .expect("it can be written");
-        fs::write(folder.path().join("main.go"), GO_PROGRAM).expect("it can be written");
-        let mut programs = Vec::new();
-        let native = if cfg!(target_arch = "aarch64") {
-            "arm64"
-        } else {
-            "amd64"
-        };
-        let mut builds = vec![(native, "0", vec![]), (native, "0", vec!["-ldflags=-s -w"])];
-        // Each of these builds all of the standard library once more.
-        if std::env::var_os("FATHOM_GO").is_some() {
-            let external = "-ldflags=-s -w -linkmode=external";
-            builds.extend([
-                (native, "0", vec!["-ldflags=-s -w", "-buildmode=pie"]),
-                (native, "1", vec![external, "-buildmode=pie"]),
-                ("arm64", "0", vec![]),
-            ]);
-        }
-        for compiler in compilers() {
-            for (architecture, cgo, arguments) in &builds {
-                let path = folder.path().join(format!("program{}", programs.len()));
-                output(
-                    Command::new(&compiler)
-                        .current_dir(folder.path())
-                        .env("GOARCH", architecture)
-                        .env("CGO_ENABLED", cgo)
-                        .env("GOTOOLCHAIN", "local")
-                        .env("GOFLAGS", "-mod=mod")
-                        .env("GOCACHE", folder.path().join("cache"))
-                        .env("GOPATH", folder.path().join("path"))
-                        .args(["build", "-trimpath", "-o"])
-                        .arg(&path)
-                        .args(arguments)
-                        .arg("."),
-                );
-                programs.push(GoProgram {
-                    path,
-                    compiler: compiler.clone(),
-                    arguments: arguments.clone(),
-                    architecture,
-                });
-            }
-            fs::remove_dir_all(folder.path().join("cache")).expect("it can be removed");
-        }
-        (folder, programs)
-    });
-    programs
-}
-
-const GO: [Function; 3] = [Function::GoRead, Function::GoWrite, Function::GoClose];
-
-#[test]
-fn go_functions_are_where_nm_says_and_their_returns_where_objdump_does() {
-    for program in go_programs()
-        .iter()
-        .filter(|program| program.arguments.is_empty())
-    {
-        let targets = targets(&program.path);
-        agrees_with_nm(&targets, &program.path, &[], &GO);
-        let version = output(
-            Command::new(&program.compiler)
-                .env("GOTOOLCHAIN", "local")
-                .arg("version"),
-        );
-        let expected = version.split_whitespace().nth(2).map(str::to_owned);
-        assert_eq!(targets.version, expected);
-        if program.architecture == "arm64" && cfg!(target_arch = "x86_64") {
-            continue;
-        }
-        for site in &targets.sites {
-            let listing = output(
-                Command::new("objdump")
-                    .args(["-d", "-F", "--no-show-raw-insn"])
-                    .arg(format!("--disassemble={}", site.function.symbol()))
-                    .arg(&program.path),
-            );
-            let returns: Vec<_> = listing
-                .lines()
-                .filter(|line| line.split_whitespace().nth(1) == Some("ret"))
-                .filter_map(|line| u64::from_str_radix(line.trim().split(':').next()?, 16).ok())
-                .collect();
-            assert!(
-                !returns.is_empty(),
-                "objdump shows {} without a return",
-                site.function.symbol()
-            );
-            // The text of a program that is not position independent is loaded from its file at this distance.
-            let image = fs::read(&program.path).expect("it can be read");
-            let image = Image::bytes(&image).expect("it is sound");
-            let returns: Vec<_> = returns
-                .iter()
-                .filter_map(|&address| image.offset_of(address, true))
-                .collect();
-            assert_eq!(site.returns, returns, "{}", site.function.symbol());
-        }
-    }
-}
-
-#[test]
-fn stripped_and_relocatable_go_programs_have_the_same_functions() {
-    for program in go_programs()
-        .iter()
-        .filter(|program| !program.arguments.is_empty())
-    {
-        let found = targets(&program.path);
-        let functions: Vec<_> = found.sites.iter().map(|site| site.function).collect();
-        assert_eq!(
-            functions, GO,
-            "{} {:?}",
-            program.compiler, program.arguments
-        );
-        // Nothing names the functions any more, but the same source by the same compiler is the same code.
-        let plain = go_programs().iter().find(|other| {
-            other.compiler == program.compiler
-                && other.architecture == program.architecture
-                && other.arguments.is_empty()
-        });
-        let plain_targets = targets(&plain.expect("there is one").path);
-        let same_code = program.arguments == ["-ldflags=-s -w"];
-        for (site, plain) in found.sites.iter().zip(&plain_targets.sites) {
-            let distances =
-                |site: &Site| -> Vec<_> { site.returns.iter().map(|at| at - site.entry).collect() };
-            if same_code {
-                assert_eq!(distances(site), distances(plain));
-            }
-            assert!(!site.returns.is_empty());
-        }
-    }
-}
-
-#[test]
-fn a_go_program_without_section_headers_is_found_by_its_table() {
-    for program in go_programs().iter().filter(|program| {
-        // An external linker leaves the table's place to a relocation that only a section names.
-        program.arguments.len() < 2
-    }) {
-        let whole = targets(&program.path);
-        let mut bytes = fs::read(&program.path).expect("it can be read");
-        // e_shoff, and e_shnum with e_shstrndx.
-        bytes[40..48].fill(0);
-        bytes[60..64].fill(0);
-        let found = inspect_bytes(&bytes).expect("it is found");
-        assert_eq!(found.sites, whole.sites, "{}", program.compiler);
-        assert_eq!(found.version, None);
-    }
-}
-
-#[test]
-fn go_keeps_the_socket_where_the_layout_says() {
-    let native = if cfg!(target_arch = "aarch64") {
-        "arm64"
-    } else {
-        "amd64"
-    };
-    for program in go_programs()
-        .iter()
-        .filter(|program| program.architecture == native)
-    {
-        let layout = targets(&program.path).go.expect("a layout");
-        let said = output(&mut Command::new(&program.path));
-        let said: Vec<u64> = said
-            .split_whitespace()
-            .filter_map(|number| number.parse().ok())
-            .collect();
-        let &[conn, net_fd, sysfd, hash, size] = said.as_slice() else {
-            panic!("{said:?}");
-        };
-        assert_eq!(
-            (layout.conn, layout.net_fd, layout.sysfd, size),
-            (conn, net_fd, sysfd, 8)
-        );
-        let known = layout
-            .tcp_conn
-            .iter()
-            .any(|&known| u64::from(known) == hash);
-        assert!(known, "{}: {hash:#x}", program.compiler);
-    }
-}
-
-#[test]
-fn a_go_program_without_tls_has_no_targets() {
-    if !has("go") {
-        return;
-    }
-    let folder = TempDir::new().expect("a folder");
-    let source = folder.path().join("main.go");
-    fs::write(&source, "package main\nfunc main() { println(1) }\n").expect("it can be written");
-    let path = folder.path().join("program");
-    output(
-        Command::new("go")
-            .env("GOCACHE", folder.path().join("cache"))
-            .env("GOPATH", folder.path().join("path"))
-            .args(["build", "-o"])
-            .args([&path, &source]),
-    );
-    assert!(matches!(try_targets(&path), Err(Why::NotTls)));
 }
 
 #[test]
@@ -647,4 +407,15 @@ fn the_seeds_of_the_fuzz_target_are_what_they_are_called() {
         assert!(matches!(targets, Err(Why::NotTls)), "{seed}");
         assert_eq!(unseen.expect("it is named").name(), name);
     }
+}
+
+#[test]
+fn a_table_that_leads_beside_the_code_is_refused() {
+    let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/tls/go");
+    let mut bytes = fs::read(seed).expect("a seed");
+    assert!(inspect_bytes(&bytes).is_ok());
+    // The start of the code, in the table's header, by one byte too high.
+    bytes[0x280 + 24] += 1;
+    let why = inspect_bytes(&bytes).expect_err("no function begins there");
+    assert_eq!(why.to_string(), "the code: no Go function begins at 0x201");
 }

@@ -80,6 +80,18 @@ fn library(folder: &Path, name: &str, mark: &str) -> PathBuf {
     path
 }
 
+/// Whether there is what it takes to make a library and have it loaded.
+fn has_tools() -> bool {
+    let missing = ["cc", "python3"].into_iter().find(|tool| {
+        let output = Command::new(tool).arg("--version").output();
+        output.is_err()
+    });
+    if let Some(missing) = missing {
+        eprintln!("skipped: it needs {missing}");
+    }
+    missing.is_none()
+}
+
 fn content(file: Option<File>) -> Vec<u8> {
     let mut bytes = Vec::new();
     file.expect("it is seen for the first time")
@@ -90,6 +102,9 @@ fn content(file: Option<File>) -> Vec<u8> {
 
 #[test]
 fn a_file_is_given_once_whoever_maps_it() {
+    if !has_tools() {
+        return;
+    }
     let folder = TempDir::new().expect("a folder");
     let path = library(folder.path(), "one.so", "one");
     let link = folder.path().join("link.so");
@@ -110,6 +125,9 @@ fn a_file_is_given_once_whoever_maps_it() {
 
 #[test]
 fn a_deleted_file_is_opened_by_its_mapping() {
+    if !has_tools() {
+        return;
+    }
     let folder = TempDir::new().expect("a folder");
     let path = library(folder.path(), "gone.so", "gone");
     let holder = Holder::new(&path);
@@ -128,6 +146,9 @@ fn a_deleted_file_is_opened_by_its_mapping() {
 
 #[test]
 fn what_is_written_over_or_replaced_is_a_new_file() {
+    if !has_tools() {
+        return;
+    }
     let folder = TempDir::new().expect("a folder");
     let path = library(folder.path(), "one.so", "one");
     let mut files = Files::new(CAPACITY);
@@ -158,6 +179,9 @@ fn what_is_written_over_or_replaced_is_a_new_file() {
 
 #[test]
 fn memory_stays_bounded_and_the_least_recently_mapped_is_forgotten() {
+    if !has_tools() {
+        return;
+    }
     let folder = TempDir::new().expect("a folder");
     let holders: Vec<_> = ["a.so", "b.so", "c.so"]
         .map(|name| (name, Holder::new(&library(folder.path(), name, name))))
@@ -175,6 +199,9 @@ fn memory_stays_bounded_and_the_least_recently_mapped_is_forgotten() {
 
 #[test]
 fn a_process_that_is_gone_is_an_error_and_tried_again() {
+    if !has_tools() {
+        return;
+    }
     let folder = TempDir::new().expect("a folder");
     let path = library(folder.path(), "one.so", "one");
     let mut files = Files::new(CAPACITY);
@@ -193,6 +220,9 @@ fn a_process_that_is_gone_is_an_error_and_tried_again() {
 
 #[test]
 fn another_file_than_was_mapped_is_refused() {
+    if !has_tools() {
+        return;
+    }
     let folder = TempDir::new().expect("a folder");
     let path = library(folder.path(), "one.so", "one");
     let holder = Holder::new(&path);
@@ -240,6 +270,9 @@ fn no_link_leads_out_of_a_process_s_root() {
 /// Two overlays over one folder, as two containers of one image.
 #[test]
 fn containers_of_one_image_share_a_file() {
+    if !has_tools() {
+        return;
+    }
     let folder = TempDir::new().expect("a folder");
     let at = |name: &str| folder.path().join(name);
     for name in [

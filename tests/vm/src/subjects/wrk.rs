@@ -20,7 +20,10 @@ use super::{
 #[derive(Debug, Deserialize)]
 struct Summary {
     requests: u64,
-    errors: u64,
+    connect: u64,
+    read: u64,
+    write: u64,
+    timeout: u64,
     median_us: f64,
 }
 
@@ -45,7 +48,8 @@ pub fn ask(asking: &Asking<'_>) -> Result<Done> {
     let line = said.lines().find(|line| line.starts_with('{'));
     let summary: Summary = serde_json::from_str(line.context("wrk printed no summary")?)?;
     ensure!(
-        summary.requests == asked && summary.errors == 0,
+        summary.requests == asked
+            && summary.connect + summary.read + summary.write + summary.timeout == 0,
         "wrk was told to ask {asked} times: {summary:?}"
     );
     let mut log = Log::default();
@@ -88,8 +92,8 @@ function request() at = at % #requests + 1; return requests[at] end
 function delay() if sent == {} then return 36000000 end; sent = sent + 1; return 0 end
 function done(summary, latency, requests)
   local e = summary.errors
-  io.write(string.format('{{\"requests\":%d,\"errors\":%d,\"median_us\":%f}}\\n',
-    summary.requests, e.connect + e.read + e.write + e.timeout, latency:percentile(50)))
+  io.write(string.format('{{\"requests\":%d,\"connect\":%d,\"read\":%d,\"write\":%d,\"timeout\":%d,\"median_us\":%f}}\\n',
+    summary.requests, e.connect, e.read, e.write, e.timeout, latency:percentile(50)))
 end
 ",
         asking.requests()

@@ -39,7 +39,7 @@ const WORKERS: usize = 3;
 const ROUNDS: usize = 4;
 
 /// Rounds of the one client whose times are measured.
-const TIMED_ROUNDS: usize = 5;
+const TIMED_ROUNDS: usize = 12;
 
 /// For how long counts may still grow after the last answer.
 const SETTLED: Duration = Duration::from_secs(15);
@@ -129,7 +129,7 @@ pub fn run(context: &mut Context) -> Result<()> {
     for (end, verdict) in ends.iter().zip(verdicts) {
         // Half of the requests may have another median.
         let latency = match verdict.seen {
-            Seen::Seen => spans.compare(end),
+            Seen::Fully => spans.compare(end),
             Seen::Partly | Seen::Not => None,
         };
         rows.push(Row::tested(end, verdict, latency));
@@ -247,21 +247,19 @@ fn settled(agent: &Agent, ends: &[End]) -> Result<Metrics> {
 
 /// Notes what was found, writes the table where it is asked for, and fails where less is seen than must be.
 fn report(context: &mut Context, rows: &[Row]) -> Result<()> {
-    for seen in [Seen::Seen, Seen::Partly, Seen::Not] {
+    for seen in [Seen::Fully, Seen::Partly, Seen::Not] {
         let count = rows.iter().filter(|row| row.seen() == Some(seen)).count();
         context.fact(&seen.to_string(), count);
     }
-    let facts: [(&str, fn(&Row) -> Option<String>); 3] = [
-        ("not_tested", Row::why_not_tested),
-        ("above_the_floor", Row::above_the_floor),
-        ("off_in_time", Row::off_in_time),
-    ];
-    for (name, fact) in facts {
+    let mut note = |name, fact: fn(&Row) -> Option<String>| {
         let found: Vec<String> = rows.iter().filter_map(fact).collect();
         if !found.is_empty() {
             context.fact(name, found);
         }
-    }
+    };
+    note("not_tested", Row::why_not_tested);
+    note("above_the_floor", Row::above_the_floor);
+    note("off_in_time", Row::off_in_time);
     let table = table::markdown(rows);
     if context.write_docs {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/seen.md");

@@ -200,14 +200,14 @@ mod tests {
 
     #[test]
     fn less_than_the_floor_and_what_never_happened_are_problems() {
-        assert!(row(Seen::Partly, Seen::Seen, &[]).problem().is_some());
+        assert!(row(Seen::Partly, Seen::Fully, &[]).problem().is_some());
         assert!(
-            row(Seen::Seen, Seen::Seen, &["1 x GET / 200"])
+            row(Seen::Fully, Seen::Fully, &["1 x GET / 200"])
                 .problem()
                 .is_some()
         );
-        assert!(row(Seen::Seen, Seen::Not, &[]).problem().is_none());
-        assert!(row(Seen::Seen, Seen::Not, &[]).above_the_floor().is_some());
+        assert!(row(Seen::Fully, Seen::Not, &[]).problem().is_none());
+        assert!(row(Seen::Fully, Seen::Not, &[]).above_the_floor().is_some());
         assert!(row(Seen::Not, Seen::Not, &[]).above_the_floor().is_none());
     }
 

@@ -66,7 +66,7 @@ pub fn serve(ground: &Ground, protocol: Protocol, service: &str) -> Result<Serve
         service: service.to_owned(),
         port,
         log: dir.join("access.log"),
-        _running: running,
+        running,
     })
 }
 

@@ -79,7 +79,7 @@ pub struct Server {
     /// Where it writes down what it answered.
     pub log: PathBuf,
     /// Ended when this goes.
-    pub _running: Running,
+    pub running: Running,
 }
 
 /// What a client did.
@@ -244,6 +244,14 @@ impl Asking<'_> {
 }
 
 impl Server {
+    /// Ends it; it must have been there until now.
+    pub fn end(mut self) -> Result<()> {
+        match self.running.ended()? {
+            None => Ok(()),
+            Some(status) => bail!("{} ended by itself, with {status}", self.service),
+        }
+    }
+
     /// What it says that it answered, once that is `count` in all.
     pub fn answered(&self, count: u64) -> Result<Log> {
         let deadline = Instant::now() + Duration::from_secs(5);

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use serde::Deserialize;
 
 use super::{
+    Certificate,
     process::{self, Running},
     program::{Asking, Done, Library},
     truth::{Log, Timed, total},
@@ -112,6 +113,9 @@ fn library(asking: &Asking<'_>) -> Result<Library> {
         .context("no version in `wrk --version`")?;
     Ok(Library {
         name: format!("wrk {}", version.trim_start_matches("debian/")),
-        tls: asking.certificate.map(|_| "OpenSSL (shared)".to_owned()),
+        tls: asking
+            .certificate
+            .map(|_| Certificate::openssl())
+            .transpose()?,
     })
 }

@@ -136,6 +136,10 @@ pub fn run(context: &mut Context) -> Result<()> {
     }
     let accounted = agent.settle(accounting::check).map(drop);
     agent.stop()?;
+    // Whatever fathom attached to them, and took away again.
+    for (_, _, server) in servers {
+        server.end()?;
+    }
 
     rows.sort_by_key(|row| row.number);
     report(context, &rows).with_context(|| {

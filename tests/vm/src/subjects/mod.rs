@@ -7,7 +7,7 @@ mod curl;
 mod h2load;
 mod nginx;
 pub mod plan;
-mod process;
+pub mod process;
 pub mod program;
 mod script;
 pub mod truth;

@@ -293,6 +293,55 @@ def upgraded(n):
     peer.close()
 
 
+def sipped(n):
+    """Read a byte at a time."""
+    peer = Peer("sipped")
+    for _ in range(2):
+        peer.ask("POST", f"/sipped/{n}", body=b"x" * 200)
+    peer.close()
+
+
+def proxied(n):
+    """Behind the PROXY protocol, in a segment of its own and in the request's."""
+    first = b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 80\r\n"
+    addresses = bytes([192, 0, 2, 1, 192, 0, 2, 2]) + (4711).to_bytes(2, "big") + (80).to_bytes(2, "big")
+    second = b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + len(addresses).to_bytes(2, "big") + addresses
+    for header in (first, second):
+        for apart in (True, False):
+            peer, path = Peer(), f"/proxied/{n}"
+            data = request("GET", path)
+            if apart:
+                peer.send(header)
+                time.sleep(0.002)
+                peer.send(data)
+            else:
+                peer.send(header + data)
+            peer.answer("GET", path)
+            peer.ask("GET", path)
+            peer.close()
+
+
+def unusual(n):
+    """Empty lines before a request, and a target with a scheme and a host."""
+    peer, path = Peer(), f"/unusual/{n}"
+    for before in ("\r\n", "\r\n\r\n"):
+        peer.send(before.encode() + request("GET", path))
+        peer.answer("GET", path)
+    peer.send(request("GET", f"http://torture{path}"))
+    peer.answer("GET", path)
+    peer.close()
+
+
+def large(n):
+    """An answer that fits into no buffer, and is read slowly."""
+    peer, path = Peer(), f"/large/{n}"
+    peer.send(request("GET", path, "size=3000000"))
+    time.sleep(0.02)
+    peer.answer("GET", path)
+    peer.ask("POST", path, body=b"x" * 3_000_000)
+    peer.close()
+
+
 def garbage(n):
     """No HTTP at all, some of it nearly."""
     for data in (b"\x16\x03\x01\x02\x00", b"GET lost\n", b"GETTING / HTTP/1.1\r\n", b"\r\n" * 50):
@@ -326,6 +375,10 @@ CASES = [
     files,
     lures,
     upgraded,
+    sipped,
+    proxied,
+    unusual,
+    large,
     garbage,
 ]
 

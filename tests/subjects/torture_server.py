@@ -1,10 +1,11 @@
 """The server of the scenario `torture`: HTTP/1.1 in every way that the standard allows and a library would not choose.
 
 It answers as the query of the target says (`how=`), and logs each answer that it wrote whole, and each exchange that it broke off on purpose (`aborted`).
-The first line on standard output has its ports: `plain`, one where each byte is looked at before it is read (`peeked`), and one whose connections are
-accepted by one process and served by another (`passed`). It ends with its standard input.
+The first line on standard output has its ports: `plain`, one where each byte is looked at before it is read (`peeked`), one that reads single bytes
+(`sipped`), and one whose connections are accepted by one process and served by another (`passed`). It ends with its standard input.
 """
 
+import functools
 import json
 import os
 import socket
@@ -38,16 +39,17 @@ def reset(connection):
 class Reader:
     """Requests from a connection, one after the other, and answers that wait for the last of them."""
 
-    def __init__(self, connection, peeks):
+    def __init__(self, connection, peeks, size):
         self.connection = connection
         self.peeks = peeks
+        self.size = size
         self.buffer = b""
         self.later = []
 
     def more(self):
         if self.peeks:
             self.connection.recv(65536, socket.MSG_PEEK)
-        data = self.connection.recv(65536)
+        data = self.connection.recv(self.size)
         self.buffer += data
         return data
 
@@ -65,13 +67,26 @@ class Reader:
         self.buffer = self.buffer[size:]
 
     def head(self):
-        text = self.until(b"\r\n\r\n")
-        if text is None:
-            return None
-        line, *fields = text.decode("latin-1").split("\r\n")
+        text = b""
+        while not text.strip():
+            text = self.until(b"\r\n\r\n")
+            if text is None:
+                return None
+        # RFC 9112, 2.2: empty lines before a request are to be ignored.
+        line, *fields = text.decode("latin-1").lstrip("\r\n").split("\r\n")
         method, target, version = line.split(" ")
         fields = {k.lower(): v.strip() for k, v in (field.split(":", 1) for field in fields)}
         return method, target, version, fields
+
+    def proxy(self):
+        """Reads a header of the PROXY protocol, version 1 or 2, if there is one."""
+        while len(self.buffer) < 16:
+            if not self.more():
+                return
+        if self.buffer.startswith(b"PROXY "):
+            self.until(b"\r\n")
+        elif self.buffer.startswith(b"\r\n\r\n\0\r\nQUIT\n"):
+            self.exactly(16 + int.from_bytes(self.buffer[14:16], "big"))
 
     def body(self, fields):
         if fields.get("transfer-encoding") == "chunked":
@@ -93,10 +108,11 @@ class Server:
         self.file.write(b"f" * 50_000)
         self.file.flush()
 
-    def serve(self, connection, peeks=False):
+    def serve(self, connection, peeks=False, size=65536):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        reader = Reader(connection, peeks)
+        reader = Reader(connection, peeks, size)
         try:
+            reader.proxy()
             while self.one(connection, reader):
                 pass
             connection.close()
@@ -247,12 +263,11 @@ def passing(listener, server):
 
 def main():
     server = Server(Log(sys.argv[1]))
-    listeners = {name: listen() for name in ("plain", "peeked", "passed")}
+    listeners = {name: listen() for name in ("plain", "peeked", "sipped", "passed")}
     # It forks, so that it comes before any thread.
     threads = [passing(listeners["passed"][0], server)]
-    for name, peeks in (("plain", False), ("peeked", True)):
-        serve = lambda connection, peeks=peeks: server.serve(connection, peeks)
-        arguments = (listeners[name][0], serve)
+    for name, how in (("plain", {}), ("peeked", {"peeks": True}), ("sipped", {"size": 1})):
+        arguments = (listeners[name][0], functools.partial(server.serve, **how))
         threads.append(threading.Thread(target=accepting, args=arguments, daemon=True))
     for thread in threads:
         thread.start()

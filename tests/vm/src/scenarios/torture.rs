@@ -33,9 +33,10 @@ const ROUNDS: u64 = 12;
 /// For how long the server may take to listen.
 const LISTENING: Duration = Duration::from_secs(10);
 
-/// The names under which fathom knows the two.
-const SERVER: &str = "torture-server";
-const CLIENT: &str = "torture-client";
+/// The name under which fathom knows one of the two, in this run.
+fn service(role: &str) -> String {
+    format!("torture-{role}-{}", std::process::id())
+}
 
 /// Cases of which requests go missing, for what they do is not decoded: floors like those of `seen`, and to be taken away one by one.
 const NOT_DECODED: [&str; 7] = [
@@ -79,7 +80,7 @@ struct Difference {
 pub fn run(context: &mut Context) -> Result<()> {
     let (server_log, client_log) = (context.dir().join("server"), context.dir().join("client"));
     let said = context.dir().join("said");
-    let mut server = script("torture_server.py", SERVER)?;
+    let mut server = script("torture_server.py", &service("server"))?;
     server
         .arg(&server_log)
         .stdin(Stdio::piped())
@@ -88,7 +89,7 @@ pub fn run(context: &mut Context) -> Result<()> {
     let ports = first_line(&said, &mut server)?;
 
     let agent = Agent::start(context, &[])?;
-    let mut client = script("torture_client.py", CLIENT)?;
+    let mut client = script("torture_client.py", &service("client"))?;
     client
         .arg(&client_log)
         .arg(&ports)
@@ -109,8 +110,8 @@ pub fn run(context: &mut Context) -> Result<()> {
     let metrics = agent.settle(|metrics| {
         accounting::check(metrics)?;
         let [server, client] = [
-            of_server.compare(&counted(metrics, "server", SERVER)),
-            of_client.compare(&counted(metrics, "client", CLIENT)),
+            of_server.compare(&counted(metrics, "server", &service("server"))),
+            of_client.compare(&counted(metrics, "client", &service("client"))),
         ];
         ensure!(
             server.never_happened.is_empty() && client.never_happened.is_empty(),

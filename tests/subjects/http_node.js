@@ -144,12 +144,16 @@ async function overHttp2(plan) {
     const stream = session.request({ ':method': method, ':path': path }, { endStream });
     if (!endStream) stream.end('x'.repeat(body));
     let status;
+    let end;
     stream.on('response', (headers) => {
       status = headers[':status'];
+      end = now();
     });
-    stream.resume();
+    stream.on('data', () => {
+      end = now();
+    });
     await once(stream, 'end');
-    note('client', method, path, status, start, now());
+    note('client', method, path, status, start, end);
   }
   session.close();
 }

@@ -207,7 +207,7 @@ fn load(ground: &Ground, number: usize, subject: &Subject, server: &Server) -> R
         library,
         service: service(number, subject.client, "c"),
         answers: log.answers,
-        times: times.clone(),
+        times,
         since,
     };
     let server = End {
@@ -215,12 +215,7 @@ fn load(ground: &Ground, number: usize, subject: &Subject, server: &Server) -> R
         library: server.library.clone(),
         service: server.service.clone(),
         answers: answered.answers,
-        // Where a server doesn't time its answers closely, they are as long as its client waits.
-        times: if of_server.is_empty() {
-            times
-        } else {
-            of_server
-        },
+        times: of_server,
         ..client.clone()
     };
     Ok([server, client])

@@ -4,6 +4,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -148,8 +149,53 @@ func serve(n *notes) error {
 	return err
 }
 
-func transport() (*http.Transport, error) {
-	transport := &http.Transport{MaxIdleConnsPerHost: 1}
+// When a connection was first written to, and last read from, since it was reset: what the library does before and after is none of
+// the exchange's time.
+type moment struct {
+	lock       sync.Mutex
+	start, end float64
+}
+
+func (m *moment) reset() {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	m.start = 0
+}
+
+func (m *moment) get() (start, seconds float64) {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	return m.start, m.end - m.start
+}
+
+type timed struct {
+	net.Conn
+	*moment
+}
+
+func (t timed) Write(bytes []byte) (int, error) {
+	t.lock.Lock()
+	if t.start == 0 {
+		t.start = monotonic()
+	}
+	t.lock.Unlock()
+	return t.Conn.Write(bytes)
+}
+
+func (t timed) Read(into []byte) (int, error) {
+	count, err := t.Conn.Read(into)
+	t.lock.Lock()
+	t.end = monotonic()
+	t.lock.Unlock()
+	return count, err
+}
+
+func transport(m *moment) (*http.Transport, error) {
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		connection, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		return timed{connection, m}, err
+	}
+	transport := &http.Transport{MaxIdleConnsPerHost: 1, DialContext: dial}
 	if *certificate != "" {
 		pem, err := os.ReadFile(*certificate)
 		if err != nil {
@@ -170,14 +216,15 @@ func transport() (*http.Transport, error) {
 }
 
 func work(plan []request, n *notes) error {
-	connection, err := transport()
+	m := &moment{}
+	connection, err := transport(m)
 	if err != nil {
 		return err
 	}
 	for _, ask := range plan {
 		if ask.Fresh {
 			connection.CloseIdleConnections()
-			if connection, err = transport(); err != nil {
+			if connection, err = transport(m); err != nil {
 				return err
 			}
 		}
@@ -189,23 +236,23 @@ func work(plan []request, n *notes) error {
 		if err != nil {
 			return err
 		}
-		var start float64
-		trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { start = monotonic() }}
+		// From when the connection stands.
+		trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { m.reset() }}
 		request = request.WithContext(httptrace.WithClientTrace(request.Context(), trace))
 		response, err := connection.RoundTrip(request)
 		if err != nil {
 			return err
 		}
 		_, err = io.Copy(io.Discard, response.Body)
-		end := monotonic()
 		if err != nil {
 			return err
 		}
+		start, seconds := m.get()
 		response.Body.Close()
 		if want := map[bool]int{false: 1, true: 2}[*http2]; response.ProtoMajor != want {
 			return fmt.Errorf("the server speaks %s", response.Proto)
 		}
-		n.write(exchange{"client", ask.Method, ask.Path, response.StatusCode, start, end - start})
+		n.write(exchange{"client", ask.Method, ask.Path, response.StatusCode, start, seconds})
 	}
 	connection.CloseIdleConnections()
 	return nil

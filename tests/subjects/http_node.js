@@ -79,22 +79,27 @@ function serve() {
 
 const ca = () => options.certificate && fs.readFileSync(options.certificate);
 
-// When a connection was first written to, and last read from, since its `start` was reset: what the library does before and after is none of the
-// exchange's time.
+// When a connection's handle was first written to, and last read from, since its `start` was reset: what the library does before and after is none of
+// the exchange's time.
+const WRITES = ['writev', 'writeBuffer', 'writeLatin1String', 'writeUtf8String', 'writeAsciiString'];
 const watched = new WeakMap();
 
-function watch(socket) {
-  if (watched.has(socket)) return watched.get(socket);
+function watch({ _handle: handle }) {
+  if (watched.has(handle)) return watched.get(handle);
   const moment = {};
-  watched.set(socket, moment);
-  const { write } = socket;
-  socket.write = function noting(...given) {
-    moment.start ??= now();
-    return write.apply(this, given);
-  };
-  socket.prependListener('data', () => {
+  watched.set(handle, moment);
+  for (const name of WRITES) {
+    const write = handle[name];
+    handle[name] = function noting(...given) {
+      moment.start ??= now();
+      return write.apply(this, given);
+    };
+  }
+  const { onread } = handle;
+  handle.onread = function noting(...given) {
     moment.end = now();
-  });
+    return onread.apply(this, given);
+  };
   return moment;
 }
 
@@ -139,12 +144,16 @@ async function overHttp2(plan) {
     const stream = session.request({ ':method': method, ':path': path }, { endStream });
     if (!endStream) stream.end('x'.repeat(body));
     let status;
+    let end;
     stream.on('response', (headers) => {
       status = headers[':status'];
+      end = now();
     });
-    stream.resume();
+    stream.on('data', () => {
+      end = now();
+    });
     await once(stream, 'end');
-    note('client', method, path, status, start, now());
+    note('client', method, path, status, start, end);
   }
   session.close();
 }

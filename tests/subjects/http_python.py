@@ -36,7 +36,7 @@ def say(**record):
 
 
 def versions(library, tls):
-    return {"library": library, **({"tls": ssl.OPENSSL_VERSION} if tls else {})}
+    return {"library": library, **({"tls": " ".join(ssl.OPENSSL_VERSION.split()[:2])} if tls else {})}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

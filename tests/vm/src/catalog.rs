@@ -48,7 +48,7 @@ pub fn known_tap(name: &str) -> Result<&'static str> {
 }
 
 /// Every scenario, in the order in which they are run.
-pub const ALL: [Entry; 8] = [
+pub const ALL: [Entry; 9] = [
     Entry {
         name: "http-exact",
         shows: "requests in the RED metrics equal nginx's access log, and every record is accounted for",
@@ -89,6 +89,12 @@ pub const ALL: [Entry; 8] = [
         name: "seen",
         shows: "which servers and clients are seen over which protocols, against what each says of itself",
         taps: Taps::Auto,
+        place: Place::Native,
+    },
+    Entry {
+        name: "torture",
+        shows: "HTTP/1.1 in every way that is allowed, and some that are not: no exchange that never happened, none lost uncounted",
+        taps: Taps::Each,
         place: Place::Native,
     },
     Entry {

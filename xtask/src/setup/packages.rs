@@ -94,7 +94,7 @@ fn rust(release: u32) -> [Package; 4] {
 }
 
 /// Everything else.
-fn common() -> [Package; 17] {
+fn common() -> [Package; 24] {
     [
         Package::build("llvm-22-dev", "bpf-linker is built over it"),
         Package::build("libpolly-22-dev", "LLVM's own build asks for it"),
@@ -110,6 +110,24 @@ fn common() -> [Package; 17] {
             "the server under load whose log is compared with what fathom counts",
         ),
         Package::test("wrk", "wrk", "the load"),
+        Package::test(
+            "openssl",
+            "openssl",
+            "makes the certificates of servers under test",
+        ),
+        Package::test("curl", "curl", "a client over OpenSSL"),
+        Package::test("wget", "wget", "a client over GnuTLS"),
+        Package {
+            program: None,
+            ..Package::test("python3-pycurl", "", "curl's library over GnuTLS")
+        },
+        Package::test("nghttp2-client", "h2load", "load over HTTP/2"),
+        Package::test("golang-go", "go", "a server and a client with Go's own TLS"),
+        Package::test(
+            "nodejs",
+            "node",
+            "a server and a client with Node's OpenSSL",
+        ),
         Package::test(
             "bpftool",
             "bpftool",

@@ -123,7 +123,11 @@ fn deny(tally: &mut Tally) -> Result<()> {
 /// The scenarios run the release binary, which is the one that ships; they load kernel programs, so they run as root.
 fn scenarios(tally: &mut Tally) -> Result<()> {
     crate::build::release()?;
-    shell::run(shell::cargo().args(["build", "--release", "--package", "fathom-scenarios"]))?;
+    shell::run(
+        shell::cargo()
+            .args(["build", "--release", "--package", "fathom-scenarios"])
+            .args(["--package", "fathom-subject-grpc"]),
+    )?;
     tally.count(&mut shell::as_root(
         shell::target().join("release/scenario"),
     ))?;

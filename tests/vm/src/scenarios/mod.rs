@@ -9,6 +9,7 @@ mod otlp;
 mod profile_shares;
 mod seen;
 mod sigkill;
+mod torture;
 
 use std::{path::PathBuf, time::Instant};
 
@@ -30,6 +31,7 @@ fn code(name: &str) -> Option<fn(&mut Context) -> Result<()>> {
         "memory" => memory::run,
         "otlp" => otlp::run,
         "seen" => seen::run,
+        "torture" => torture::run,
         "bad-input" => bad_input::run,
         _ => return None,
     })
@@ -55,6 +57,7 @@ pub fn run(scenario: &Entry, tap: Option<&str>, options: &Options) -> Report {
     let mut facts = Default::default();
     let lacks = match scenario.name {
         "otlp" | "seen" => receiver::missing(),
+        "torture" => receiver::missing().or_else(|| tap.and_then(kernel::lacks).map(str::to_owned)),
         _ => tap.and_then(kernel::lacks).map(str::to_owned),
     };
     let outcome = match lacks {

@@ -36,6 +36,19 @@ impl Certificate {
         Ok(Self { certificate, key })
     }
 
+    /// The version of this machine's OpenSSL, for programs that use the shared library and don't tell.
+    pub fn openssl() -> Result<String> {
+        let mut openssl = process::command("openssl")?;
+        openssl.arg("version");
+        let said = process::run(openssl)?;
+        let mut words = said.split(' ').take(2);
+        Ok(format!(
+            "{} {}",
+            words.next().unwrap_or_default(),
+            words.next().unwrap_or_default()
+        ))
+    }
+
     /// Why none can be made here.
     pub fn missing() -> Option<&'static str> {
         find("openssl").is_none().then_some("no openssl")

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
-    process,
+    Certificate, process,
     program::{Asking, Done, Library},
     truth::{Log, Timed, total},
 };
@@ -89,6 +89,9 @@ fn library(asking: &Asking<'_>) -> Result<Library> {
         .context("no version in `h2load --version`")?;
     Ok(Library {
         name: format!("h2load {version}"),
-        tls: asking.certificate.map(|_| "OpenSSL (shared)".to_owned()),
+        tls: asking
+            .certificate
+            .map(|_| Certificate::openssl())
+            .transpose()?,
     })
 }

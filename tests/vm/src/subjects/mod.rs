@@ -7,7 +7,7 @@ mod curl;
 mod h2load;
 mod nginx;
 pub mod plan;
-mod process;
+pub mod process;
 pub mod program;
 mod script;
 pub mod truth;
@@ -33,7 +33,7 @@ pub enum Seen {
     /// Something.
     Partly,
     /// Each exchange, by method, route and status.
-    Seen,
+    Fully,
 }
 
 impl fmt::Display for Seen {
@@ -41,7 +41,7 @@ impl fmt::Display for Seen {
         f.pad(match self {
             Self::Not => "not",
             Self::Partly => "partly",
-            Self::Seen => "seen",
+            Self::Fully => "seen",
         })
     }
 }
@@ -110,15 +110,15 @@ pub struct Subject {
 
 /// Every subject. The last two columns are floors: less fails the scenario, more is the reason to raise them.
 pub const SUBJECTS: [Subject; 26] = {
-    use self::Seen::{Not, Partly, Seen};
+    use self::Seen::{Fully, Not, Partly};
     use Protocol::{Grpc, GrpcTls, Http1, Http1Tls, Http2, Http2Tls};
     [
-        subject(Http1, Nginx, Wrk, Partly, Seen),
-        subject(Http1, Nginx, H2load, Seen, Seen),
+        subject(Http1, Nginx, Wrk, Partly, Fully),
+        subject(Http1, Nginx, H2load, Fully, Fully),
         subject(Http1, Nginx, Curl, Partly, Partly),
-        subject(Http1, Python, Python, Seen, Seen),
-        subject(Http1, Node, Node, Seen, Seen),
-        subject(Http1, Go, Go, Seen, Seen),
+        subject(Http1, Python, Python, Fully, Fully),
+        subject(Http1, Node, Node, Fully, Fully),
+        subject(Http1, Go, Go, Fully, Fully),
         subject(Http1Tls, Nginx, Wrk, Not, Not),
         subject(Http1Tls, Nginx, H2load, Not, Not),
         subject(Http1Tls, Nginx, Curl, Not, Not),
@@ -128,15 +128,15 @@ pub const SUBJECTS: [Subject; 26] = {
         subject(Http1Tls, Node, Node, Not, Not),
         subject(Http1Tls, Go, Go, Not, Not),
         subject(Http1Tls, GoStripped, GoStripped, Not, Not),
-        subject(Http2, Nginx, H2load, Not, Not),
-        subject(Http2, Node, Node, Not, Not),
+        subject(Http2, Nginx, H2load, Fully, Fully),
+        subject(Http2, Node, Node, Not, Fully),
         subject(Http2Tls, Nginx, H2load, Not, Not),
         subject(Http2Tls, Nginx, Curl, Not, Not),
         subject(Http2Tls, Nginx, CurlGnutls, Not, Not),
         subject(Http2Tls, Node, Node, Not, Not),
         subject(Http2Tls, Go, Go, Not, Not),
-        subject(Grpc, GrpcPython, GrpcPython, Not, Not),
-        subject(Grpc, GrpcRust, GrpcRust, Not, Not),
+        subject(Grpc, GrpcPython, GrpcPython, Partly, Partly),
+        subject(Grpc, GrpcRust, GrpcRust, Partly, Partly),
         subject(GrpcTls, GrpcPython, GrpcPython, Not, Not),
         subject(GrpcTls, GrpcRust, GrpcRust, Not, Not),
     ]

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    net::{Ipv4Addr, TcpStream},
     path::Path,
     process::{Command, Stdio},
     thread,
@@ -47,10 +46,13 @@ pub fn serve(ground: &Ground, protocol: Protocol, service: &str) -> Result<Serve
         .stderr(File::create(dir.join("stderr"))?);
     let mut running = Running::start(command)?;
     let deadline = Instant::now() + Duration::from_secs(10);
-    // Nothing is sent, so that nothing is logged.
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+    // By its own word: who answers at that port could be another.
+    loop {
+        let said = fs::read_to_string(dir.join("error.log")).unwrap_or_default();
+        if said.contains("start worker process") {
+            break;
+        }
         if running.ended()?.is_some() || Instant::now() >= deadline {
-            let said = fs::read_to_string(dir.join("error.log")).unwrap_or_default();
             bail!("it does not listen: {said}");
         }
         thread::sleep(Duration::from_millis(10));
@@ -64,7 +66,7 @@ pub fn serve(ground: &Ground, protocol: Protocol, service: &str) -> Result<Serve
         service: service.to_owned(),
         port,
         log: dir.join("access.log"),
-        _running: running,
+        running,
     })
 }
 
@@ -120,7 +122,7 @@ fn configuration(
 user root root;
 worker_processes 2;
 pid {dir}/nginx.pid;
-error_log {dir}/error.log;
+error_log {dir}/error.log notice;
 events {{ worker_connections 512; }}
 http {{
     log_format lines escape=json '{{\"side\":\"server\",\"method\":\"$request_method\",\"path\":\"$request_uri\",\"status\":$status}}';

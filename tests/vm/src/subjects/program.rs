@@ -79,7 +79,7 @@ pub struct Server {
     /// Where it writes down what it answered.
     pub log: PathBuf,
     /// Ended when this goes.
-    pub _running: Running,
+    pub running: Running,
 }
 
 /// What a client did.
@@ -189,9 +189,11 @@ impl Program {
     }
 }
 
-/// The name under which fathom knows the program: its own for this run, in 15 bytes, which is what the kernel keeps.
+/// The name under which fathom knows the program: its own for this run, so that another run on this machine is not counted, and of 15 bytes, for the
+/// kernel keeps no more.
 pub fn service(number: usize, program: Program, role: &str) -> String {
-    format!("s{number:02}-{}-{role}", program.name())
+    let run = std::process::id() % 0x1000;
+    format!("{}-{role}{number:02}-{run:03x}", program.name())
 }
 
 /// What a client is told.
@@ -244,6 +246,14 @@ impl Asking<'_> {
 }
 
 impl Server {
+    /// Ends it; it must have been there until now.
+    pub fn end(mut self) -> Result<()> {
+        match self.running.ended()? {
+            None => Ok(()),
+            Some(status) => bail!("{} ended by itself, with {status}", self.service),
+        }
+    }
+
     /// What it says that it answered, once that is `count` in all.
     pub fn answered(&self, count: u64) -> Result<Log> {
         let deadline = Instant::now() + Duration::from_secs(5);
@@ -266,4 +276,19 @@ impl Server {
 /// The folder of the programs' sources.
 pub fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../subjects")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::service;
+    use crate::subjects::SUBJECTS;
+
+    #[test]
+    fn the_kernel_keeps_the_whole_name() {
+        for subject in SUBJECTS {
+            for program in [subject.server, subject.client] {
+                assert!(service(99, program, "s").len() <= 15, "{}", program.name());
+            }
+        }
+    }
 }

@@ -83,7 +83,7 @@ pub fn serve(
                     .listening
                     .context("it does not say where it listens")?,
                 log,
-                _running: running,
+                running,
             });
         }
         if running.ended()?.is_some() || Instant::now() >= deadline {

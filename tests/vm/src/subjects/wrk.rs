@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use serde::Deserialize;
 
 use super::{
+    Certificate,
     process::{self, Running},
     program::{Asking, Done, Library},
     truth::{Log, Timed, total},
@@ -20,7 +21,10 @@ use super::{
 #[derive(Debug, Deserialize)]
 struct Summary {
     requests: u64,
-    errors: u64,
+    connect: u64,
+    read: u64,
+    write: u64,
+    timeout: u64,
     median_us: f64,
 }
 
@@ -45,7 +49,8 @@ pub fn ask(asking: &Asking<'_>) -> Result<Done> {
     let line = said.lines().find(|line| line.starts_with('{'));
     let summary: Summary = serde_json::from_str(line.context("wrk printed no summary")?)?;
     ensure!(
-        summary.requests == asked && summary.errors == 0,
+        summary.requests == asked
+            && summary.connect + summary.read + summary.write + summary.timeout == 0,
         "wrk was told to ask {asked} times: {summary:?}"
     );
     let mut log = Log::default();
@@ -88,8 +93,8 @@ function request() at = at % #requests + 1; return requests[at] end
 function delay() if sent == {} then return 36000000 end; sent = sent + 1; return 0 end
 function done(summary, latency, requests)
   local e = summary.errors
-  io.write(string.format('{{\"requests\":%d,\"errors\":%d,\"median_us\":%f}}\\n',
-    summary.requests, e.connect + e.read + e.write + e.timeout, latency:percentile(50)))
+  io.write(string.format('{{\"requests\":%d,\"connect\":%d,\"read\":%d,\"write\":%d,\"timeout\":%d,\"median_us\":%f}}\\n',
+    summary.requests, e.connect, e.read, e.write, e.timeout, latency:percentile(50)))
 end
 ",
         asking.requests()
@@ -108,6 +113,9 @@ fn library(asking: &Asking<'_>) -> Result<Library> {
         .context("no version in `wrk --version`")?;
     Ok(Library {
         name: format!("wrk {}", version.trim_start_matches("debian/")),
-        tls: asking.certificate.map(|_| "OpenSSL (shared)".to_owned()),
+        tls: asking
+            .certificate
+            .map(|_| Certificate::openssl())
+            .transpose()?,
     })
 }

@@ -39,7 +39,7 @@ const WORKERS: usize = 3;
 const ROUNDS: usize = 4;
 
 /// Rounds of the one client whose times are measured.
-const TIMED_ROUNDS: usize = 5;
+const TIMED_ROUNDS: usize = 12;
 
 /// For how long counts may still grow after the last answer.
 const SETTLED: Duration = Duration::from_secs(15);
@@ -129,13 +129,17 @@ pub fn run(context: &mut Context) -> Result<()> {
     for (end, verdict) in ends.iter().zip(verdicts) {
         // Half of the requests may have another median.
         let latency = match verdict.seen {
-            Seen::Seen => spans.compare(end),
+            Seen::Fully => spans.compare(end),
             Seen::Partly | Seen::Not => None,
         };
         rows.push(Row::tested(end, verdict, latency));
     }
     let accounted = agent.settle(accounting::check).map(drop);
     agent.stop()?;
+    // Whatever fathom attached to them, and took away again.
+    for (_, _, server) in servers {
+        server.end()?;
+    }
 
     rows.sort_by_key(|row| row.number);
     report(context, &rows).with_context(|| {
@@ -203,7 +207,7 @@ fn load(ground: &Ground, number: usize, subject: &Subject, server: &Server) -> R
         library,
         service: service(number, subject.client, "c"),
         answers: log.answers,
-        times: times.clone(),
+        times,
         since,
     };
     let server = End {
@@ -211,12 +215,7 @@ fn load(ground: &Ground, number: usize, subject: &Subject, server: &Server) -> R
         library: server.library.clone(),
         service: server.service.clone(),
         answers: answered.answers,
-        // Where a server doesn't time its answers closely, they are as long as its client waits.
-        times: if of_server.is_empty() {
-            times
-        } else {
-            of_server
-        },
+        times: of_server,
         ..client.clone()
     };
     Ok([server, client])
@@ -247,21 +246,19 @@ fn settled(agent: &Agent, ends: &[End]) -> Result<Metrics> {
 
 /// Notes what was found, writes the table where it is asked for, and fails where less is seen than must be.
 fn report(context: &mut Context, rows: &[Row]) -> Result<()> {
-    for seen in [Seen::Seen, Seen::Partly, Seen::Not] {
+    for seen in [Seen::Fully, Seen::Partly, Seen::Not] {
         let count = rows.iter().filter(|row| row.seen() == Some(seen)).count();
         context.fact(&seen.to_string(), count);
     }
-    let facts: [(&str, fn(&Row) -> Option<String>); 3] = [
-        ("not_tested", Row::why_not_tested),
-        ("above_the_floor", Row::above_the_floor),
-        ("off_in_time", Row::off_in_time),
-    ];
-    for (name, fact) in facts {
+    let mut note = |name, fact: fn(&Row) -> Option<String>| {
         let found: Vec<String> = rows.iter().filter_map(fact).collect();
         if !found.is_empty() {
             context.fact(name, found);
         }
-    }
+    };
+    note("not_tested", Row::why_not_tested);
+    note("above_the_floor", Row::above_the_floor);
+    note("off_in_time", Row::off_in_time);
     let table = table::markdown(rows);
     if context.write_docs {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/seen.md");

@@ -3,11 +3,14 @@
 pub mod clock;
 pub mod cpu;
 pub mod events;
+pub mod failure;
 pub mod ids;
 pub mod links;
 pub mod metric;
+pub mod names;
 pub mod red;
 pub mod route;
+pub mod rpc;
 pub mod span;
 pub mod spans;
 pub mod tcp;

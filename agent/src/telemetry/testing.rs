@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     identity::Process,
-    l7::exchange::{Exchange, ExchangeKey, Side},
+    l7::{
+        exchange::{Exchange, ExchangeKey, Side},
+        grpc::{Call, Messages},
+    },
 };
 
 /// `GET /users/7?…` answered with 200 by nginx after 2 ms.
@@ -41,6 +44,29 @@ pub(super) fn exchange() -> Exchange {
         response_bytes: 200,
         parent: None,
         rpc: None,
+    }
+}
+
+/// A gRPC call that ended with this `grpc-status`.
+pub(super) fn call(status: Option<u32>) -> Exchange {
+    Exchange {
+        method: "POST".into(),
+        path: "/helloworld.Greeter/SayHello".into(),
+        version: "2",
+        rpc: Some(Box::new(Call {
+            service: "helloworld.Greeter".into(),
+            method: "SayHello".into(),
+            status,
+            request: Messages {
+                count: Some(1),
+                bytes: 12,
+            },
+            response: Messages {
+                count: None,
+                bytes: 30,
+            },
+        })),
+        ..exchange()
     }
 }
 

@@ -73,8 +73,15 @@ impl Failure {
         match self {
             Self::Http(status) => status.to_string().into(),
             Self::Rpc(code) => code.name(),
-            Self::Cut(Cut(name)) => name.into(),
+            Self::Cut(cut) => cut.name().into(),
         }
+    }
+}
+
+impl Cut {
+    /// Its value as `error.type`.
+    pub fn name(self) -> &'static str {
+        self.0
     }
 }
 

@@ -15,7 +15,7 @@ pub mod span;
 pub mod spans;
 pub mod tcp;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use clock::Clock;
 pub use cpu::Cpu;

@@ -1,4 +1,4 @@
-//! What the tests of this folder start from.
+//! What tests of exchanges start from.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// `GET /users/7?…` answered with 200 by nginx after 2 ms.
-pub(super) fn exchange() -> Exchange {
+pub(crate) fn exchange() -> Exchange {
     Exchange {
         key: ExchangeKey {
             connection: ConnectionId {
@@ -48,7 +48,7 @@ pub(super) fn exchange() -> Exchange {
 }
 
 /// A gRPC call that ended with this `grpc-status`.
-pub(super) fn call(status: Option<u32>) -> Exchange {
+pub(crate) fn call(status: Option<u32>) -> Exchange {
     Exchange {
         method: "POST".into(),
         path: "/helloworld.Greeter/SayHello".into(),
@@ -70,7 +70,7 @@ pub(super) fn call(status: Option<u32>) -> Exchange {
     }
 }
 
-pub(super) fn process(service: &str) -> Process {
+pub(crate) fn process(service: &str) -> Process {
     Process {
         pid: 10,
         start_ticks: 1,

@@ -8,6 +8,7 @@ use std::{
     fmt, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,6 +16,7 @@ use self::file::File;
 use crate::{
     export::otlp::settings::{BadSetting, Settings},
     probes::net::Tap,
+    telemetry::route::Patterns,
 };
 
 /// Everything that the agent can be told.
@@ -28,6 +30,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What heap and BPF maps may take together, in bytes.
     pub memory_limit: u64,
+    /// The user's routes, which go before those that are guessed from paths.
+    pub routes: Arc<Patterns>,
     /// CPU samples a second, on each CPU.
     pub profile_frequency: u32,
     /// How often profiles are sent.
@@ -159,6 +163,7 @@ impl Config {
                 .listen
                 .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9464))),
             memory_limit: file.memory_limit.unwrap_or(64 << 20),
+            routes: Arc::new(file.routes),
             profile_frequency: file.profile_frequency.unwrap_or(100),
             profile_interval: file.profile_interval.unwrap_or(Duration::from_secs(10)),
             otlp,

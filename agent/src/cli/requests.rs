@@ -1,4 +1,4 @@
-//! `fathom requests`: each HTTP request of the node, a line when it is over.
+//! `fathom requests`: each HTTP request and gRPC call of the node, a line when it is over.
 
 use fathom_abi::counters::NetCounter;
 use serde_json::json;
@@ -10,9 +10,15 @@ use crate::{
     l7::{
         Decoder, ExchangeOutcome, Limits, RecordOutcome,
         exchange::{Exchange, Side},
+        grpc::Messages,
     },
     net::Flow,
-    telemetry::{Clock, route},
+    telemetry::{
+        Clock,
+        failure::{Cut, Failure},
+        route,
+        rpc::Code,
+    },
 };
 
 /// Flags of `fathom requests`.
@@ -107,7 +113,7 @@ fn line(exchange: &Exchange, process: &Process, start_unix_ns: u64) -> String {
     let status = exchange
         .status
         .map_or_else(|_| "-".to_owned(), |status| status.to_string());
-    format!(
+    let mut line = format!(
         "{:<12}  {:<6} {status:>6} {:>9} {:>9}  {:<20} {:<7} {}",
         time_of_day(start_unix_ns),
         side(exchange.side),
@@ -116,19 +122,48 @@ fn line(exchange: &Exchange, process: &Process, start_unix_ns: u64) -> String {
         format!("{}[{}]", process.service, exchange.tgid),
         exchange.method,
         exchange.path,
-    )
+    );
+    // What the HTTP status does not say.
+    let cut = exchange.cut.or(exchange.status.err()).map(Cut::from);
+    let notes = [
+        code(exchange).map(Code::name),
+        cut.map(|cut| cut.name().into()),
+    ];
+    for note in notes.iter().flatten() {
+        line.extend(["  ", note]);
+    }
+    line
+}
+
+fn code(exchange: &Exchange) -> Option<Code> {
+    Code::of(exchange, exchange.rpc.as_deref()?)
 }
 
 fn document(exchange: &Exchange, process: &Process, start_unix_ns: u64) -> serde_json::Value {
+    let rpc = exchange.rpc.as_deref().map(|call| {
+        let messages =
+            |messages: Messages| json!({ "messages": messages.count, "bytes": messages.bytes });
+        json!({
+            "service": call.service,
+            "method": call.method,
+            "status": code(exchange).map(Code::name),
+            "request": messages(call.request),
+            "response": messages(call.response),
+        })
+    });
     json!({
         "start_unix_ns": start_unix_ns,
         "duration_ns": exchange.end_ns.saturating_sub(exchange.start_ns),
         "side": side(exchange.side),
         "method": exchange.method,
         "path": exchange.path,
-        "route": route::template(&exchange.path),
+        "route": exchange.rpc.is_none().then(|| route::template(&exchange.path)),
         "status": exchange.status.ok(),
+        "cut": exchange.cut.or(exchange.status.err()).map(|why| Cut::from(why).name()),
+        "error": Failure::of(exchange).map(Failure::name),
+        "rpc": rpc,
         "version": exchange.version,
+        "tls": exchange.tls,
         "request_bytes": exchange.request_bytes,
         "response_bytes": exchange.response_bytes,
         "local": exchange.local,
@@ -139,3 +174,6 @@ fn document(exchange: &Exchange, process: &Process, start_unix_ns: u64) -> serde
         "container": process.container,
     })
 }
+
+#[cfg(test)]
+mod tests;

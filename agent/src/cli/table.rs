@@ -87,7 +87,7 @@ impl Table {
             );
         }
         if lines.is_empty() {
-            let _ = writeln!(out, "no HTTP request yet");
+            let _ = writeln!(out, "no request yet");
         } else if lines.len() > MAX_ROWS {
             let _ = writeln!(out, "… and {} more on /metrics", lines.len() - MAX_ROWS);
         }
@@ -109,21 +109,22 @@ impl Table {
 fn requests(metrics: &[Metric]) -> BTreeMap<RowKey, Row> {
     let mut rows = BTreeMap::new();
     for metric in metrics {
-        let side = match metric.name.as_ref() {
-            "http.server.request.duration" => "server",
-            "http.client.request.duration" => "client",
+        // A client does not know the server's routes; it has a template of what it asked for.
+        let (side, method, route) = match metric.name.as_ref() {
+            "http.server.request.duration" => ("server", Some("http.request.method"), "http.route"),
+            "http.client.request.duration" => {
+                ("client", Some("http.request.method"), "url.template")
+            }
+            "rpc.server.call.duration" => ("server", None, "rpc.method"),
+            "rpc.client.call.duration" => ("client", None, "rpc.method"),
             _ => continue,
         };
         let Data::Histogram(points) = &metric.data else {
             continue;
         };
         for point in points {
-            // A client does not know the server's routes; it has a template of what it asked for.
-            let template = match side {
-                "server" => attribute(point, "http.route"),
-                _ => attribute(point, "url.template"),
-            };
-            let route = format!("{} {template}", attribute(point, "http.request.method"));
+            let method = method.map_or_else(|| "gRPC".to_owned(), |name| attribute(point, name));
+            let route = format!("{method} {}", attribute(point, route));
             let key = (point.resource.to_string(), side, route);
             add(rows.entry(key).or_default(), point);
         }
@@ -363,6 +364,31 @@ mod tests {
     }
 
     #[test]
+    fn a_call_shows_its_method() {
+        let call = HistogramPoint {
+            resource: "greeter".into(),
+            attributes: words(&[
+                ("rpc.method", "helloworld.Greeter/SayHello"),
+                ("error.type", "INTERNAL"),
+            ]),
+            bounds: &[1.0],
+            counts: vec![2, 0],
+            sum: 0.1,
+            exemplars: vec![None; 2],
+        };
+        let calls = metric("rpc.server.call.duration", Data::Histogram(vec![call]));
+        let start = Instant::now();
+        let frame = Table::new(start).frame("", &[calls], start);
+        let row = frame.lines().find(|line| line.starts_with("greeter"));
+        let cells: Vec<&str> = row.expect("a row").split_whitespace().collect();
+        assert_eq!(
+            cells[1..4],
+            ["server", "gRPC", "helloworld.Greeter/SayHello"]
+        );
+        assert_eq!(cells[6], "100.0%");
+    }
+
+    #[test]
     fn what_was_lost_is_named_and_what_only_came_is_not() {
         let events = metric(
             "fathom.events",
@@ -375,7 +401,7 @@ mod tests {
         let start = Instant::now();
         let frame = Table::new(start).frame("head", &[events], start);
         assert!(frame.starts_with("head\n"));
-        assert!(frame.contains("no HTTP request yet"));
+        assert!(frame.contains("no request yet"));
         assert!(frame.ends_with("lost: 3 messages ring_full\n"), "{frame}");
     }
 

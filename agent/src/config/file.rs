@@ -9,16 +9,22 @@ use super::{
     document::Node,
     value::{self, Bad},
 };
-use crate::{export::otlp::settings::Given, probes::net::Tap};
+use crate::{
+    export::otlp::settings::Given,
+    probes::net::Tap,
+    telemetry::route::{Pattern, Patterns},
+};
 
 const TOP: &[&str] = &[
     "capabilities",
     "tap",
     "listen",
     "memory_limit",
+    "http",
     "profile",
     "otlp",
 ];
+const HTTP: &[&str] = &["routes"];
 const PROFILE: &[&str] = &["frequency", "interval"];
 const OTLP: &[&str] = &["endpoint", "headers", "interval", "timeout", "compression"];
 
@@ -29,6 +35,7 @@ pub(super) struct File {
     pub(super) tap: Option<Option<Tap>>,
     pub(super) listen: Option<SocketAddr>,
     pub(super) memory_limit: Option<u64>,
+    pub(super) routes: Patterns,
     pub(super) profile_frequency: Option<u32>,
     pub(super) profile_interval: Option<Duration>,
     pub(super) otlp: Given,
@@ -62,11 +69,24 @@ impl File {
                 "memory_limit" => {
                     file.memory_limit = Some(at.scalar(key, entry, value::memory_limit)?);
                 }
+                "http" => file.http(entry, path)?,
                 "profile" => file.profile(entry, path)?,
                 _ => file.otlp(entry, path)?,
             }
         }
         Ok(file)
+    }
+
+    fn http(&mut self, section: &Spanned<Node>, path: &Path) -> Result<(), ConfigError> {
+        let at = Place {
+            path,
+            prefix: "http.",
+        };
+        // It has one key.
+        for (key, entry) in at.entries(section, HTTP)? {
+            self.routes = at.routes(key, entry)?;
+        }
+        Ok(())
     }
 
     fn profile(&mut self, section: &Spanned<Node>, path: &Path) -> Result<(), ConfigError> {
@@ -253,6 +273,32 @@ impl Place<'_> {
             }
         };
         value::capabilities(names.into_iter()).map_err(|bad| self.error(key, line, bad))
+    }
+
+    fn routes(&self, key: &str, entry: &Spanned<Node>) -> Result<Patterns, ConfigError> {
+        let bad = |line, wrong| {
+            let accepted = value::ROUTES;
+            self.error(key, line, Bad { wrong, accepted })
+        };
+        let Node::List(list) = &entry.value else {
+            let wrong = format!("{} where a list should be", entry.value.kind());
+            return Err(bad(entry.referenced.line(), wrong));
+        };
+        let mut patterns = Patterns::default();
+        for item in list {
+            let line = item.referenced.line();
+            let Node::Text(text) = &item.value else {
+                let wrong = format!("{} where a pattern should be", item.value.kind());
+                return Err(bad(line, wrong));
+            };
+            if patterns.len() == Patterns::MAX {
+                return Err(bad(line, format!("there are more than {}", Patterns::MAX)));
+            }
+            Pattern::parse(text)
+                .and_then(|pattern| patterns.push(pattern))
+                .map_err(|error| bad(line, format!("{text:?} {error}")))?;
+        }
+        Ok(patterns)
     }
 }
 

@@ -48,6 +48,8 @@ fn the_example_is_the_default() {
         "tap",
         "listen",
         "memory_limit",
+        "http",
+        "routes",
         "profile",
         "frequency",
     ] {
@@ -61,7 +63,7 @@ fn the_example_is_the_default() {
 #[test]
 fn every_key_has_an_effect() {
     let config = from_file(
-        "capabilities:\n  - net\n  - gpu\ntap: kprobe\nlisten: '[::1]:1'\nmemory_limit: 1Gi\nprofile:\n  frequency: 97\n  interval: 30s\n\
+        "capabilities:\n  - net\n  - gpu\ntap: kprobe\nlisten: '[::1]:1'\nmemory_limit: 1Gi\nhttp:\n  routes:\n    - /users/{name}\n    - '/*'\nprofile:\n  frequency: 97\n  interval: 30s\n\
          otlp:\n  endpoint: http://collector:4317\n  headers:\n    api-key: secret\n    number: '007'\n  interval: 1m\n  timeout: 500ms\n  compression: gzip\n",
     )
     .unwrap();
@@ -76,6 +78,8 @@ fn every_key_has_an_effect() {
     assert_eq!(config.tap, Some(Tap::Kprobe));
     assert_eq!(config.listen.to_string(), "[::1]:1");
     assert_eq!(config.memory_limit, 1 << 30);
+    assert_eq!(config.routes.find("/users/ann"), Some("/users/{name}"));
+    assert_eq!(config.routes.find("/x/y"), Some("/*"));
     assert_eq!(config.profile_frequency, 97);
     assert_eq!(config.profile_interval, Duration::from_secs(30));
     assert_eq!(config.otlp.interval, Duration::from_secs(60));
@@ -122,7 +126,7 @@ const BAD: &[(&str, u64, &str)] = &[
     (
         "tap: auto\nlisten_on: x\n",
         2,
-        "listen_on: there is no such key; accepted is one of capabilities, tap, listen",
+        "listen_on: there is no such key; accepted is one of capabilities, tap, listen, memory_limit, http, profile, otlp",
     ),
     (
         "\n\notlp:\n  endpont: http://h:1\n",
@@ -169,6 +173,41 @@ const BAD: &[(&str, u64, &str)] = &[
         "memory_limit: 99999999999999999999TiB\n",
         1,
         "memory_limit: ",
+    ),
+    (
+        "http:\n  route: [/a]\n",
+        2,
+        "http.route: there is no such key; accepted is one of routes",
+    ),
+    (
+        "http:\n  routes: /a\n",
+        2,
+        "http.routes: \"/a\" where a list should be; accepted is a list of at most 256 paths with placeholders, such as /users/{name}",
+    ),
+    (
+        "http:\n  routes:\n    - /a\n    - users/{id}\n",
+        4,
+        "http.routes: \"users/{id}\" does not start with a slash; accepted is a list of",
+    ),
+    (
+        "http:\n  routes:\n    - /a?b\n",
+        3,
+        "http.routes: \"/a?b\" has '?', which no path has",
+    ),
+    (
+        "http:\n  routes:\n    - /a/{b}\n    - /c\n    - /a/{b}\n",
+        5,
+        "http.routes: \"/a/{b}\" is there twice",
+    ),
+    (
+        "http:\n  routes:\n    - /a\n    - 7\n",
+        4,
+        "http.routes: \"7\" where a pattern should be",
+    ),
+    (
+        "http:\n  routes: [\"/a/*/b\"]\n",
+        2,
+        "http.routes: \"/a/*/b\" has a star that is not its last segment",
     ),
     (
         "capabilities:\n  - net\n  - cpu\n",
@@ -246,6 +285,20 @@ fn what_is_wrong_is_one_line_with_file_line_and_key() {
             "{shown}"
         );
     }
+}
+
+#[test]
+fn there_are_only_so_many_routes() {
+    use std::fmt::Write as _;
+    let mut text = "http:\n  routes:\n".to_owned();
+    for number in 0..256 {
+        writeln!(text, "    - /r{number}").unwrap();
+    }
+    assert_eq!(from_file(&text).unwrap().routes.len(), 256);
+    text.push_str("    - /one-more\n");
+    let error = from_file(&text).unwrap_err();
+    assert_eq!(error.place.unwrap().1, 259);
+    assert_eq!(error.wrong, "there are more than 256");
 }
 
 #[test]

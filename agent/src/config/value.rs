@@ -12,6 +12,9 @@ pub(super) struct Bad {
     pub(super) accepted: &'static str,
 }
 
+/// What `http.routes` takes.
+pub(super) const ROUTES: &str = "a list of at most 256 paths with placeholders, such as /users/{name}, /files/{id}.json and /static/*";
+
 fn bad<T>(wrong: String, accepted: &'static str) -> Result<T, Bad> {
     Err(Bad { wrong, accepted })
 }

@@ -7,7 +7,8 @@ use std::hash::Hasher as _;
 
 use siphasher::{sip::SipHasher24, sip128::Hasher128 as _, sip128::SipHasher24 as SipHasher128};
 
-use crate::l7::exchange::{Exchange, ExchangeKey, Side};
+use super::parents::Started;
+use crate::l7::exchange::{Exchange, ExchangeKey, Side, TraceParent};
 
 /// The flags of a trace that fathom begins: sampled, and (W3C Trace Context level 2) with a random trace id.
 const FLAGS: u8 = 0b11;
@@ -63,23 +64,35 @@ impl Ids {
     /// Where an exchange's span stands. A server's span is a child of the span that the request named. A client's span *is* the span
     /// that the request named: the id is what the application sent and the server on the other side has for its parent.
     pub fn context(&self, exchange: &Exchange) -> SpanContext {
-        let Some(parent) = exchange.parent else {
-            return SpanContext {
-                trace_id: self.trace_id(&exchange.key),
-                span_id: self.span_id(&exchange.key),
+        match (exchange.side, &exchange.parent) {
+            (Side::Client, Some(own)) => SpanContext {
+                trace_id: own.trace_id,
+                span_id: own.span_id,
                 parent_span_id: None,
-                flags: FLAGS,
-            };
-        };
-        let (span_id, parent_span_id) = match exchange.side {
-            Side::Server => (self.span_id(&exchange.key), Some(parent.span_id)),
-            Side::Client => (parent.span_id, None),
-        };
+                flags: own.flags,
+            },
+            (_, parent) => self.root_or_child(&exchange.key, parent.as_ref()),
+        }
+    }
+
+    /// Where the span of a client's exchange stands that is a part of what a server did; [`super::Parents`] says which.
+    pub fn child(&self, exchange: &Exchange, server: &Started) -> SpanContext {
+        let parent = self.root_or_child(&server.key, server.parent.as_ref());
         SpanContext {
             trace_id: parent.trace_id,
-            span_id,
-            parent_span_id,
+            span_id: self.span_id(&exchange.key),
+            parent_span_id: Some(parent.span_id),
             flags: parent.flags,
+        }
+    }
+
+    /// Where a server's span stands: a child of the span that the request named. It is known as soon as the request is.
+    fn root_or_child(&self, key: &ExchangeKey, parent: Option<&TraceParent>) -> SpanContext {
+        SpanContext {
+            trace_id: parent.map_or_else(|| self.trace_id(key), |parent| parent.trace_id),
+            span_id: self.span_id(key),
+            parent_span_id: parent.map(|parent| parent.span_id),
+            flags: parent.map_or(FLAGS, |parent| parent.flags),
         }
     }
 }

@@ -3,22 +3,27 @@
 pub mod clock;
 pub mod cpu;
 pub mod events;
+pub mod failure;
 pub mod ids;
 pub mod links;
 pub mod metric;
+pub mod names;
+pub mod parents;
 pub mod red;
 pub mod route;
+pub mod rpc;
 pub mod span;
 pub mod spans;
 pub mod tcp;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use clock::Clock;
 pub use cpu::Cpu;
 pub use events::Events;
 pub use ids::Ids;
 pub use links::Links;
+pub use parents::Parents;
 pub use red::Red;
 pub use spans::Spans;
 pub use tcp::Tcp;

@@ -1,8 +1,12 @@
 //! Rate, errors, duration: the histograms `http.server.request.duration` and `http.client.request.duration` of OpenTelemetry's stable
-//! HTTP semantic conventions, from exchanges.
+//! HTTP semantic conventions, `rpc.server.call.duration` and `rpc.client.call.duration` of those for RPC (1.44, release candidate), from exchanges.
 //!
-//! Every exchange lands in exactly one series. Where a service has too many, or all services together, it is the overflow series
-//! (`otel.metric.overflow=true`), and [`Red::overflowed`] counts it.
+//! Every exchange lands in exactly one series. A gRPC call is a call and no HTTP request beside it: the conventions for gRPC have no HTTP
+//! attributes, its HTTP status says nothing (a failed call has 200, too), and whoever adds the two up would count it twice.
+//!
+//! Where a service has too many series, or all services together, an exchange is in the overflow series (`otel.metric.overflow=true`), and
+//! [`RedCounts::overflowed`] counts it. Where it has too many routes or methods, theirs is [`OTHER`], and [`RedCounts::without_route`] and
+//! [`RedCounts::without_method`] count them.
 
 mod series;
 
@@ -12,24 +16,24 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-pub(super) use self::series::error_type;
-use self::series::{Histogram, Service, ServiceLimits};
+use self::series::{Histogram, Instrument, Service, ServiceLimits};
 use super::{
     clock::Clock,
     ids::SpanContext,
     metric::{
         Attributes, Audience, Data, Exemplar, HistogramPoint, Metric, ResourceKey, Source, Value,
     },
+    route::Patterns,
 };
-use crate::{
-    identity::Process,
-    l7::exchange::{Exchange, Side},
-};
+use crate::{identity::Process, l7::exchange::Exchange};
 
 /// Upper bounds in seconds, as the semantic conventions advise.
 pub const BOUNDS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
+
+/// The route and the method that stand for those beyond [`Limits::routes_per_service`] and [`Limits::methods_per_service`].
+pub const OTHER: &str = "_OTHER";
 
 /// The service that stands for those beyond [`Limits::services`].
 const OTHER_SERVICES: &str = "other";
@@ -43,8 +47,10 @@ pub struct Limits {
     pub series: usize,
     /// Series of one service, overflow series apart.
     pub series_per_service: usize,
-    /// Routes of one service; paths beyond them have none.
+    /// Routes of one service that are guessed from paths.
     pub routes_per_service: usize,
+    /// RPC methods of one service.
+    pub methods_per_service: usize,
     /// Servers that one service's requests are told apart by; those beyond them have no `server.address`.
     pub destinations_per_service: usize,
 }
@@ -56,6 +62,7 @@ impl Default for Limits {
             series: 4096,
             series_per_service: 1024,
             routes_per_service: 200,
+            methods_per_service: 200,
             destinations_per_service: 64,
         }
     }
@@ -64,6 +71,7 @@ impl Default for Limits {
 /// The RED histograms of this node.
 pub struct Red {
     limits: Limits,
+    patterns: Arc<Patterns>,
     clock: Arc<Clock>,
     inner: Mutex<Inner>,
 }
@@ -83,8 +91,10 @@ pub struct RedCounts {
     pub exchanges: u64,
     /// Those in an overflow series.
     pub overflowed: u64,
-    /// Those that have no route because their service has too many.
+    /// Those whose route is [`OTHER`] because their service has too many.
     pub without_route: u64,
+    /// Those whose method is [`OTHER`] because their service has too many.
+    pub without_method: u64,
     /// Those that have no `server.address` because their service has too many.
     pub without_destination: u64,
 }
@@ -94,12 +104,21 @@ impl Red {
     pub fn new(limits: Limits, clock: Arc<Clock>) -> Self {
         Self {
             limits,
+            patterns: Arc::default(),
             clock,
             inner: Mutex::default(),
         }
     }
 
-    /// Takes one exchange of `process`; `context` is its exemplar. Gives back the route, for the span's name.
+    /// The same, with the user's routes, which go before those that are guessed.
+    #[must_use]
+    pub fn with_routes(mut self, patterns: Arc<Patterns>) -> Self {
+        self.patterns = patterns;
+        self
+    }
+
+    /// Takes one exchange of `process`; `context` is its exemplar. Gives back the route or the RPC method, for the span's name; none
+    /// where there is none, and where the service has too many.
     pub fn record(
         &self,
         exchange: &Exchange,
@@ -119,13 +138,17 @@ impl Red {
         let service = match inner.services.get_mut(name) {
             Some(service) => service,
             None => inner.services.entry(name.into()).or_insert_with(|| {
-                Service::new(ServiceLimits {
-                    routes: self.limits.routes_per_service,
-                    destinations: self.limits.destinations_per_service,
-                })
+                Service::new(
+                    ServiceLimits {
+                        routes: self.limits.routes_per_service,
+                        methods: self.limits.methods_per_service,
+                        destinations: self.limits.destinations_per_service,
+                    },
+                    Arc::clone(&self.patterns),
+                )
             }),
         };
-        let (key, route) = service.key(exchange);
+        let (key, name) = service.key(exchange);
         let room = service.series.len() < self.limits.series_per_service
             && inner.series < self.limits.series;
         let histogram = match service.series.entry(key) {
@@ -136,7 +159,7 @@ impl Red {
             }
             Entry::Vacant(_) => {
                 inner.overflowed += 1;
-                service.overflow.entry(exchange.side).or_default()
+                service.overflow.entry(key.instrument()).or_default()
             }
         };
         let value = exchange.end_ns.saturating_sub(exchange.start_ns) as f64 / 1e9;
@@ -146,7 +169,7 @@ impl Red {
             trace_id: context.trace_id,
             span_id: context.span_id,
         });
-        route
+        name
     }
 
     /// What came of the exchanges so far.
@@ -156,6 +179,7 @@ impl Red {
             exchanges: inner.exchanges,
             overflowed: inner.overflowed,
             without_route: inner.services.values().map(Service::without_route).sum(),
+            without_method: inner.services.values().map(Service::without_method).sum(),
             without_destination: inner
                 .services
                 .values()
@@ -168,25 +192,17 @@ impl Red {
 impl Source for Red {
     fn collect(&self, into: &mut Vec<Metric>) {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        for (side, name, description) in [
-            (
-                Side::Server,
-                "http.server.request.duration",
-                "Duration of HTTP server requests.",
-            ),
-            (
-                Side::Client,
-                "http.client.request.duration",
-                "Duration of HTTP client requests.",
-            ),
-        ] {
+        for instrument in Instrument::ALL {
             let mut points = Vec::new();
             for (service_name, service) in &inner.services {
-                let known = service.series.iter().filter(|(key, _)| key.side == side);
+                let known = service
+                    .series
+                    .iter()
+                    .filter(|(key, _)| key.instrument() == instrument);
                 points.extend(known.map(|(key, histogram)| {
                     point(service_name, service.attributes(key), histogram)
                 }));
-                points.extend(service.overflow.get(&side).map(|histogram| {
+                points.extend(service.overflow.get(&instrument).map(|histogram| {
                     let attributes =
                         vec![(Cow::Borrowed("otel.metric.overflow"), Value::Bool(true))];
                     point(service_name, attributes, histogram)
@@ -194,8 +210,8 @@ impl Source for Red {
             }
             if !points.is_empty() {
                 into.push(Metric {
-                    name: name.into(),
-                    description: description.into(),
+                    name: instrument.name().into(),
+                    description: instrument.description().into(),
                     unit: "s",
                     audience: Audience::All,
                     data: Data::Histogram(points),

@@ -11,11 +11,11 @@ pub struct Span {
     pub trace_id: [u8; 16],
     /// This span; for a client whose request carried a `traceparent`, the id that it carried.
     pub span_id: [u8; 8],
-    /// For a server, the span that the request named; none where that is not known.
+    /// For a server, the span that the request named; for a client, the server's span that it was a part of. None where that is not known.
     pub parent_span_id: Option<[u8; 8]>,
     /// The trace flags.
     pub flags: u8,
-    /// `GET /users/{id}`, or the method alone.
+    /// `GET /users/{id}`, or the method alone; of a gRPC call its full method.
     pub name: String,
     /// SERVER or CLIENT.
     pub side: Side,
@@ -25,9 +25,9 @@ pub struct Span {
     pub end_unix_nano: u64,
     /// `service.name` and what else is known of the process.
     pub resource: Arc<Resource>,
-    /// By the HTTP semantic conventions.
+    /// By the semantic conventions for HTTP or gRPC.
     pub attributes: Attributes,
-    /// Whether the span's status is Error (HTTP: 5xx for a server, 4xx and 5xx for a client, no answer for both).
+    /// Whether the span's status is Error: [`super::failure`] says when.
     pub error: bool,
 }
 

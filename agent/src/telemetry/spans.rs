@@ -1,4 +1,7 @@
-//! Exchanges to spans, by OpenTelemetry's stable HTTP semantic conventions.
+//! Exchanges to spans, by OpenTelemetry's stable semantic conventions for HTTP and those for gRPC (1.44, release candidate). A gRPC call is one
+//! span, with the attributes of a call.
+
+mod describe;
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -6,18 +9,12 @@ use lru::LruCache;
 
 use super::{
     clock::Clock,
+    failure::Failure,
     ids::SpanContext,
     metric::{Attributes, Value},
-    red::error_type,
     span::{Resource, Span},
 };
-use crate::{
-    identity::Process,
-    l7::{
-        exchange::{Exchange, Side},
-        http1::KNOWN_METHODS,
-    },
-};
+use crate::{identity::Process, l7::exchange::Exchange};
 
 /// How many processes' resources are kept.
 const RESOURCES: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
@@ -37,7 +34,7 @@ impl Spans {
         }
     }
 
-    /// The span of one exchange of `process`; `route` is what [`super::Red::record`] gave.
+    /// The span of one exchange of `process`; `route` is the route or RPC method that [`super::Red::record`] gave.
     pub fn span(
         &mut self,
         exchange: &Exchange,
@@ -45,76 +42,15 @@ impl Spans {
         context: &SpanContext,
         route: Option<&str>,
     ) -> Span {
-        let error = error_type(exchange.side, exchange.status.ok());
-        let is_known = KNOWN_METHODS.contains(&exchange.method.as_str());
-        let name_method = if is_known { &exchange.method } else { "HTTP" };
-        let name = match route {
-            Some(route) => format!("{name_method} {route}"),
-            None => name_method.to_owned(),
+        let failure = Failure::of(exchange);
+        let mut attributes = Attributes::with_capacity(20);
+        let name = match exchange.rpc.as_deref() {
+            Some(call) => describe::rpc(exchange, call, route, &mut attributes),
+            None => describe::http(exchange, route, &mut attributes),
         };
-        let mut attributes = Attributes::with_capacity(16);
-        let mut add = |name: &'static str, value: Value| attributes.push((name.into(), value));
-        let text = |text: String| Value::Str(text.into());
-        add(
-            "http.request.method",
-            if is_known {
-                text(exchange.method.clone())
-            } else {
-                Value::Str("_OTHER".into())
-            },
-        );
-        if !is_known {
-            add(
-                "http.request.method_original",
-                text(exchange.method.clone()),
-            );
-        }
-        if let Ok(status) = exchange.status {
-            add("http.response.status_code", Value::Int(status.into()));
-        }
-        match exchange.side {
-            Side::Server => {
-                add("url.scheme", Value::Str("http".into()));
-                add("url.path", text(exchange.path.clone()));
-                add("client.address", text(exchange.remote.ip().to_string()));
-                add("server.address", text(exchange.local.ip().to_string()));
-                add("server.port", Value::Int(exchange.local.port().into()));
-            }
-            Side::Client => {
-                add(
-                    "url.full",
-                    text(format!("http://{}{}", exchange.remote, exchange.path)),
-                );
-                add("server.address", text(exchange.remote.ip().to_string()));
-                add("server.port", Value::Int(exchange.remote.port().into()));
-            }
-        }
-        if let Some(route) = route {
-            let name = if exchange.side == Side::Server {
-                "http.route"
-            } else {
-                "url.template"
-            };
-            add(name, text(route.to_owned()));
-        }
-        add(
-            "network.protocol.version",
-            Value::Str(exchange.version.into()),
-        );
-        add(
-            "network.peer.address",
-            text(exchange.remote.ip().to_string()),
-        );
-        add(
-            "network.peer.port",
-            Value::Int(exchange.remote.port().into()),
-        );
-        add("http.request.size", size(exchange.request_bytes));
-        add("http.response.size", size(exchange.response_bytes));
-        add("thread.id", Value::Int(exchange.tid.into()));
-        let is_error = error.is_some();
-        if let Some(error) = error {
-            add("error.type", Value::Str(error));
+        attributes.push(("thread.id".into(), Value::Int(exchange.tid.into())));
+        if let Some(failure) = failure {
+            attributes.push(("error.type".into(), Value::Str(failure.name())));
         }
         Span {
             trace_id: context.trace_id,
@@ -127,7 +63,7 @@ impl Spans {
             end_unix_nano: self.clock.unix_ns(exchange.end_ns),
             resource: self.resource(process),
             attributes,
-            error: is_error,
+            error: failure.is_some(),
         }
     }
 
@@ -168,10 +104,6 @@ pub fn resource(process: &Process) -> Resource {
         service_name: Arc::clone(&process.service),
         attributes,
     }
-}
-
-fn size(bytes: u64) -> Value {
-    Value::Int(i64::try_from(bytes).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the tests of this folder start from.
+//! What tests of exchanges start from.
 
 use std::sync::Arc;
 
@@ -10,11 +10,14 @@ use super::{
 };
 use crate::{
     identity::Process,
-    l7::exchange::{Exchange, ExchangeKey, Side},
+    l7::{
+        exchange::{Exchange, ExchangeKey, Side},
+        grpc::{Call, Messages},
+    },
 };
 
 /// `GET /users/7?…` answered with 200 by nginx after 2 ms.
-pub(super) fn exchange() -> Exchange {
+pub(crate) fn exchange() -> Exchange {
     Exchange {
         key: ExchangeKey {
             connection: ConnectionId {
@@ -44,7 +47,30 @@ pub(super) fn exchange() -> Exchange {
     }
 }
 
-pub(super) fn process(service: &str) -> Process {
+/// A gRPC call that ended with this `grpc-status`.
+pub(crate) fn call(status: Option<u32>) -> Exchange {
+    Exchange {
+        method: "POST".into(),
+        path: "/helloworld.Greeter/SayHello".into(),
+        version: "2",
+        rpc: Some(Box::new(Call {
+            service: "helloworld.Greeter".into(),
+            method: "SayHello".into(),
+            status,
+            request: Messages {
+                count: Some(1),
+                bytes: 12,
+            },
+            response: Messages {
+                count: None,
+                bytes: 30,
+            },
+        })),
+        ..exchange()
+    }
+}
+
+pub(crate) fn process(service: &str) -> Process {
     Process {
         pid: 10,
         start_ticks: 1,

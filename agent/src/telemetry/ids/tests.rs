@@ -1,7 +1,10 @@
 use fathom_abi::ConnectionId;
 
 use super::*;
-use crate::{l7::exchange::TraceParent, telemetry::testing::exchange};
+use crate::{
+    l7::exchange::TraceParent,
+    telemetry::{parents::Thread, testing::exchange},
+};
 
 fn key(sock: u64, born_ns: u64, message: u32) -> ExchangeKey {
     ExchangeKey {
@@ -85,4 +88,33 @@ fn a_span_stands_where_its_request_says() {
         (client.trace_id, client.span_id, client.parent_span_id),
         ([1; 16], [2; 8], None)
     );
+}
+
+#[test]
+fn a_child_is_where_its_server_will_be() {
+    let ids = Ids::new([7; 16]);
+    for parent in [
+        None,
+        Some(TraceParent {
+            trace_id: [1; 16],
+            span_id: [2; 8],
+            flags: 0,
+        }),
+    ] {
+        let mut server = exchange();
+        server.parent = parent;
+        let started = Started {
+            key: server.key,
+            thread: Thread { tgid: 1, tid: 2 },
+            start_ns: 3,
+            parent,
+        };
+        let mut client = exchange();
+        (client.side, client.key.message) = (Side::Client, 9);
+        let (of_server, of_client) = (ids.context(&server), ids.child(&client, &started));
+        assert_eq!(of_client.trace_id, of_server.trace_id);
+        assert_eq!(of_client.parent_span_id, Some(of_server.span_id));
+        assert_eq!(of_client.flags, of_server.flags);
+        assert_eq!(of_client.span_id, ids.span_id(&client.key));
+    }
 }

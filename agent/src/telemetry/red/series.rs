@@ -2,45 +2,113 @@
 
 use std::{borrow::Cow, collections::HashMap, net::SocketAddr, sync::Arc};
 
-use super::BOUNDS;
+use super::{BOUNDS, OTHER};
 use crate::{
     l7::{
         exchange::{Exchange, Side},
+        grpc::Call,
         http1::KNOWN_METHODS,
     },
     telemetry::{
+        failure::Failure,
         metric::{Attributes, Exemplar, Value},
-        route::{RouteId, Routes},
+        names::{Claim, Names, Number},
+        route::{Patterns, Route, Routes},
+        rpc::{self, Code},
     },
 };
 
 /// How many of its parts a service may tell apart.
 pub(super) struct ServiceLimits {
     pub(super) routes: usize,
+    pub(super) methods: usize,
     pub(super) destinations: usize,
 }
 
 /// One service's series, and the tables that its keys point into.
 pub(super) struct Service {
     routes: Routes,
+    methods: Names,
     destinations: HashMap<SocketAddr, u16>,
     addresses: Vec<SocketAddr>,
     limits: ServiceLimits,
     without_destination: u64,
+    /// Reused, so that a known method allocates nothing.
+    method: String,
     pub(super) series: HashMap<Key, Histogram>,
-    pub(super) overflow: HashMap<Side, Histogram>,
+    pub(super) overflow: HashMap<Instrument, Histogram>,
+}
+
+/// One of the histograms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Instrument {
+    HttpServer,
+    HttpClient,
+    RpcServer,
+    RpcClient,
+}
+
+impl Instrument {
+    pub(super) const ALL: [Self; 4] = [
+        Self::HttpServer,
+        Self::HttpClient,
+        Self::RpcServer,
+        Self::RpcClient,
+    ];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::HttpServer => "http.server.request.duration",
+            Self::HttpClient => "http.client.request.duration",
+            Self::RpcServer => "rpc.server.call.duration",
+            Self::RpcClient => "rpc.client.call.duration",
+        }
+    }
+
+    pub(super) const fn description(self) -> &'static str {
+        match self {
+            Self::HttpServer => "Duration of HTTP server requests.",
+            Self::HttpClient => "Duration of HTTP client requests.",
+            Self::RpcServer => "Measures the duration of an incoming Remote Procedure Call (RPC).",
+            Self::RpcClient => "Measures the duration of an outgoing Remote Procedure Call (RPC).",
+        }
+    }
 }
 
 /// What tells a service's series apart: small, so that finding one allocates nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    pub(super) side: Side,
-    /// An index into [`KNOWN_METHODS`]; none for any other method.
-    method: Option<u8>,
-    status: Option<u16>,
-    version: &'static str,
-    route: Option<RouteId>,
+    side: Side,
+    what: What,
+    failure: Option<Failure>,
     destination: Option<u16>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum What {
+    Http {
+        /// An index into [`KNOWN_METHODS`]; none for any other method.
+        method: Option<u8>,
+        status: Option<u16>,
+        version: &'static str,
+        tls: bool,
+        route: Option<Route>,
+    },
+    Rpc {
+        method: Option<Number>,
+        code: Option<Code>,
+    },
+}
+
+impl Key {
+    pub(super) fn instrument(&self) -> Instrument {
+        match (&self.what, self.side) {
+            (What::Http { .. }, Side::Server) => Instrument::HttpServer,
+            (What::Http { .. }, Side::Client) => Instrument::HttpClient,
+            (What::Rpc { .. }, Side::Server) => Instrument::RpcServer,
+            (What::Rpc { .. }, Side::Client) => Instrument::RpcClient,
+        }
+    }
 }
 
 /// Counts over [`BOUNDS`], with the newest exemplar of each bucket.
@@ -62,37 +130,72 @@ impl Histogram {
 }
 
 impl Service {
-    pub(super) fn new(limits: ServiceLimits) -> Self {
+    pub(super) fn new(limits: ServiceLimits, patterns: Arc<Patterns>) -> Self {
         Self {
-            routes: Routes::new(limits.routes),
+            routes: Routes::new(limits.routes, patterns),
+            methods: Names::new(limits.methods),
             destinations: HashMap::new(),
             addresses: Vec::new(),
             limits,
             without_destination: 0,
+            method: String::new(),
             series: HashMap::new(),
             overflow: HashMap::new(),
         }
     }
 
+    /// The exchange's series, and its route or RPC method where the service has room for it.
     pub(super) fn key(&mut self, exchange: &Exchange) -> (Key, Option<Arc<str>>) {
-        let route = self.routes.of(&exchange.path);
+        let (what, name) = match exchange.rpc.as_deref() {
+            Some(call) => self.rpc(exchange, call),
+            None => self.http(exchange),
+        };
         let key = Key {
             side: exchange.side,
+            what,
+            failure: Failure::of(exchange),
+            destination: match exchange.side {
+                Side::Server => None,
+                Side::Client => self.destination(exchange.remote),
+            },
+        };
+        (key, name)
+    }
+
+    fn http(&mut self, exchange: &Exchange) -> (What, Option<Arc<str>>) {
+        let claim = match exchange.status {
+            Ok(404) => Claim::Doubtful,
+            _ => Claim::Likely,
+        };
+        let route = self.routes.of(&exchange.path, claim);
+        let what = What::Http {
             method: KNOWN_METHODS
                 .iter()
                 .position(|&known| known == exchange.method)
                 .and_then(|at| u8::try_from(at).ok()),
             status: exchange.status.ok(),
             version: exchange.version,
+            tls: exchange.tls,
             route,
-            destination: match exchange.side {
-                Side::Server => None,
-                Side::Client => self.destination(exchange.remote),
-            },
         };
         (
-            key,
+            what,
             route.and_then(|route| self.routes.template(route)).cloned(),
+        )
+    }
+
+    fn rpc(&mut self, exchange: &Exchange, call: &Call) -> (What, Option<Arc<str>>) {
+        let code = Code::of(exchange, call);
+        let claim = match code {
+            Some(code) if code.is_unimplemented() => Claim::Doubtful,
+            _ => Claim::Likely,
+        };
+        self.method.clear();
+        rpc::write_method(call, &mut self.method);
+        let method = self.methods.number(&self.method, claim);
+        (
+            What::Rpc { method, code },
+            method.and_then(|method| self.methods.name(method)).cloned(),
         )
     }
 
@@ -111,32 +214,51 @@ impl Service {
     }
 
     pub(super) fn attributes(&self, key: &Key) -> Attributes {
-        let method = key
-            .method
-            .and_then(|at| KNOWN_METHODS.get(usize::from(at)))
-            .copied();
-        let mut attributes: Attributes = vec![(
-            "http.request.method".into(),
-            Value::Str(method.unwrap_or("_OTHER").into()),
-        )];
-        if let Some(route) = key.route.and_then(|route| self.routes.template(route)) {
-            let name = match key.side {
-                Side::Server => "http.route",
-                Side::Client => "url.template",
-            };
-            attributes.push((name.into(), Value::Str(Cow::Owned(route.to_string()))));
-        }
-        if let Some(status) = key.status {
-            attributes.push((
-                "http.response.status_code".into(),
-                Value::Int(status.into()),
-            ));
-        }
-        attributes.push(("url.scheme".into(), Value::Str("http".into())));
-        attributes.push((
-            "network.protocol.version".into(),
-            Value::Str(key.version.into()),
-        ));
+        let mut attributes = match key.what {
+            What::Http {
+                method,
+                status,
+                version,
+                tls,
+                route,
+            } => {
+                let method = method
+                    .and_then(|at| KNOWN_METHODS.get(usize::from(at)))
+                    .copied();
+                let mut attributes: Attributes =
+                    vec![("http.request.method".into(), fixed(method.unwrap_or(OTHER)))];
+                if let Some(route) = route {
+                    let name = match key.side {
+                        Side::Server => "http.route",
+                        Side::Client => "url.template",
+                    };
+                    attributes.push((name.into(), text_or_other(self.routes.template(route))));
+                }
+                if let Some(status) = status {
+                    attributes.push((
+                        "http.response.status_code".into(),
+                        Value::Int(status.into()),
+                    ));
+                }
+                attributes.push((
+                    "url.scheme".into(),
+                    fixed(if tls { "https" } else { "http" }),
+                ));
+                attributes.push(("network.protocol.version".into(), fixed(version)));
+                attributes
+            }
+            What::Rpc { method, code } => {
+                let name = method.and_then(|method| self.methods.name(method));
+                let mut attributes: Attributes = vec![
+                    ("rpc.system.name".into(), fixed("grpc")),
+                    ("rpc.method".into(), text_or_other(name)),
+                ];
+                if let Some(code) = code {
+                    attributes.push((rpc::STATUS_CODE.into(), Value::Str(code.name())));
+                }
+                attributes
+            }
+        };
         if let Some(address) = key
             .destination
             .and_then(|at| self.addresses.get(usize::from(at)))
@@ -147,14 +269,18 @@ impl Service {
             ));
             attributes.push(("server.port".into(), Value::Int(address.port().into())));
         }
-        if let Some(error) = error_type(key.side, key.status) {
-            attributes.push(("error.type".into(), Value::Str(error)));
+        if let Some(failure) = key.failure {
+            attributes.push(("error.type".into(), Value::Str(failure.name())));
         }
         attributes
     }
 
     pub(super) fn without_route(&self) -> u64 {
-        self.routes.overflowed()
+        self.routes.refused()
+    }
+
+    pub(super) fn without_method(&self) -> u64 {
+        self.methods.refused()
     }
 
     pub(super) fn without_destination(&self) -> u64 {
@@ -162,16 +288,10 @@ impl Service {
     }
 }
 
-/// `error.type`: the status code where it is an error for this side, `closed` where there was no answer.
-pub(in crate::telemetry) fn error_type(
-    side: Side,
-    status: Option<u16>,
-) -> Option<Cow<'static, str>> {
-    match (side, status) {
-        (_, None) => Some("closed".into()),
-        (Side::Server, Some(status @ 500..)) | (Side::Client, Some(status @ 400..)) => {
-            Some(status.to_string().into())
-        }
-        _ => None,
-    }
+fn fixed(text: &'static str) -> Value {
+    Value::Str(Cow::Borrowed(text))
+}
+
+fn text_or_other(name: Option<&Arc<str>>) -> Value {
+    Value::Str(name.map_or(OTHER.into(), |name| name.to_string().into()))
 }

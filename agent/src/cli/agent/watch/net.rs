@@ -76,7 +76,9 @@ impl Watch {
         shared.own.add_maps(net.map_bytes(), net.mapped_bytes());
         self.works("net", format!("net through {}", net.tap));
 
-        let red = Arc::new(Red::new(red::Limits::default(), Arc::clone(&shared.clock)));
+        let red = Red::new(red::Limits::default(), Arc::clone(&shared.clock))
+            .with_routes(Arc::clone(&config.routes));
+        let red = Arc::new(red);
         let tcp = Arc::new(Tcp::new(tcp::Limits::default()));
         self.show(Arc::clone(&red) as _);
         self.show(Arc::clone(&tcp) as _);
@@ -93,6 +95,16 @@ impl Watch {
                 let counts = counted.counts();
                 give("delivered", counts.exchanges - counts.overflowed);
                 give("overflow_series", counts.overflowed);
+            });
+        let counted = Arc::clone(&red);
+        // Parts of exchanges that were delivered: not to be added to the above.
+        shared
+            .events
+            .register(Stage::Aggregator, "exchange_parts", move |give| {
+                let counts = counted.counts();
+                give("overflow_route", counts.without_route);
+                give("overflow_method", counts.without_method);
+                give("overflow_destination", counts.without_destination);
             });
 
         let found = self.find_tls(&mut net)?;

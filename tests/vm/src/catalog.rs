@@ -48,7 +48,7 @@ pub fn known_tap(name: &str) -> Result<&'static str> {
 }
 
 /// Every scenario, in the order in which they are run.
-pub const ALL: [Entry; 9] = [
+pub const ALL: [Entry; 10] = [
     Entry {
         name: "http-exact",
         shows: "requests in the RED metrics equal nginx's access log, and every record is accounted for",
@@ -94,6 +94,12 @@ pub const ALL: [Entry; 9] = [
     Entry {
         name: "torture",
         shows: "HTTP/1.1 in every way that is allowed, and some that are not: no exchange that never happened, none lost uncounted",
+        taps: Taps::Each,
+        place: Place::Native,
+    },
+    Entry {
+        name: "torture-http2",
+        shows: "the same for HTTP/2 in frames made by hand, and 10,000 streams on one connection",
         taps: Taps::Each,
         place: Place::Native,
     },

@@ -31,7 +31,8 @@ fn code(name: &str) -> Option<fn(&mut Context) -> Result<()>> {
         "memory" => memory::run,
         "otlp" => otlp::run,
         "seen" => seen::run,
-        "torture" => torture::run,
+        "torture" => torture::http1::run,
+        "torture-http2" => torture::http2::run,
         "bad-input" => bad_input::run,
         _ => return None,
     })
@@ -55,10 +56,12 @@ pub struct Options {
 pub fn run(scenario: &Entry, tap: Option<&str>, options: &Options) -> Report {
     let started = Instant::now();
     let mut facts = Default::default();
+    let of_kernel = || tap.and_then(kernel::lacks).map(str::to_owned);
     let lacks = match scenario.name {
         "otlp" | "seen" => receiver::missing(),
-        "torture" => receiver::missing().or_else(|| tap.and_then(kernel::lacks).map(str::to_owned)),
-        _ => tap.and_then(kernel::lacks).map(str::to_owned),
+        "torture" => receiver::missing().or_else(of_kernel),
+        "torture-http2" => torture::http2::missing().or_else(of_kernel),
+        _ => of_kernel(),
     };
     let outcome = match lacks {
         Some(why) => Outcome::NotHere(why),

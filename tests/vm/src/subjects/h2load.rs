@@ -10,9 +10,6 @@ use super::{
     truth::{Log, Timed, total},
 };
 
-/// Streams at a time on a connection, over HTTP/2.
-const STREAMS: &str = "10";
-
 /// Asks for all paths of the plan in turn, with a connection for each of its workers.
 pub fn ask(asking: &Asking<'_>) -> Result<Done> {
     let log = asking.file("log");
@@ -25,9 +22,8 @@ pub fn ask(asking: &Asking<'_>) -> Result<Done> {
         .args(["--clients", &workers.to_string()])
         .arg(format!("--log-file={}", log.display()));
     if asking.http2 {
-        // One at a time where times are measured.
-        let streams = if workers > 1 { STREAMS } else { "1" };
-        command.args(["--max-concurrent-streams", streams]);
+        let streams = asking.streams.to_string();
+        command.args(["--max-concurrent-streams", &streams]);
     } else {
         command.arg("--h1");
     }

@@ -141,6 +141,7 @@ http {{
         root {dir}/root;
         location = /empty {{ return 204; }}
         location = /upload {{ {upload} }}
+        location /echo/ {{ {upload} }}
         location = /moved {{ return 301 /small; }}
         location = /error {{ return 500; }}
         location = /chunked {{ ssi on; ssi_types *; try_files /medium =404; }}

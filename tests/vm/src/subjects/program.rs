@@ -155,7 +155,7 @@ impl Program {
         server: &Server,
         plan: &Plan,
     ) -> Result<Done> {
-        let asking = Asking {
+        self.do_plan(&Asking {
             ground,
             certificate: subject
                 .protocol
@@ -166,16 +166,22 @@ impl Program {
             server,
             service: service(number, self, "c"),
             plan,
-        };
+            // One at a time where times are measured.
+            streams: if plan.len() > 1 { 10 } else { 1 },
+        })
+        .with_context(|| format!("{} does not ask {}", self.name(), subject.protocol))
+    }
+
+    /// Has it do what it is told.
+    pub fn do_plan(self, asking: &Asking<'_>) -> Result<Done> {
         match self {
             Self::Nginx => bail!("nginx is no client"),
-            Self::Wrk => wrk::ask(&asking),
-            Self::H2load => h2load::ask(&asking),
-            Self::Curl => curl::ask(&asking),
-            Self::Wget => wget::ask(&asking),
-            _ => script::ask(self, &asking),
+            Self::Wrk => wrk::ask(asking),
+            Self::H2load => h2load::ask(asking),
+            Self::Curl => curl::ask(asking),
+            Self::Wget => wget::ask(asking),
+            _ => script::ask(self, asking),
         }
-        .with_context(|| format!("{} does not ask {}", self.name(), subject.protocol))
     }
 
     /// The methods that it can be told to use.
@@ -210,6 +216,8 @@ pub struct Asking<'a> {
     pub service: String,
     /// What to ask for.
     pub plan: &'a Plan,
+    /// How many streams of HTTP/2 may be open at a time, where the client can be told.
+    pub streams: usize,
 }
 
 impl Asking<'_> {

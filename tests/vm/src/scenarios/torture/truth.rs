@@ -1,63 +1,23 @@
-//! HTTP/1.1 as real programs speak it and as hostile ones do: `tests/subjects/torture_client.py` has the cases.
-//!
-//! No exchange may be counted that never happened. Each that happened is counted, but where a ring was full or the kernel kept calls from the tap, which is
-//! counted in its place; and but for what is not decoded ([`NOT_DECODED`]), some of which must show in the losses.
+//! What both ends say that they did, and what fathom counted of it.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File},
-    path::Path,
-    process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
-use super::accounting;
-use crate::{
-    agent::Agent,
-    context::Context,
-    metrics::Metrics,
-    receiver,
-    subjects::{
-        process::{self, Running},
-        program::sources,
-    },
-};
-
-/// How often each case is gone through.
-const ROUNDS: u64 = 12;
-
-/// For how long the server may take to listen.
-const LISTENING: Duration = Duration::from_secs(10);
-
-/// The name under which fathom knows one of the two, in this run.
-fn service(role: &str) -> String {
-    format!("torture-{role}-{}", std::process::id())
-}
-
-/// Cases of which requests go missing, for what they do is not decoded: floors like those of `seen`, and to be taken away one by one.
-const NOT_DECODED: [&str; 6] = [
-    "/pipeline/",
-    "/after-pipeline/",
-    "/parts/",
-    "/early/",
-    "/after-early/",
-    "/unusual/",
-];
+use super::super::accounting;
+use crate::{agent::Agent, context::Context, metrics::Metrics};
 
 /// A method, a route and a status.
-type Answer = (String, String, u16);
+pub type Answer = (String, String, u16);
 
 /// What one end says that it did.
-#[derive(Default)]
-struct Truth {
+#[derive(Clone, Default)]
+pub struct Truth {
     /// Answered to the end.
-    whole: BTreeMap<Answer, u64>,
+    pub whole: BTreeMap<Answer, u64>,
     /// Broken off; without a status where no answer began.
-    aborted: BTreeMap<Answer, u64>,
+    pub aborted: BTreeMap<Answer, u64>,
 }
 
 /// A line of a log.
@@ -66,6 +26,7 @@ struct Line {
     method: String,
     path: String,
     status: u16,
+    #[serde(default)]
     aborted: bool,
 }
 
@@ -76,123 +37,126 @@ struct Difference {
     never_happened: BTreeMap<Answer, u64>,
 }
 
-pub fn run(context: &mut Context) -> Result<()> {
-    let (server_log, client_log) = (context.dir().join("server"), context.dir().join("client"));
-    let said = context.dir().join("said");
-    let mut server = script("torture_server.py", &service("server"))?;
-    server
-        .arg(&server_log)
-        .stdin(Stdio::piped())
-        .stdout(File::create(&said)?);
-    let mut server = Running::start(server)?;
-    let ports = first_line(&said, &mut server)?;
+/// One end of the connections.
+pub struct End {
+    /// Which.
+    pub side: &'static str,
+    /// The name under which fathom knows it.
+    pub service: String,
+    /// What it did.
+    pub truth: Truth,
+}
 
-    let agent = Agent::start(context, &[])?;
-    let mut client = script("torture_client.py", &service("client"))?;
-    client
-        .arg(&client_log)
-        .arg(&ports)
-        .arg(context.scaled(ROUNDS, 2).to_string())
-        .stdin(Stdio::null());
-    process::run(client)?;
-
-    let of_server = Truth::read(&server_log)?;
-    let of_client = Truth::read(&client_log)?;
-    let happened: u64 = of_server
-        .whole
-        .values()
-        .chain(of_client.whole.values())
-        .sum();
-    // What is open is looked at after some time; until then it is neither counted nor lost.
+/// Compares the ends with what the agent counts once it is quiet, and notes what was found. Of the cases in `not_decoded` requests may be missing, where at
+/// least some are counted as lost.
+pub fn judge(
+    context: &mut Context,
+    agent: &Agent,
+    ends: &[End],
+    not_decoded: &[&'static str],
+) -> Result<()> {
     let mut found = (0, 0);
     let mut whole: Vec<&str> = Vec::new();
+    // What is open is looked at after some time; until then it is neither counted nor lost.
     let metrics = agent.settle(|metrics| {
         accounting::check(metrics)?;
-        let [server, client] = [
-            of_server.compare(&counted(metrics, "server", &service("server"))),
-            of_client.compare(&counted(metrics, "client", &service("client"))),
-        ];
-        ensure!(
-            server.never_happened.is_empty() && client.never_happened.is_empty(),
-            "counted and never happened: {:?} of the server, {:?} of the client; missing: {:?} and {:?} ({})",
-            server.never_happened,
-            client.never_happened,
-            server.missing,
-            client.missing,
-            accounting::all(metrics)
-        );
+        let mut differences = Vec::new();
+        for end in ends {
+            let difference = end.truth.compare(&counted(metrics, end.side, &end.service));
+            ensure!(
+                difference.never_happened.is_empty(),
+                "counted and never happened: {:?} of the {}; missing: {:?} ({})",
+                difference.never_happened,
+                end.side,
+                difference.missing,
+                accounting::all(metrics)
+            );
+            differences.push(difference);
+        }
+        let is_decoded = |route: &str| !not_decoded.iter().any(|case| route.starts_with(case));
+        let missing = |decoded: bool| -> u64 {
+            differences
+                .iter()
+                .flat_map(|difference| &difference.missing)
+                .filter(|((_, route, _), _)| is_decoded(route) == decoded)
+                .map(|(_, count)| count)
+                .sum()
+        };
+        found = (missing(true), missing(false));
         let refused = accounting::missed_calls(metrics) + ring_full(metrics);
-        let unexplained = server.missing(true) + client.missing(true);
         ensure!(
-            unexplained <= refused,
-            "{unexplained} exchanges are missing, with {refused} losses: {:?} of the server, {:?} of the client ({})",
-            server.missing,
-            client.missing,
+            found.0 <= refused,
+            "{} exchanges are missing, with {refused} losses: {:?} ({})",
+            found.0,
+            differences
+                .iter()
+                .map(|difference| &difference.missing)
+                .collect::<Vec<_>>(),
             accounting::all(metrics)
         );
-        found = (unexplained, server.missing(false) + client.missing(false));
-        whole = NOT_DECODED
-            .into_iter()
-            .filter(|case| !server.lacks(case) && !client.lacks(case))
-            .collect();
         ensure!(
             found.1 == 0 || accounting::losses(metrics) > refused,
             "{} exchanges are not decoded, and none is counted as lost",
             found.1
         );
+        let lacks = |case: &str| {
+            let mut missing = differences
+                .iter()
+                .flat_map(|difference| difference.missing.keys());
+            missing.any(|(_, route, _)| route.starts_with(case))
+        };
+        whole = not_decoded
+            .iter()
+            .copied()
+            .filter(|case| !lacks(case))
+            .collect();
         Ok(())
     })?;
+    let happened: u64 = ends.iter().flat_map(|end| end.truth.whole.values()).sum();
     context.fact("exchanges", happened);
     context.fact("missing", found.0);
     context.fact("not_decoded", found.1);
+    context.fact("counted_losses", accounting::losses(&metrics));
     if !whole.is_empty() {
         context.fact("decoded_by_now", whole);
     }
-    context.fact("counted_losses", accounting::losses(&metrics));
-    ensure!(server.ended()?.is_none(), "the server ended by itself");
-    agent.stop()
-}
-
-/// A program in Python, known to fathom as `service`.
-fn script(name: &str, service: &str) -> Result<Command> {
-    let mut command = Command::new(receiver::interpreter()?);
-    command
-        .arg("-B")
-        .arg(sources().join(name))
-        .env("OTEL_SERVICE_NAME", service);
-    Ok(command)
-}
-
-fn first_line(said: &Path, server: &mut Running) -> Result<String> {
-    let deadline = Instant::now() + LISTENING;
-    loop {
-        if let Some((line, _)) = fs::read_to_string(said)?.split_once('\n') {
-            return Ok(line.to_owned());
-        }
-        if server.ended()?.is_some() || Instant::now() >= deadline {
-            bail!("the server does not say where it listens");
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
+    Ok(())
 }
 
 impl Truth {
-    fn read(path: &Path) -> Result<Self> {
+    /// Reads a log.
+    pub fn read(path: &Path) -> Result<Self> {
         let text =
             fs::read_to_string(path).with_context(|| format!("no log {}", path.display()))?;
         let mut truth = Self::default();
         for line in text.lines() {
             let line: Line = serde_json::from_str(line)
                 .with_context(|| format!("{} has the line {line}", path.display()))?;
-            let of = if line.aborted {
+            // 499 is how nginx logs a request that its client gave up.
+            let aborted = line.aborted || line.status == 499;
+            let status = if line.status == 499 { 0 } else { line.status };
+            let of = if aborted {
                 &mut truth.aborted
             } else {
                 &mut truth.whole
             };
-            let answer = (line.method, route(&line.path), line.status);
+            let answer = (line.method, route(&line.path), status);
             *of.entry(answer).or_insert(0) += 1;
         }
         Ok(truth)
+    }
+
+    /// What of it has a route that starts with `case`.
+    pub fn of(&self, case: &str) -> Self {
+        let of = |all: &BTreeMap<Answer, u64>| {
+            let mut some = all.clone();
+            some.retain(|(_, route, _), _| route.starts_with(case));
+            some
+        };
+        Self {
+            whole: of(&self.whole),
+            aborted: of(&self.aborted),
+        }
     }
 
     /// An exchange that was broken off may be counted with the status that it had begun with, without one, or not at all.
@@ -226,25 +190,6 @@ impl Truth {
             }
         }
         difference
-    }
-}
-
-impl Difference {
-    /// Whether a request of this case is missing.
-    fn lacks(&self, case: &str) -> bool {
-        self.missing
-            .keys()
-            .any(|(_, route, _)| route.starts_with(case))
-    }
-
-    /// How many are missing of what is decoded, or of what is not.
-    fn missing(&self, decoded: bool) -> u64 {
-        let is_decoded = |route: &str| !NOT_DECODED.iter().any(|case| route.starts_with(case));
-        let missing = self.missing.iter();
-        missing
-            .filter(|((_, route, _), _)| is_decoded(route) == decoded)
-            .map(|(_, count)| count)
-            .sum()
     }
 }
 

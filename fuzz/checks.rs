@@ -11,6 +11,7 @@ use fathom::{
     },
     net::flows::Flows,
     probes::{mappings, tls},
+    telemetry::route::{self, BadPattern, Pattern, Patterns},
 };
 use fathom_abi::{
     ConnectionId, Role,
@@ -30,7 +31,7 @@ pub fn http1_head(data: &[u8]) {
             path.bytes()
                 .all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#')
         );
-        assert!(fathom::telemetry::route::template(&path).len() <= 12 * 60);
+        assert_template(&path);
         // More bytes behind a whole head change nothing of it.
         if head.length.is_some() {
             let longer = [data, b"GET / HTTP/1.1\r\n\r\n"].concat();
@@ -44,6 +45,25 @@ pub fn http1_head(data: &[u8]) {
     }
     assert!(http1::chunked_length(data).is_none_or(|length| length <= data.len()));
     assert!(http1::count_requests(data) <= data.len() as u64);
+}
+
+fn assert_template(path: &str) {
+    let template = route::template(path);
+    assert!(template.len() <= 500, "{template}");
+    assert_eq!(route::template(&template), template, "{path}");
+}
+
+/// A path, and a pattern behind the first line's end.
+pub fn route(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (path, pattern) = text.split_once('\n').unwrap_or((&text, &text));
+    assert_template(path);
+    if let Ok(pattern) = Pattern::parse(pattern) {
+        let mut patterns = Patterns::default();
+        assert_eq!(patterns.push(pattern.clone()), Ok(()));
+        assert_eq!(patterns.find(path).is_some(), pattern.matches(path));
+        assert_eq!(patterns.push(pattern), Err(BadPattern::Twice));
+    }
 }
 
 /// A file that may hold TLS functions: what is found lies within it.

@@ -75,6 +75,11 @@ impl Random {
 }
 
 #[test]
+fn routes() {
+    replay("route", checks::route);
+}
+
+#[test]
 fn http1_heads() {
     replay("http1_head", checks::http1_head);
 }

@@ -15,10 +15,14 @@ use crate::telemetry::metric::{Data, HistogramPoint, Metric, Number, Value};
 const MAX_ROWS: usize = 12;
 
 /// Outcomes of `fathom.events` that say what came, not what was lost.
-const NO_LOSS: [&str; 5] = [
+const NO_LOSS: [&str; 9] = [
+    "alone",
+    "ambiguous",
     "delivered",
     "given_up",
     "not_http",
+    "own",
+    "parented",
     "unknown_connection",
     "upgraded",
 ];

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::metric::{Data, Metric, Number, NumberPoint, Source, Value};
+use super::{
+    metric::{Data, Metric, Number, NumberPoint, Source, Value},
+    parents::ParentCounts,
+};
 use crate::{
     l7::{self, ExchangeOutcome, RecordOutcome},
     net::flows::FlowCounts,
@@ -75,6 +78,16 @@ impl Events {
             for &outcome in ExchangeOutcome::ALL {
                 give(outcome.name(), exchanges.exchanges(outcome));
             }
+        });
+    }
+
+    /// Adds what became of the search for client exchanges' parents.
+    pub fn register_parents(&self, counts: Arc<ParentCounts>) {
+        self.register(Stage::Correlator, "client_parents", move |give| {
+            give("parented", counts.parented());
+            give("own", counts.own());
+            give("alone", counts.alone());
+            give("ambiguous", counts.ambiguous());
         });
     }
 

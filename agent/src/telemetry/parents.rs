@@ -144,7 +144,7 @@ impl Parents {
 
     /// A server has received a request.
     pub fn started(&mut self, started: Started) {
-        if self.multiplexing.contains(&started.thread.tgid) {
+        if self.multiplexing.get(&started.thread.tgid).is_some() {
             return;
         }
         let serving = self
@@ -218,7 +218,7 @@ impl Parents {
             tgid: exchange.tgid,
             tid: exchange.tid,
         };
-        if self.multiplexing.contains(&thread.tgid) {
+        if self.multiplexing.get(&thread.tgid).is_some() {
             return;
         }
         let serving = self.threads.get_or_insert_mut(thread, Serving::default);

@@ -86,7 +86,7 @@ impl Routes {
 /// | `{hash}` | hexadecimal digits: commits, object ids, the part of a file's name that is new with each build |
 /// | `{email}`, `{name}` | `ann@example.org`; `@ann`, `~ann` |
 /// | `{text}` | what had to be percent-encoded: titles, search terms, ids with a slash in them |
-/// | `{slug}` | five words and more with hyphens between them |
+/// | `{slug}` | five words and more with hyphens between them, or words behind a long number |
 /// | `{value}` | what follows a `=` |
 /// | `{token}` | what is long and changes between letters and digits as words do not: base64, ULIDs, other random ids |
 pub fn template(path: &str) -> String {

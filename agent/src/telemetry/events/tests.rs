@@ -1,5 +1,11 @@
 use super::*;
-use crate::telemetry::testing::{attribute, collect};
+use crate::{
+    l7::exchange::Side,
+    telemetry::{
+        Parents,
+        testing::{attribute, collect, exchange},
+    },
+};
 
 #[test]
 fn every_stage_adds_to_one_metric() {
@@ -61,4 +67,35 @@ fn counts_are_read_at_each_collection() {
         .filter(|point| attribute(&point.attributes, "outcome").as_deref() == Some("malformed"));
     let values: Vec<_> = malformed.map(|point| point.value).collect();
     assert_eq!(values, [Number::Int(0), Number::Int(1)]);
+}
+
+#[test]
+fn the_search_for_parents_is_accounted_for() {
+    let events = Events::default();
+    let mut parents = Parents::default();
+    events.register_parents(parents.counts());
+    let mut client = exchange();
+    client.side = Side::Client;
+    assert_eq!(parents.ended(&client), None);
+    let metrics = collect(&events);
+    let Data::Counter(points) = &metrics[0].data else {
+        panic!("{metrics:?}")
+    };
+    let counts: Vec<_> = points
+        .iter()
+        .map(|point| {
+            let outcome = attribute(&point.attributes, "outcome").unwrap_or_default();
+            (outcome, point.value)
+        })
+        .collect();
+    let of = |outcome: &str, count| (outcome.to_owned(), Number::Int(count));
+    assert_eq!(
+        counts,
+        [
+            of("parented", 0),
+            of("own", 0),
+            of("alone", 1),
+            of("ambiguous", 0)
+        ]
+    );
 }

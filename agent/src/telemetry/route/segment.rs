@@ -97,6 +97,8 @@ fn whole(segment: &str, first: bool, into: &mut String) {
         into.push_str("{name}");
     } else if is_slug(segment) {
         into.push_str("{slug}");
+    } else if is_numbered_title(segment) {
+        into.push_str("{id}-{slug}");
     } else if let Some((name, value)) = segment.split_once('=')
         && !name.is_empty()
         && value.bytes().any(|byte| byte != b'=')
@@ -140,6 +142,17 @@ fn is_slug(segment: &str) -> bool {
     let is_word =
         |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphabetic());
     segment.split('-').filter(is_word).count() >= SLUG_WORDS
+}
+
+/// `360012345678-How-to-reset`.
+fn is_numbered_title(segment: &str) -> bool {
+    segment.split_once('-').is_some_and(|(number, title)| {
+        number.len() >= 4
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+            && title
+                .split('-')
+                .any(|word| word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_alphabetic()))
+    })
 }
 
 /// A UUID has hyphens of its own, so that it is looked for before the segment is taken apart.

@@ -41,6 +41,12 @@ fn numbers_and_ids_become_placeholders() {
         ("/nics/00:1a:2b:3c:4d:5e", "/nics/{id}"),
         ("/left-pad/1.3.0", "/left-pad/{id}"),
         (
+            "/@angular/core/-/core-17.3.0.tgz",
+            "/@{name}/core/-/core-{id}.tgz",
+        ),
+        ("/compare/1.70.0...1.71.0", "/compare/{id}"),
+        ("/logstash-2024.05.01/_search", "/logstash-{id}/_search"),
+        (
             "/odata/Customers(42)/Orders",
             "/odata/Customers({id})/Orders",
         ),
@@ -122,6 +128,10 @@ fn titles_and_encoded_text_become_placeholders() {
         (
             "/questions/11227809/why-is-it-faster-to-sort",
             "/questions/{id}/{slug}",
+        ),
+        (
+            "/articles/360012345678-How-to-reset",
+            "/articles/{id}-{slug}",
         ),
         ("/wiki/caf%C3%A9", "/wiki/{text}"),
         ("/search/hello%20world", "/search/{text}"),

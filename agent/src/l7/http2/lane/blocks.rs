@@ -22,6 +22,7 @@ struct Block {
     poisoned: bool,
 }
 
+/// The decoder of a direction's blocks, and the block that is open.
 pub(super) struct Blocks {
     hpack: hpack::Decoder,
     block: Option<Block>,
@@ -73,7 +74,6 @@ impl Blocks {
             poisoned: false,
         });
         self.hpack.begin();
-        self.head.clear();
         self.field.clear();
     }
 
@@ -128,9 +128,12 @@ impl Blocks {
             self.field = Vec::new();
         }
         if block.promise {
+            self.head.clear();
             return sink.promise();
         }
         sink.head(block.stream, &mut self.head, block.bytes)?;
+        // Texts that nobody took are not kept.
+        self.head.clear();
         if block.end_stream {
             sink.end_stream(block.stream);
         }

@@ -324,6 +324,8 @@ pub struct Net {
     /// The tap's second programs, until they are attached.
     spares: Vec<Attachment>,
     map_bytes: u64,
+    /// Probes of TLS libraries. They go before their programs.
+    tls: uprobes::Links,
     /// Owns the programs' links.
     ebpf: Ebpf,
 }
@@ -435,6 +437,7 @@ impl Net {
             misses: Arc::new(misses),
             spares,
             map_bytes,
+            tls: uprobes::Links::default(),
             ebpf,
         })
     }
@@ -469,7 +472,7 @@ impl Net {
     /// # Errors
     /// When the kernel refuses one; those before it stay.
     pub fn attach_tls(&mut self, file: &File, targets: &Targets) -> Result<usize, Error> {
-        uprobes::attach(&mut self.ebpf, file, targets)
+        uprobes::attach(&mut self.ebpf, &mut self.tls, file, targets)
     }
 
     /// Bytes that the object's maps take in the kernel.

@@ -4,13 +4,14 @@ use std::{
     fs::File,
     os::fd::AsRawFd as _,
     path::{Path, PathBuf},
+    thread,
 };
 
 use aya::{
     Ebpf,
     programs::{
         ProgramError, UProbe,
-        uprobe::{UProbeAttachLocation, UProbeScope},
+        uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope},
     },
 };
 
@@ -74,11 +75,41 @@ fn programs(function: Function) -> Option<(&'static str, Option<&'static str>)> 
     })
 }
 
+/// Probes that are attached.
+#[derive(Debug, Default)]
+pub(super) struct Links(Vec<UProbeLink>);
+
+/// Threads that detach probes at the same time.
+const DETACHERS: usize = 16;
+
+impl Drop for Links {
+    /// The kernel waits for each probe that it removes until no CPU can be in it any more, some tens of milliseconds. It can wait for many at
+    /// once.
+    fn drop(&mut self) {
+        let share = self.0.len().div_ceil(DETACHERS).max(1);
+        thread::scope(|scope| {
+            while !self.0.is_empty() {
+                let links = self.0.split_off(self.0.len().saturating_sub(share));
+                scope.spawn(move || drop(links));
+            }
+        });
+    }
+}
+
 /// Attaches what belongs to `targets` in all processes that map the file, now and later. Returns how many probes that are.
-pub(super) fn attach(ebpf: &mut Ebpf, file: &File, targets: &Targets) -> Result<usize, Error> {
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    links: &mut Links,
+    file: &File,
+    targets: &Targets,
+) -> Result<usize, Error> {
     // Whatever its path is, in whichever mount namespace.
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    let mut attached = 0;
+    let before = links.0.len();
+    let mut attach = |name, offset| -> Result<(), Error> {
+        links.0.push(attach_at(ebpf, name, &path, offset)?);
+        Ok(())
+    };
     for site in &targets.sites {
         let Some((at_entry, at_return)) = programs(site.function) else {
             continue;
@@ -86,29 +117,28 @@ pub(super) fn attach(ebpf: &mut Ebpf, file: &File, targets: &Targets) -> Result<
         if let Some(at_return) = at_return {
             // First, or a call that is under way would leave its note for nobody.
             if site.returns.is_empty() {
-                attach_at(ebpf, at_return, &path, site.entry)?;
-                attached += 1;
+                attach(at_return, site.entry)?;
             }
             for &offset in &site.returns {
-                attach_at(ebpf, at_return, &path, offset)?;
-                attached += 1;
+                attach(at_return, offset)?;
             }
         }
-        attach_at(ebpf, at_entry, &path, site.entry)?;
-        attached += 1;
+        attach(at_entry, site.entry)?;
     }
-    Ok(attached)
+    Ok(links.0.len() - before)
 }
 
-fn attach_at(ebpf: &mut Ebpf, name: &'static str, path: &Path, offset: u64) -> Result<(), Error> {
+fn attach_at(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    path: &Path,
+    offset: u64,
+) -> Result<UProbeLink, Error> {
     let program: &mut UProbe = of(ebpf, name)?;
+    let location = UProbeAttachLocation::AbsoluteOffset(offset);
     program
-        .attach(
-            UProbeAttachLocation::AbsoluteOffset(offset),
-            path,
-            UProbeScope::AllProcesses,
-        )
-        .map(drop)
+        .attach(location, path, UProbeScope::AllProcesses)
+        .and_then(|id| program.take_link(id))
         .map_err(|error| refused(name, error))
 }
 

@@ -45,6 +45,8 @@ pub struct Config {
 pub struct Capabilities {
     /// TCP flows and HTTP exchanges.
     pub net: bool,
+    /// Of these, what goes through TLS, too. Only together with `net`.
+    pub tls: bool,
     /// CPU stacks.
     pub profile: bool,
     /// GPUs.
@@ -55,6 +57,7 @@ impl Capabilities {
     /// Everything.
     pub const ALL: Self = Self {
         net: true,
+        tls: true,
         profile: true,
         gpu: true,
     };

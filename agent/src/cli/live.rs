@@ -92,7 +92,7 @@ impl Live {
             tap,
             map_budget: MAP_BUDGET,
             track_active: false,
-            tls: true,
+            tls: false,
         })?;
         Ok(Self {
             net,

@@ -31,8 +31,13 @@ fn nothing_given_is_the_default() {
         assert_eq!(config.memory_limit, 64 << 20);
         assert_eq!(config.tap, None);
         assert_eq!(config.profile_frequency, 100);
-        let Capabilities { net, profile, gpu } = config.capabilities;
-        assert!(net && profile && gpu);
+        let Capabilities {
+            net,
+            tls,
+            profile,
+            gpu,
+        } = config.capabilities;
+        assert!(net && tls && profile && gpu);
         assert!(config.otlp.is_off());
     }
 }
@@ -71,6 +76,7 @@ fn every_key_has_an_effect() {
         config.capabilities,
         Capabilities {
             net: true,
+            tls: false,
             profile: false,
             gpu: true
         }
@@ -208,6 +214,11 @@ const BAD: &[(&str, u64, &str)] = &[
         "http:\n  routes: [\"/a/*/b\"]\n",
         2,
         "http.routes: \"/a/*/b\" has a star that is not its last segment",
+    ),
+    (
+        "capabilities: [tls, gpu]\n",
+        1,
+        "capabilities: tls is there without net, which it is a part of",
     ),
     (
         "capabilities:\n  - net\n  - cpu\n",

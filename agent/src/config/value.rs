@@ -20,9 +20,10 @@ fn bad<T>(wrong: String, accepted: &'static str) -> Result<T, Bad> {
 }
 
 pub(super) fn capabilities<'a>(list: impl Iterator<Item = &'a str>) -> Result<Capabilities, Bad> {
-    const ACCEPTED: &str = "a list of net, profile and gpu";
+    const ACCEPTED: &str = "a list of net, tls, profile and gpu";
     let mut chosen = Capabilities {
         net: false,
+        tls: false,
         profile: false,
         gpu: false,
     };
@@ -31,6 +32,7 @@ pub(super) fn capabilities<'a>(list: impl Iterator<Item = &'a str>) -> Result<Ca
         empty = false;
         match name.trim() {
             "net" => chosen.net = true,
+            "tls" => chosen.tls = true,
             "profile" => chosen.profile = true,
             "gpu" => chosen.gpu = true,
             _ => return bad(format!("there is no capability {name:?}"), ACCEPTED),
@@ -38,6 +40,12 @@ pub(super) fn capabilities<'a>(list: impl Iterator<Item = &'a str>) -> Result<Ca
     }
     if empty {
         return bad("nothing would be watched".to_owned(), ACCEPTED);
+    }
+    if chosen.tls && !chosen.net {
+        return bad(
+            "tls is there without net, which it is a part of".to_owned(),
+            ACCEPTED,
+        );
     }
     Ok(chosen)
 }

@@ -40,18 +40,16 @@ impl Counted {
 pub struct Misses {
     flow: Counted,
     first: Counted,
-    spare: Counted,
-    /// What the first programs had missed when the spares were attached.
-    before_spares: OnceLock<u64>,
+    /// Once the spares are attached: what the first programs had missed then, and the spares.
+    spares: OnceLock<(u64, Counted)>,
 }
 
 impl Misses {
-    pub(super) fn new(flow: Counted, first: Counted, spare: Counted) -> Self {
+    pub(super) fn new(flow: Counted, first: Counted) -> Self {
         Self {
             flow,
             first,
-            spare,
-            before_spares: OnceLock::new(),
+            spares: OnceLock::new(),
         }
     }
 
@@ -62,8 +60,8 @@ impl Misses {
 
     /// I/O calls that were not seen; once the spares are attached at most, for the first programs may have seen some.
     pub fn calls(&self) -> u64 {
-        match self.before_spares.get() {
-            Some(before) => before + self.spare.count(),
+        match self.spares.get() {
+            Some((before, spares)) => before + spares.count(),
             None => self.of_first(),
         }
     }
@@ -74,8 +72,8 @@ impl Misses {
     }
 
     /// From now on a miss of the first programs is no loss.
-    pub(super) fn spares_attached(&self) {
+    pub(super) fn spares_attached(&self, spares: Counted) {
         // Only the first time counts.
-        let _ = self.before_spares.set(self.of_first());
+        let _ = self.spares.set((self.of_first(), spares));
     }
 }

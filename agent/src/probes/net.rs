@@ -116,8 +116,8 @@ impl Tap {
         always.iter().chain(sendpage).copied()
     }
 
-    /// The programs that its programs go on to, and where they look for them: the array, and the index there.
-    fn walkers(self, has_sendpage: bool) -> impl Iterator<Item = Walker> {
+    /// The programs that its programs of one kind go on to, and where they look for them: the array, and the index there.
+    fn walkers(self, kind: Kind, has_sendpage: bool) -> impl Iterator<Item = Walker> {
         use Attachment::{FExit, KProbe, RawTracepoint, Tracepoint};
         const fn walker(program: Attachment, array: &'static str, entry: u32) -> Walker {
             Walker {
@@ -201,7 +201,13 @@ impl Tap {
             Self::Syscall => (SYSCALL, &[][..]),
         };
         let sendpage = if has_sendpage { sendpage } else { &[] };
-        always.iter().chain(sendpage).copied()
+        always
+            .iter()
+            .chain(sendpage)
+            .copied()
+            .filter(move |walker| {
+                (kind == Kind::Spare) == walker.program.name().contains("_spare_")
+            })
     }
 
     /// Whether it notes calls between their entry and their return.
@@ -271,6 +277,13 @@ struct Walker {
     entry: u32,
 }
 
+/// A tap's second programs, which are loaded and attached when they are needed: most machines never do.
+#[derive(Debug, Default)]
+struct Spares {
+    programs: Vec<Attachment>,
+    walkers: Vec<Walker>,
+}
+
 /// Which of a tap's programs; see `Turn` in the kernel programs' `io.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -307,8 +320,6 @@ pub struct Net {
     pub tap: Tap,
     /// What became of the taps that were tried.
     pub taps: Vec<TapReport>,
-    /// The programs that are loaded.
-    pub programs: Vec<ProgramReport>,
     /// Records of messages.
     pub messages: RingReader,
     /// Records of flows.
@@ -322,7 +333,9 @@ pub struct Net {
     /// What the kernel did not let them see.
     pub misses: Arc<Misses>,
     /// The tap's second programs, until they are attached.
-    spares: Vec<Attachment>,
+    spares: Spares,
+    /// Whether the programs for TLS libraries are loaded.
+    has_tls_programs: bool,
     map_bytes: u64,
     /// Probes of TLS libraries. They go before their programs.
     tls: uprobes::Links,
@@ -373,41 +386,22 @@ impl Net {
     fn load_with(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Self, Error> {
         let mut ebpf = load_object(tap, options, facts)?;
         let btf = if tap == Tap::Fentry {
-            Some(aya::Btf::from_sys_fs().map_err(|error| Error::Load {
-                object: OBJECT,
-                error: Box::new(error.into()),
-            })?)
+            Some(kernel_btf()?)
         } else {
             None
         };
         let of_tap = |kind| tap.programs(kind, facts.has_sendpage);
-        for walker in tap.walkers(facts.has_sendpage) {
-            load(&mut ebpf, walker.program, btf.as_ref())?;
-            put(&mut ebpf, walker.program.name(), walker.array, walker.entry)?;
+        for walker in tap.walkers(Kind::First, facts.has_sendpage) {
+            load_walker(&mut ebpf, walker, btf.as_ref())?;
         }
         for attachment in FLOW_PROGRAMS.into_iter().chain(of_tap(Kind::First)) {
             load(&mut ebpf, attachment, btf.as_ref())?;
             attach(&mut ebpf, attachment)?;
         }
-        if options.tls {
-            for (name, entry) in uprobes::WALKERS {
-                uprobes::load(&mut ebpf, name)?;
-                put(&mut ebpf, name, uprobes::WALKER_ARRAY, entry)?;
-            }
-            for name in uprobes::PROGRAMS {
-                uprobes::load(&mut ebpf, name)?;
-            }
-        }
-        // Loaded now, so that what the kernel refuses shows at once; attached when they are needed.
-        let spares: Vec<_> = of_tap(Kind::Spare).collect();
-        for &spare in &spares {
-            load(&mut ebpf, spare, btf.as_ref())?;
-        }
-        let programs = ebpf
-            .programs()
-            .filter(|(_, program)| program.fd().is_ok())
-            .map(|(name, program)| ProgramReport::of(name, program))
-            .collect();
+        let spares = Spares {
+            programs: of_tap(Kind::Spare).collect(),
+            walkers: tap.walkers(Kind::Spare, facts.has_sendpage).collect(),
+        };
         let of = |names: Vec<&'static str>| {
             Counted::of(names.iter().filter_map(|name| ebpf.program(name)))
         };
@@ -415,13 +409,11 @@ impl Net {
             // A change of state is lost only where the last of three is kept from it, too.
             of(vec!["flow_state_last"]),
             of(of_tap(Kind::First).map(Attachment::name).collect()),
-            of(spares.iter().copied().map(Attachment::name).collect()),
         );
         let map_bytes = map_bytes(&ebpf, &[]);
         Ok(Self {
             tap,
             taps: Vec::new(),
-            programs,
             messages: ring(OBJECT, &mut ebpf, "MESSAGES")?,
             flows: ring(OBJECT, &mut ebpf, "FLOWS")?,
             connections: Connections(
@@ -437,6 +429,7 @@ impl Net {
             misses: Arc::new(misses),
             spares,
             map_bytes,
+            has_tls_programs: false,
             tls: uprobes::Links::default(),
             ebpf,
         })
@@ -448,14 +441,38 @@ impl Net {
     /// # Errors
     /// When the kernel refuses; it is not asked again.
     pub fn attach_spares_if_needed(&mut self) -> Result<bool, Error> {
-        if self.spares.is_empty() || self.misses.of_first() == 0 {
+        if self.spares.programs.is_empty() || self.misses.of_first() == 0 {
             return Ok(false);
         }
-        for spare in std::mem::take(&mut self.spares) {
+        let btf = if self.tap == Tap::Fentry {
+            Some(kernel_btf()?)
+        } else {
+            None
+        };
+        let spares = std::mem::take(&mut self.spares);
+        for walker in spares.walkers {
+            load_walker(&mut self.ebpf, walker, btf.as_ref())?;
+        }
+        for &spare in &spares.programs {
+            load(&mut self.ebpf, spare, btf.as_ref())?;
+        }
+        for &spare in &spares.programs {
             attach(&mut self.ebpf, spare)?;
         }
-        self.misses.spares_attached();
+        let programs = spares.programs.iter();
+        self.misses.spares_attached(Counted::of(
+            programs.filter_map(|spare| self.ebpf.program(spare.name())),
+        ));
         Ok(true)
+    }
+
+    /// The programs that are loaded.
+    pub fn loaded(&self) -> Vec<ProgramReport> {
+        self.ebpf
+            .programs()
+            .filter(|(_, program)| program.fd().is_ok())
+            .map(|(name, program)| ProgramReport::of(name, program))
+            .collect()
     }
 
     /// Ends the travel of a connection's bytes, of which nothing can be made any more: from its next I/O call on they are counted only.
@@ -472,7 +489,26 @@ impl Net {
     /// # Errors
     /// When the kernel refuses one; those before it stay.
     pub fn attach_tls(&mut self, file: &File, targets: &Targets) -> Result<usize, Error> {
+        self.load_tls()?;
         uprobes::attach(&mut self.ebpf, &mut self.tls, file, targets)
+    }
+
+    /// Loads the programs for TLS libraries, which [`Net::attach_tls`] does when it is first called.
+    ///
+    /// # Errors
+    /// When the kernel refuses one.
+    pub fn load_tls(&mut self) -> Result<(), Error> {
+        if !self.has_tls_programs {
+            for (name, entry) in uprobes::WALKERS {
+                uprobes::load(&mut self.ebpf, name)?;
+                put(&mut self.ebpf, name, uprobes::WALKER_ARRAY, entry)?;
+            }
+            for name in uprobes::PROGRAMS {
+                uprobes::load(&mut self.ebpf, name)?;
+            }
+            self.has_tls_programs = true;
+        }
+        Ok(())
     }
 
     /// Bytes that the object's maps take in the kernel.
@@ -605,6 +641,20 @@ fn attach(ebpf: &mut Ebpf, attachment: Attachment) -> Result<(), Error> {
         }
         Ok(())
     })
+}
+
+/// The kernel's type information, as aya wants it.
+fn kernel_btf() -> Result<aya::Btf, Error> {
+    aya::Btf::from_sys_fs().map_err(|error| Error::Load {
+        object: OBJECT,
+        error: Box::new(error.into()),
+    })
+}
+
+/// Loads a program that others go on to, and puts it where they look for it.
+fn load_walker(ebpf: &mut Ebpf, walker: Walker, btf: Option<&aya::Btf>) -> Result<(), Error> {
+    load(ebpf, walker.program, btf)?;
+    put(ebpf, walker.program.name(), walker.array, walker.entry)
 }
 
 /// Puts a program where others look for it. It stays there as long as the object holds the array.

@@ -7,17 +7,23 @@ use fathom_abi::{counters::NetCounter, message::MAX_CAPTURE};
 
 use crate::maps::{self, ROOM, SCRATCH, Scratch};
 
-/// Copies `len` bytes of user memory into the scratch, at most its room less one; returns how many, 0 where they can't be read.
-#[inline(always)]
-pub fn copy(address: u64, len: u64, scratch: &mut Scratch) -> u32 {
+/// Copies `len` bytes of user memory into an entry of the scratch, at most its room less one; returns how many, 0 where they can't be read.
+///
+/// A global function, as `record::send_message`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn copy_bytes(entry: u32, address: u64, len: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(entry) else {
+        return 0;
+    };
     // The verifier wants to see the bound next to its use; the compiler, who knows it, may not take the mask away.
-    let len = black_box(len as u32) & (ROOM as u32 - 1);
+    let len = black_box(len) & (ROOM as u32 - 1);
     if len == 0 {
         return 0;
     }
     // SAFETY: the scratch has more room than the mask lets through; the helper checks the user address.
     let failed =
-        unsafe { bpf_probe_read_user(scratch.data.as_mut_ptr().cast(), len, address as *const _) };
+        unsafe { bpf_probe_read_user((&raw mut (*scratch).data).cast(), len, address as *const _) };
     if failed != 0 {
         maps::count(NetCounter::UnreadableBuffer);
         return 0;

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Frames that one record can hold. (One I/O call can make 33 of them: as many tail calls does the kernel allow before 5.16, and later.)
-const MAX_STEPS: u32 = 12;
+const MAX_STEPS: u32 = 8;
 
 /// Bytes of a frame's header.
 const HEADER: u64 = 9;
@@ -141,7 +141,7 @@ pub fn walk(ctx: &impl EbpfContext, walkers: &ProgramArray, entry: u32) {
         framing.position.add(length);
         // Of a payload that is passed over only the end is told, for its time.
         if len | (length & !is_some(framing.skip.get())) != 0 {
-            send(state, position, length, scratch);
+            send(state, position, length, scratch, entry);
         }
         let walk = &mut scratch.walk;
         let rest = walk.here.get().wrapping_add(walk.behind.get());
@@ -153,7 +153,7 @@ pub fn walk(ctx: &impl EbpfContext, walkers: &ProgramArray, entry: u32) {
             let _ = unsafe { walkers.tail_call(ctx, entry) };
         }
     }
-    unread(state, framing, scratch);
+    unread(state, framing, scratch, entry);
 }
 
 /// Stands at the call's first byte.
@@ -172,7 +172,7 @@ pub fn begin(call: &Call, walk: &mut Walk) {
 
 /// The rest of a call's bytes can't be had, or are too many: the frames are lost track of, unless all of them are payload.
 #[inline(always)]
-fn unread(state: &mut ConnectionState, framing: &mut Framing, scratch: &mut Scratch) {
+fn unread(state: &mut ConnectionState, framing: &mut Framing, scratch: &mut Scratch, entry: u32) {
     let walk = &mut scratch.walk;
     let bytes = walk.here.get().wrapping_add(walk.behind.get());
     let position = framing.position.get();
@@ -188,21 +188,28 @@ fn unread(state: &mut ConnectionState, framing: &mut Framing, scratch: &mut Scra
         maps::count(NetCounter::FramesLost);
     }
     walk.run_len.set(0);
-    send(state, position, bytes, scratch);
+    send(state, position, bytes, scratch, entry);
 }
 
 /// Sends a record of the walk's run, which stands for `length` bytes at `position`.
 #[inline(always)]
-fn send(state: &mut ConnectionState, position: u64, length: u64, scratch: &mut Scratch) {
+fn send(
+    state: &mut ConnectionState,
+    position: u64,
+    length: u64,
+    scratch: &mut Scratch,
+    entry: u32,
+) {
     let (run, len) = (scratch.walk.run.get(), scratch.walk.run_len.get());
-    let captured = capture::copy(run, len, scratch);
+    // At most MAX_PIECE.
+    let captured = capture::copy_bytes(entry, run, len as u32);
     state.message = state.message.wrapping_add(1);
     let event = &mut scratch.event;
     event.message = state.message;
     event.previous_bytes = position;
     event.previous_last_ns = length;
     event.captured = captured as u16;
-    record::message(scratch, captured);
+    record::send_message(entry, captured);
 }
 
 /// Goes on to the end of what can travel in one record: bytes in one piece of user memory, and a hole behind them. Each turn of the loop

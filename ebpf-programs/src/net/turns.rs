@@ -49,9 +49,9 @@ pub fn take(state: &mut ConnectionState, call: &Call, scratch: &mut Scratch, ent
     } else {
         CAPTURE.load()
     };
-    let captured = first_bytes(call, room, scratch);
+    let captured = first_bytes(call, room, entry);
     let next = if state.direction == call.direction {
-        more(state, call, captured, scratch)
+        more(state, call, captured, scratch, entry)
     } else {
         flip(state, call, captured, scratch, entry)
     };
@@ -67,7 +67,7 @@ pub fn take(state: &mut ConnectionState, call: &Call, scratch: &mut Scratch, ent
                 call.fill(state, MessageKind::TRAVELS, scratch);
                 scratch.event.previous_bytes = state.bytes;
                 scratch.event.previous_last_ns = state.last_ns;
-                record::message(scratch, 0);
+                record::send_message(entry, 0);
             }
             pieces::start(state, call, how, scratch)
         }
@@ -95,7 +95,13 @@ fn look(captured: u32, scratch: &Scratch) -> Look {
 
 /// The message goes on, and may hold more of its head, or another request.
 #[inline(always)]
-fn more(state: &mut ConnectionState, call: &Call, captured: u32, scratch: &mut Scratch) -> Next {
+fn more(
+    state: &mut ConnectionState,
+    call: &Call,
+    captured: u32,
+    scratch: &mut Scratch,
+    entry: u32,
+) -> Next {
     if state.request_whole != 0 {
         state.request_whole = 0;
         // A request, and no answer to the one before.
@@ -122,7 +128,7 @@ fn more(state: &mut ConnectionState, call: &Call, captured: u32, scratch: &mut S
     call.fill(state, MessageKind::MORE, scratch);
     scratch.event.offset = offset as u32;
     scratch.event.captured = captured as u16;
-    record::message(scratch, captured);
+    record::send_message(entry, captured);
     Next::Turns
 }
 
@@ -195,7 +201,7 @@ fn flip(
     scratch.event.previous_bytes = previous_bytes;
     scratch.event.previous_last_ns = previous_last_ns;
     scratch.event.captured = captured as u16;
-    record::message(scratch, captured);
+    record::send_message(entry, captured);
     if look == Look::Request && captured == MAX_CAPTURE as u32 {
         pieces::begin(call, &mut scratch.walk);
         return Next::LongHead;
@@ -242,11 +248,11 @@ pub extern "C" fn long_head(entry: u32) -> u8 {
         } else {
             MAX_CAPTURE as u64
         };
-        let captured = capture::copy(scratch.walk.cursor.get() + offset, bytes, scratch);
+        let captured = capture::copy_bytes(entry, scratch.walk.cursor.get() + offset, bytes as u32);
         scratch.event.kind = MessageKind::MORE;
         scratch.event.offset = offset as u32;
         scratch.event.captured = captured as u16;
-        record::message(scratch, captured);
+        record::send_message(entry, captured);
         if captured != MAX_CAPTURE as u32 {
             return u8::from(captured != 0 && !capture::ends_head(scratch, captured));
         }
@@ -273,7 +279,7 @@ fn stranger(state: &mut ConnectionState, call: &Call, look: Look) {
 
 /// Copies the call's first bytes into the scratch, at most `room`; returns how many.
 #[inline(always)]
-fn first_bytes(call: &Call, room: u32, scratch: &mut Scratch) -> u32 {
+fn first_bytes(call: &Call, room: u32, entry: u32) -> u32 {
     if call.buffer.address == 0 {
         maps::count(NetCounter::NoBuffer);
         return 0;
@@ -289,7 +295,8 @@ fn first_bytes(call: &Call, room: u32, scratch: &mut Scratch) -> u32 {
     if len > MAX_CAPTURE as u64 {
         len = MAX_CAPTURE as u64;
     }
-    capture::copy(call.buffer.address, len, scratch)
+    // At most MAX_CAPTURE.
+    capture::copy_bytes(entry, call.buffer.address, len as u32)
 }
 
 /// Decides whether the next call of this message may hold more of its head: not when what was captured ends like a head,

@@ -159,9 +159,12 @@ fn attempt(tap: Tap, privileges: Option<Privileges>) -> Trial {
         map_bytes: 0,
     };
     match Net::load(&options) {
-        Ok(net) => {
+        Ok(mut net) => {
+            if let Err(error) = net.load_tls() {
+                trial.advice = Some(format!("what goes through TLS is not seen: {error}"));
+            }
             trial.map_bytes = net.map_bytes();
-            trial.programs = net.programs;
+            trial.programs = net.loaded();
         }
         Err(error) => {
             let reason = match error {

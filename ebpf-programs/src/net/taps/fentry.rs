@@ -7,13 +7,14 @@
 
 use core::hint::black_box;
 
-use aya_ebpf::{macros::fexit, programs::FExitContext};
+use aya_ebpf::{EbpfContext as _, macros::fexit, programs::FExitContext};
 use fathom_abi::message::Direction;
 
 use super::tcp_calls;
 use crate::{
     globals::RECVMSG_ARGUMENTS,
     io::{Turn, entry},
+    kernel,
     maps::{RECVMSG_WALKERS, SENDMSG_WALKERS, SENDPAGE_WALKERS},
     pieces,
 };
@@ -113,8 +114,7 @@ pub fn recvmsg_exit_spare_walk(ctx: FExitContext) -> i32 {
 #[inline(always)]
 fn sent(turn: Turn, ctx: &FExitContext) {
     let result: u64 = ctx.arg(3);
-    let (sock, msg) = (ctx.arg(0), ctx.arg(1));
-    if tcp_calls::returned(turn, sock, msg, result as i32, Direction::SENT) {
+    if tcp_calls::returned(turn, sock(ctx), ctx.arg(1), result as i32, Direction::SENT) {
         pieces::go_on(ctx, &SENDMSG_WALKERS, entry(turn, true));
     }
 }
@@ -122,7 +122,7 @@ fn sent(turn: Turn, ctx: &FExitContext) {
 #[inline(always)]
 fn page_sent(turn: Turn, ctx: &FExitContext) {
     let result: u64 = ctx.arg(5);
-    if tcp_calls::returned(turn, ctx.arg(0), 0, result as i32, Direction::SENT) {
+    if tcp_calls::returned(turn, sock(ctx), 0, result as i32, Direction::SENT) {
         pieces::go_on(ctx, &SENDPAGE_WALKERS, entry(turn, true));
     }
 }
@@ -137,9 +137,20 @@ fn received(turn: Turn, ctx: &FExitContext) {
         _ => (black_box(ctx.arg(3)), black_box(ctx.arg(4))),
     };
     if !tcp_calls::peeks(flags) {
-        let (sock, msg) = (ctx.arg(0), ctx.arg(1));
-        if tcp_calls::returned(turn, sock, msg, result as i32, Direction::RECEIVED) {
+        if tcp_calls::returned(
+            turn,
+            sock(ctx),
+            ctx.arg(1),
+            result as i32,
+            Direction::RECEIVED,
+        ) {
             pieces::go_on(ctx, &RECVMSG_WALKERS, entry(turn, false));
         }
     }
+}
+
+/// The first argument, as a number: the verifier knows it as a pointer otherwise, and lets no global function have one.
+#[inline(always)]
+fn sock(ctx: &FExitContext) -> u64 {
+    kernel::read(ctx.as_ptr() as u64, 0)
 }

@@ -29,7 +29,9 @@ pub fn check(metrics: &Metrics) -> Result<()> {
         "{exchanges} exchanges were handed on, the aggregator accounts for {aggregated}"
     );
     let counted = metrics.count("http_server_request_duration_seconds_count", &[])
-        + metrics.count("http_client_request_duration_seconds_count", &[]);
+        + metrics.count("http_client_request_duration_seconds_count", &[])
+        + metrics.count("rpc_server_call_duration_seconds_count", &[])
+        + metrics.count("rpc_client_call_duration_seconds_count", &[]);
     ensure!(
         counted == aggregated,
         "{aggregated} exchanges were aggregated, the histograms hold {counted}"

@@ -66,7 +66,7 @@ impl Watch {
             tap: config.tap,
             map_budget: config.memory_limit / MAPS_SHARE,
             track_active: self.shared.joined,
-            tls: true,
+            tls: config.capabilities.tls,
         })?;
         for report in net.taps.iter().filter(|report| report.refused.is_some()) {
             info!("tap {} does not work here: {}", report.tap, report.reason());
@@ -107,7 +107,11 @@ impl Watch {
                 give("overflow_destination", counts.without_destination);
             });
 
-        let found = self.find_tls(&mut net)?;
+        let found = if config.capabilities.tls {
+            self.find_tls(&mut net)?
+        } else {
+            None
+        };
         let pipeline = Pipeline {
             net,
             found,

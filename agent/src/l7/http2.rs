@@ -180,6 +180,15 @@ impl Connection {
         }
         let walked = self.walk(at, piece, out);
         if let Err(fault) = walked {
+            let lane = &mut self.lanes[at];
+            if lane.may_be_wrong() && fault != Fault::OutOfOrder {
+                lane.go_astray();
+                self.streams.drop_open(ExchangeOutcome::RecordLost, out);
+                if self.roles.requests == Some(piece.direction) {
+                    self.streams.unread(piece.length);
+                }
+                return;
+            }
             self.fault = Some(fault);
             let reason = match fault {
                 Fault::OutOfOrder => ExchangeOutcome::OutOfOrder,
@@ -274,7 +283,7 @@ impl Connection {
                 }
                 return Ok(());
             }
-            lane.resume();
+            lane.resume(!aligned);
         }
         lane.bytes(data, &mut hearer)?;
         lane.hole(piece.length - captured as u64, &mut hearer)?;

@@ -34,6 +34,8 @@ pub(super) struct Lane {
     pub(super) doubt: bool,
     /// The next piece starts with a frame, as somebody knows who saw all of it.
     pub(super) aligned: bool,
+    /// Where frames start was concluded from what a piece seems to be.
+    guessed: bool,
     /// No frame was read since the walk started in the midst of a connection.
     fresh: bool,
     /// The next frame has to be SETTINGS.
@@ -48,6 +50,7 @@ impl Lane {
             expected: None,
             doubt: false,
             aligned: false,
+            guessed: false,
             fresh: false,
             settings_first: false,
             blocks: Blocks::new(hpack),
@@ -88,9 +91,15 @@ impl Lane {
         self.blocks = Blocks::new(hpack::Decoder::joined());
     }
 
-    /// The next byte starts a frame.
-    pub(super) fn resume(&mut self) {
+    /// Whether a fault may be no more than a wrong guess.
+    pub(super) fn may_be_wrong(&self) -> bool {
+        self.guessed
+    }
+
+    /// The next byte starts a frame, as the tap says, or (`guessed`) as it seems.
+    pub(super) fn resume(&mut self, guessed: bool) {
         self.state = NEXT;
+        self.guessed = guessed;
         self.fresh = true;
         self.settings_first = false;
     }
@@ -179,12 +188,8 @@ impl Lane {
         if !header.is_valid() || fresh && !header.is_plausible(u32::MAX, u32::MAX) {
             return Err(fault);
         }
-        let frame = Frame::new(header);
-        if header.kind != kind::SETTINGS && frame.want > header.length as usize {
-            return Err(fault);
-        }
         self.blocks.frame(&header, fresh)?;
-        self.state = State::Payload(frame);
+        self.state = State::Payload(Frame::new(header));
         Ok(())
     }
 

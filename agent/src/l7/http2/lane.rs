@@ -34,7 +34,7 @@ pub(super) struct Lane {
     pub(super) doubt: bool,
     /// The next piece starts with a frame, as somebody knows who saw all of it.
     pub(super) aligned: bool,
-    /// Where frames start was concluded from what a piece seems to be.
+    /// Where frames start was concluded from what a piece seems to be, and no head was read since that proves it.
     guessed: bool,
     /// No frame was read since the walk started in the midst of a connection.
     fresh: bool,
@@ -88,12 +88,18 @@ impl Lane {
     /// From here on nothing is known of where frames start.
     pub(super) fn go_astray(&mut self) {
         self.state = State::Astray;
+        self.guessed = false;
         self.blocks = Blocks::new(hpack::Decoder::joined());
     }
 
-    /// Whether a fault may be no more than a wrong guess.
-    pub(super) fn may_be_wrong(&self) -> bool {
+    /// Whether where frames start is no more than a guess.
+    pub(super) fn is_guessed(&self) -> bool {
         self.guessed
+    }
+
+    /// Whether something may go by here that is not read as what it is.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.is_astray() || self.doubt || self.guessed
     }
 
     /// The next byte starts a frame, as the tap says, or (`guessed`) as it seems.
@@ -282,7 +288,10 @@ impl Lane {
             kind::HEADERS | kind::CONTINUATION | kind::PUSH_PROMISE
                 if header.has(flag::END_HEADERS) =>
             {
-                self.blocks.end(sink)?;
+                // What is no head of HTTP/2 does not decode to one.
+                if self.blocks.end(sink)? {
+                    self.guessed = false;
+                }
             }
             _ => {}
         }

@@ -289,9 +289,8 @@ impl Lane {
                 if header.has(flag::END_HEADERS) =>
             {
                 // What is no head of HTTP/2 does not decode to one.
-                if self.blocks.end(sink)? {
-                    self.guessed = false;
-                }
+                let is_head = self.blocks.end(sink)?;
+                self.guessed &= !is_head;
             }
             _ => {}
         }

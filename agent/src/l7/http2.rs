@@ -11,7 +11,7 @@
 //! **What is certain.** Positions say which bytes are missing. When a piece is missing, all streams that are open are counted
 //! as lost, as any of them may have changed in it. Where it lay within one frame's payload the walk goes on. Else the direction
 //! is *astray* until a piece starts with a frame: because the tap says so ([`Connection::aligned`]), or because it looks so much
-//! like one that only bytes made for the purpose could deceive (`frame.rs`). The header table of that direction is then
+//! like one that only bytes made for the purpose could deceive (`frame.rs`; it stays a guess until a head is read). The header table of that direction is then
 //! unknown, and is learned anew ([`hpack`](super::hpack)). While one direction is astray, or may be, the streams that the
 //! other one shows are counted and not decoded. Ids rise by two, so that the first request behind a gap tells how many were in it.
 //!
@@ -180,6 +180,15 @@ impl Connection {
         }
         let walked = self.walk(at, piece, out);
         if let Err(fault) = walked {
+            let lane = &mut self.lanes[at];
+            if lane.is_guessed() && fault != Fault::OutOfOrder {
+                lane.go_astray();
+                self.streams.drop_open(ExchangeOutcome::RecordLost, out);
+                if self.roles.requests == Some(piece.direction) {
+                    self.streams.unread(piece.length);
+                }
+                return;
+            }
             self.fault = Some(fault);
             let reason = match fault {
                 Fault::OutOfOrder => ExchangeOutcome::OutOfOrder,
@@ -228,8 +237,7 @@ impl Connection {
         let captured = usize::try_from(piece.length)
             .map_or(piece.data.len(), |length| length.min(piece.data.len()));
         let data = &piece.data[..captured];
-        let other = &self.lanes[1 - at];
-        let other_unsure = other.is_astray() || other.doubt;
+        let other_unsure = self.lanes[1 - at].is_unsure();
         let lane = &mut self.lanes[at];
         let end = piece.position.saturating_add(piece.length);
         let gap = match lane.expected {
@@ -274,7 +282,7 @@ impl Connection {
                 }
                 return Ok(());
             }
-            lane.resume();
+            lane.resume(!aligned);
         }
         lane.bytes(data, &mut hearer)?;
         lane.hole(piece.length - captured as u64, &mut hearer)?;

@@ -66,11 +66,29 @@ impl Header {
         self.flags & flag != 0
     }
 
+    /// Bytes at the start of the payload that have a meaning of their own; of SETTINGS those of one setting.
+    pub(super) fn fixed(&self) -> u32 {
+        let padded = u32::from(self.has(flag::PADDED));
+        match self.kind {
+            kind::DATA => padded,
+            kind::HEADERS if self.has(flag::PRIORITY) => padded + 5,
+            kind::HEADERS => padded,
+            kind::PUSH_PROMISE => padded + 4,
+            kind::RST_STREAM => 4,
+            kind::GOAWAY => 8,
+            kind::SETTINGS if self.length > 0 => 6,
+            _ => 0,
+        }
+    }
+
     /// Whether an endpoint could take it; it ends the connection over what it can't. Frames of other kinds are to be ignored
     /// (section 5.5). Lengths are not held against `SETTINGS_MAX_FRAME_SIZE`: whether a peer had read that setting by then is
     /// not to be seen from here, and the walk depends on no limit.
     pub(super) fn is_valid(&self) -> bool {
         let on_stream = self.stream != 0;
+        if self.fixed() > self.length {
+            return false;
+        }
         match self.kind {
             kind::DATA | kind::HEADERS | kind::CONTINUATION | kind::PUSH_PROMISE => on_stream,
             kind::PRIORITY => on_stream && self.length == 5,
@@ -112,30 +130,33 @@ impl Header {
 }
 
 /// Whether an I/O call of `length` bytes, the first of which are `data`, starts with a frame, as far as can be told without
-/// knowing: all that is captured is frames of plausible headers, and they end where the call does, or are more than one.
+/// knowing: all that is captured is frames of plausible headers, and at least one that is not empty ends where the next one
+/// starts, or where the call does.
 ///
-/// Eight bytes of a header hold about forty bits that are fixed for any frame. Bytes that are no frames don't have them by chance;
-/// only bytes that were made to look like frames do.
+/// Frames are full of zeros, and so are gRPC's prefixes: at the wrong place, an empty frame is soon found. That a length leads to
+/// where a frame can start is what chance does not bring about; only bytes that were made to look like frames have it.
 pub(super) fn starts_plausibly(data: &[u8], length: u64, max_frame: u32, max_stream: u32) -> bool {
     let mut at = 0_u64;
-    let mut frames = 0;
+    let mut before = 0;
+    let mut leads = false;
     while at < length {
         let bytes = usize::try_from(at)
             .ok()
             .and_then(|at| data.get(at..)?.first_chunk::<HEADER>());
         let Some(bytes) = bytes else {
-            return frames > 1;
+            return leads;
         };
         let header = Header::read(bytes);
         let pushed = header.stream != 0 && header.stream.is_multiple_of(2);
         if !header.is_plausible(max_frame, max_stream)
             || pushed
-            || (frames == 0 && header.kind == kind::CONTINUATION)
+            || (at == 0 && header.kind == kind::CONTINUATION)
         {
             return false;
         }
-        frames += 1;
+        leads |= before > 0;
+        before = header.length;
         at += HEADER as u64 + u64::from(header.length);
     }
-    at == length || frames > 1
+    leads || (at == length && before > 0)
 }

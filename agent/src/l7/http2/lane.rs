@@ -34,6 +34,8 @@ pub(super) struct Lane {
     pub(super) doubt: bool,
     /// The next piece starts with a frame, as somebody knows who saw all of it.
     pub(super) aligned: bool,
+    /// Where frames start was concluded from what a piece seems to be, and no head was read since that proves it.
+    guessed: bool,
     /// No frame was read since the walk started in the midst of a connection.
     fresh: bool,
     /// The next frame has to be SETTINGS.
@@ -48,6 +50,7 @@ impl Lane {
             expected: None,
             doubt: false,
             aligned: false,
+            guessed: false,
             fresh: false,
             settings_first: false,
             blocks: Blocks::new(hpack),
@@ -85,12 +88,24 @@ impl Lane {
     /// From here on nothing is known of where frames start.
     pub(super) fn go_astray(&mut self) {
         self.state = State::Astray;
+        self.guessed = false;
         self.blocks = Blocks::new(hpack::Decoder::joined());
     }
 
-    /// The next byte starts a frame.
-    pub(super) fn resume(&mut self) {
+    /// Whether where frames start is no more than a guess.
+    pub(super) fn is_guessed(&self) -> bool {
+        self.guessed
+    }
+
+    /// Whether something may go by here that is not read as what it is.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.is_astray() || self.doubt || self.guessed
+    }
+
+    /// The next byte starts a frame, as the tap says, or (`guessed`) as it seems.
+    pub(super) fn resume(&mut self, guessed: bool) {
         self.state = NEXT;
+        self.guessed = guessed;
         self.fresh = true;
         self.settings_first = false;
     }
@@ -179,12 +194,8 @@ impl Lane {
         if !header.is_valid() || fresh && !header.is_plausible(u32::MAX, u32::MAX) {
             return Err(fault);
         }
-        let frame = Frame::new(header);
-        if header.kind != kind::SETTINGS && frame.want > header.length as usize {
-            return Err(fault);
-        }
         self.blocks.frame(&header, fresh)?;
-        self.state = State::Payload(frame);
+        self.state = State::Payload(Frame::new(header));
         Ok(())
     }
 
@@ -277,7 +288,9 @@ impl Lane {
             kind::HEADERS | kind::CONTINUATION | kind::PUSH_PROMISE
                 if header.has(flag::END_HEADERS) =>
             {
-                self.blocks.end(sink)?;
+                // What is no head of HTTP/2 does not decode to one.
+                let is_head = self.blocks.end(sink)?;
+                self.guessed &= !is_head;
             }
             _ => {}
         }

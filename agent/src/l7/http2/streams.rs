@@ -4,12 +4,13 @@
 //! them: all below `next` are open here, or were handed on, or were counted. An answer may be seen before its request: the tap
 //! acts when an I/O call returns, and another thread's read can return before the write that it answers. Such an answer waits.
 
+mod ids;
 mod open;
 
 use std::{collections::HashMap, num::NonZeroUsize};
 
-use self::open::Open;
 pub use self::open::Request;
+use self::{ids::Ids, open::Open};
 use super::{
     Event,
     head::{Content, Head},
@@ -31,7 +32,7 @@ pub(super) struct Moved {
 }
 
 pub(super) struct Streams {
-    open: HashMap<u32, Open>,
+    open: HashMap<u32, Open, Ids>,
     /// What the open ones weigh; see [`Open::weight`].
     weight: usize,
     limit: usize,
@@ -51,7 +52,7 @@ impl Streams {
     /// For a connection that is seen from its start, or (without `whole`) was open before.
     pub(super) fn new(whole: bool, limit: NonZeroUsize) -> Self {
         Self {
-            open: HashMap::new(),
+            open: HashMap::with_hasher(Ids::new()),
             weight: 0,
             limit: limit.get(),
             next: 1,
@@ -269,7 +270,7 @@ impl Streams {
         }
         self.early = 0;
         self.weight = 0;
-        self.open = HashMap::new();
+        self.open = HashMap::with_hasher(Ids::new());
         out(Event::Lost(reason, count));
     }
 
@@ -363,7 +364,7 @@ impl Streams {
             out(open.finish(id));
         }
         if self.open.is_empty() && self.open.capacity() > KEPT_STREAMS {
-            self.open = HashMap::new();
+            self.open = HashMap::with_hasher(Ids::new());
         }
     }
 }

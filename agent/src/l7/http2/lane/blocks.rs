@@ -116,10 +116,10 @@ impl Blocks {
         Ok(())
     }
 
-    /// The block is whole.
-    pub(super) fn end(&mut self, sink: &mut impl Sink) -> Result<(), Fault> {
+    /// The block is whole. Says whether it was a request's or an answer's head for certain.
+    pub(super) fn end(&mut self, sink: &mut impl Sink) -> Result<bool, Fault> {
         let Some(block) = self.block.take() else {
-            return Ok(());
+            return Ok(false);
         };
         if !block.poisoned {
             self.hpack.end(self.field.len())?;
@@ -129,14 +129,16 @@ impl Blocks {
         }
         if block.promise {
             self.head.clear();
-            return sink.promise();
+            sink.promise()?;
+            return Ok(false);
         }
+        let is_certain = self.head.is_request().is_some();
         sink.head(block.stream, &mut self.head, block.bytes)?;
         // Texts that nobody took are not kept.
         self.head.clear();
         if block.end_stream {
             sink.end_stream(block.stream);
         }
-        Ok(())
+        Ok(is_certain)
     }
 }

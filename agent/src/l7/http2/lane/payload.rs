@@ -1,6 +1,6 @@
 //! A frame's payload as it goes by.
 
-use super::super::frame::{Header, flag, kind};
+use super::super::frame::Header;
 
 /// The frame whose payload comes now.
 pub(super) struct Frame {
@@ -19,22 +19,11 @@ pub(super) struct Frame {
 
 impl Frame {
     pub(super) fn new(header: Header) -> Self {
-        let padded = usize::from(header.has(flag::PADDED));
-        let want = match header.kind {
-            kind::DATA => padded,
-            kind::HEADERS if header.has(flag::PRIORITY) => padded + 5,
-            kind::HEADERS => padded,
-            kind::PUSH_PROMISE => padded + 4,
-            kind::RST_STREAM => 4,
-            kind::GOAWAY => 8,
-            kind::SETTINGS if header.length > 0 => 6,
-            _ => 0,
-        };
         Self {
             header,
             left: header.length,
             have: 0,
-            want,
+            want: header.fixed() as usize,
             fixed: [0; 8],
             padding: 0,
             unclear: false,

@@ -205,6 +205,10 @@ fn bytes_that_are_no_frames_are_not_taken_for_some() {
             "{bytes:?}"
         );
     }
+    // The tail of a DATA frame's header, and a gRPC prefix: an empty frame, which leads to nothing.
+    let tail = b"\0\0\0\0\x01\0\0\0\x01\x2c";
+    assert!(!frame::starts_plausibly(&tail[..9], 9, 16_384, 100));
+    assert!(!frame::starts_plausibly(tail, 10, 16_384, 100));
     let frames = [data(1, 0, b"x"), get(3, "/")].concat();
     let length = frames.len() as u64;
     assert!(frame::starts_plausibly(&frames, length, 16_384, 100));

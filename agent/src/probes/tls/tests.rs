@@ -103,7 +103,7 @@ fn agrees_with_nm(targets: &Targets, path: &Path, options: &[&str], wanted: &[Fu
     assert_eq!(found, expected, "{}", path.display());
 }
 
-const OPENSSL_3: [Function; 9] = [
+const OPENSSL_3: [Function; 10] = [
     Function::SslRead,
     Function::SslWrite,
     Function::SslReadEx,
@@ -112,6 +112,7 @@ const OPENSSL_3: [Function; 9] = [
     Function::SslSetFd,
     Function::SslSetRfd,
     Function::SslSetWfd,
+    Function::SslDoHandshake,
     Function::SslFree,
 ];
 
@@ -177,6 +178,7 @@ fn gnutls_as_a_shared_library() {
         Function::GnutlsRecvSeq,
         Function::GnutlsSend2,
         Function::GnutlsSendRange,
+        Function::GnutlsHandshake,
         Function::GnutlsSetInt2,
         Function::GnutlsSetPtr,
         Function::GnutlsSetPtr2,

@@ -28,10 +28,15 @@ pub fn check(metrics: &Metrics) -> Result<()> {
         exchanges == aggregated,
         "{exchanges} exchanges were handed on, the aggregator accounts for {aggregated}"
     );
-    let counted = metrics.count("http_server_request_duration_seconds_count", &[])
-        + metrics.count("http_client_request_duration_seconds_count", &[])
-        + metrics.count("rpc_server_call_duration_seconds_count", &[])
-        + metrics.count("rpc_client_call_duration_seconds_count", &[]);
+    let counted: u64 = [
+        "http_server_request",
+        "http_client_request",
+        "rpc_server_call",
+        "rpc_client_call",
+    ]
+    .iter()
+    .map(|what| metrics.count(&format!("{what}_duration_seconds_count"), &[]))
+    .sum();
     ensure!(
         counted == aggregated,
         "{aggregated} exchanges were aggregated, the histograms hold {counted}"

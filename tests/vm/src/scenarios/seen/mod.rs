@@ -134,13 +134,6 @@ pub fn run(context: &mut Context) -> Result<()> {
         };
         rows.push(Row::tested(end, verdict, latency));
     }
-    let accounted = agent.settle(accounting::check).map(drop);
-    agent.stop()?;
-    // Whatever fathom attached to them, and took away again.
-    for (_, _, server) in servers {
-        server.end()?;
-    }
-
     rows.sort_by_key(|row| row.number);
     report(context, &rows).with_context(|| {
         format!(
@@ -149,7 +142,13 @@ pub fn run(context: &mut Context) -> Result<()> {
             accounting::all(&metrics)
         )
     })?;
-    accounted
+    agent.settle(accounting::check)?;
+    agent.stop()?;
+    // Whatever fathom attached to them, and took away again.
+    for (_, _, server) in servers {
+        server.end()?;
+    }
+    Ok(())
 }
 
 /// Why a subject can't be tried here.

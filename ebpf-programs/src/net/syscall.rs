@@ -60,7 +60,8 @@ pub struct Buffer {
     pub len: u64,
     /// Where the `struct iovec` of the next segment lies; 0 for none.
     pub next: u64,
-    /// Segments there.
+    /// Segments there, or more: the bytes that the call moved are the bound. (An exact number would differ with each turn of the loop
+    /// that found the first segment, and the verifier would walk what follows for each.)
     pub more: u64,
     /// Whether they lie in kernel memory.
     pub in_kernel: bool,
@@ -180,7 +181,7 @@ pub fn segments(address: u64, count: u64) -> Buffer {
                     address: first,
                     len,
                     next: address + (index + 1) * 16,
-                    more: count - index - 1,
+                    more: count,
                     in_kernel: false,
                 };
             }

@@ -144,7 +144,7 @@ impl Iterator {
                     address: address.wrapping_add(skip),
                     len: len - skip,
                     next: at.wrapping_add(16),
-                    more: self.segments - u64::from(index) - 1,
+                    more: self.segments,
                     in_kernel: true,
                 };
             }
@@ -163,14 +163,14 @@ impl Iterator {
         let mut at = self.at;
         let mut done = self.skip;
         let mut left = bytes;
-        for behind in 0..MAX_SEGMENTS {
+        for _ in 0..MAX_SEGMENTS {
             if done >= left {
                 let address: u64 = read(at, 0);
                 return Buffer {
                     address: address.wrapping_add(done - left),
                     len: left,
                     next: at.wrapping_add(16),
-                    more: u64::from(behind),
+                    more: u64::from(MAX_SEGMENTS),
                     in_kernel: true,
                 };
             }

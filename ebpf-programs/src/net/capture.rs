@@ -54,17 +54,20 @@ pub fn ends_head(scratch: &Scratch, captured: u32) -> bool {
     last[0] == b'\r' && last[1] == b'\n' && last[2] == b'\r' && last[3] == b'\n'
 }
 
-/// Whether there is an empty line among the first `len` bytes of an entry of the scratch, of [`MAX_CAPTURE`] at most: a line feed with a
-/// carriage return behind it. Eight bytes at a time, as this is done for each of a connection's first requests. Returns 1 for yes.
+/// Looks for an empty line among the first `len` bytes of an entry of the scratch, of [`MAX_CAPTURE`] at most: a line feed with a
+/// carriage return behind it. Eight bytes at a time, as this is done for each of a connection's first requests. Returns where the bytes behind
+/// the line start, 0 for none.
 ///
 /// A global function (5.6): the kernel verifies it by itself, once, and not with each of the ways to it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn has_empty_line(entry: u32, len: u32) -> u32 {
+pub extern "C" fn behind_empty_line(entry: u32, len: u32) -> u32 {
     const LOW: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     const LINE_FEEDS: u64 = LOW * b'\n' as u64;
     const RETURNS: u64 = LOW * b'\r' as u64;
+    /// A line feed with a carriage return behind it, in memory's order.
+    const LINE_END: u64 = u16::from_ne_bytes(*b"\n\r") as u64;
     let Some(scratch) = SCRATCH.get_ptr(entry) else {
         return 0;
     };
@@ -86,7 +89,14 @@ pub extern "C" fn has_empty_line(entry: u32, len: u32) -> u32 {
         // A byte of this is zero where a pair is.
         let pairs = (bytes ^ LINE_FEEDS) | (next ^ RETURNS);
         if pairs.wrapping_sub(LOW) & !pairs & HIGH != 0 {
-            return 1;
+            let mut at = word as u32 * 8;
+            for byte in 0..8 {
+                if bytes >> (byte * 8) & 0xffff == LINE_END || byte == 7 {
+                    break;
+                }
+                at += 1;
+            }
+            return at + 3;
         }
     }
     0

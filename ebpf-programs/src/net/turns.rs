@@ -1,5 +1,7 @@
 //! The gear for traffic that takes turns: a record when the direction flips, with the head of what starts.
 
+use core::hint::black_box;
+
 use fathom_abi::{
     ConnectionId,
     counters::NetCounter,
@@ -166,10 +168,10 @@ fn flip(
     }
     let ends_head = capture::ends_head(scratch, captured);
     state.request_whole = u8::from(look == Look::Request && ends_head);
-    if state.request_whole != 0 && state.searched < MAX_SEARCHED {
+    if look == Look::Request && state.searched < MAX_SEARCHED {
         state.searched += 1;
-        // Whether there is an empty line before the one at the end.
-        if capture::has_empty_line(entry, captured.saturating_sub(3)) != 0 {
+        let behind = capture::behind_empty_line(entry, captured);
+        if is_request(scratch, behind, captured) {
             return Next::Travels(Start::Bytes);
         }
     }
@@ -209,6 +211,21 @@ fn flip(
     Next::Turns
 }
 
+/// Whether another request starts at this place among the captured bytes.
+#[inline(always)]
+fn is_request(scratch: &Scratch, at: u32, captured: u32) -> bool {
+    if at == 0 || at + 8 > captured {
+        return false;
+    }
+    let at = black_box(at) as usize & (MAX_CAPTURE * 2 - 1);
+    // SAFETY: eight bytes from a masked place, in an array of at least that size, and more behind it.
+    let (first, second) = unsafe {
+        let at = scratch.data.as_ptr().add(at).cast::<u32>();
+        (at.read_unaligned(), at.add(1).read_unaligned())
+    };
+    sniff::look(first, second, 8) == Look::Request
+}
+
 /// Whether the captured bytes are a frame's header, on a connection that has not shown anything yet.
 #[inline(always)]
 fn is_frame(state: &ConnectionState, captured: u32, scratch: &Scratch) -> bool {
@@ -236,7 +253,7 @@ pub extern "C" fn long_head(entry: u32) -> u8 {
     for part in 1..MAX_HEADS {
         let offset = part * MAX_CAPTURE as u64;
         let here = scratch.walk.here.get();
-        if capture::has_empty_line(entry, MAX_CAPTURE as u32) != 0 {
+        if capture::behind_empty_line(entry, MAX_CAPTURE as u32) != 0 {
             return 0;
         }
         if offset >= here {

@@ -2,6 +2,8 @@
 
 #[path = "checks/frames.rs"]
 mod frames;
+#[path = "checks/pipeline.rs"]
+mod pipelines;
 
 use std::num::NonZeroUsize;
 
@@ -27,6 +29,11 @@ pub fn hpack(data: &[u8]) {
 /// Connections of HTTP/2.
 pub fn http2(data: &[u8]) {
     frames::http2(data);
+}
+
+/// Pipelines of HTTP/1.
+pub fn pipeline(data: &[u8]) {
+    pipelines::pipeline(data);
 }
 
 /// Heads of both kinds.

@@ -105,6 +105,11 @@ fn perf_records() {
 }
 
 #[test]
+fn pipelines() {
+    replay("pipeline", checks::pipeline);
+}
+
+#[test]
 fn header_blocks() {
     replay("hpack", checks::hpack);
 }

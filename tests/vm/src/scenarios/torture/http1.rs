@@ -24,14 +24,7 @@ use crate::{
 const LISTENING: Duration = Duration::from_secs(10);
 
 /// Cases of which requests go missing, for what they do is not decoded: floors like those of `seen`, and to be taken away one by one.
-const NOT_DECODED: [&str; 6] = [
-    "/pipeline/",
-    "/after-pipeline/",
-    "/parts/",
-    "/early/",
-    "/after-early/",
-    "/unusual/",
-];
+const NOT_DECODED: [&str; 4] = ["/parts/", "/early/", "/after-early/", "/unusual/"];
 
 pub fn run(context: &mut Context) -> Result<()> {
     let (server_log, client_log) = (context.dir().join("server"), context.dir().join("client"));

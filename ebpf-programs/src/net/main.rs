@@ -7,6 +7,10 @@
 #![no_main]
 // For one atomic addition, which BPF has from its first instruction set on and rustc has no stable name for.
 #![feature(asm_experimental_arch)]
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "a value that is handed to a map by itself is copied once more, and a stack has 512 bytes"
+)]
 
 mod capture;
 mod connection;

@@ -100,7 +100,7 @@ pub fn take(state: &mut ConnectionState, call: &Call, scratch: &mut Scratch) {
 #[inline(always)]
 pub fn go_on(ctx: &impl EbpfContext, walkers: &ProgramArray, entry: u32) {
     // SAFETY: the loader has put the walkers there before it attached what leads here.
-    let _ = unsafe { walkers.tail_call(ctx, entry) };
+    unsafe { walkers.tail_call(ctx, entry) };
     maps::count(NetCounter::FramesLost);
 }
 
@@ -150,7 +150,7 @@ pub fn walk(ctx: &impl EbpfContext, walkers: &ProgramArray, entry: u32) {
         }
         if length != 0 {
             // SAFETY: as in `go_on`. It does not return but where there were too many.
-            let _ = unsafe { walkers.tail_call(ctx, entry) };
+            unsafe { walkers.tail_call(ctx, entry) };
         }
     }
     unread(state, framing, scratch, entry);

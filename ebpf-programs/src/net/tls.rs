@@ -169,11 +169,7 @@ fn sent(key: CallKey, call: &TlsCall, moved: u64) {
     if let Some(object) = TLS_OBJECTS.get_ptr_mut([key.thread >> 32, call.object]) {
         // SAFETY: as in `send`.
         let object = unsafe { &mut *object };
-        object.ahead = if moved < object.ahead {
-            object.ahead - moved
-        } else {
-            0
-        };
+        object.ahead = object.ahead.saturating_sub(moved);
     }
     // The message's last call is over now, if nothing has followed it.
     if let Some(state) = connection::find(call.sock | PLAIN_TEXT)

@@ -136,16 +136,16 @@ fn received(turn: Turn, ctx: &FExitContext) {
         5 => (black_box(ctx.arg(3)), black_box(ctx.arg(5))),
         _ => (black_box(ctx.arg(3)), black_box(ctx.arg(4))),
     };
-    if !tcp_calls::peeks(flags) {
-        if tcp_calls::returned(
+    let walks = !tcp_calls::peeks(flags)
+        && tcp_calls::returned(
             turn,
             sock(ctx),
             ctx.arg(1),
             result as i32,
             Direction::RECEIVED,
-        ) {
-            pieces::go_on(ctx, &RECVMSG_WALKERS, entry(turn, false));
-        }
+        );
+    if walks {
+        pieces::go_on(ctx, &RECVMSG_WALKERS, entry(turn, false));
     }
 }
 

@@ -111,6 +111,9 @@ fn ids(kind: &str) -> Result<BTreeSet<u64>> {
     let list = list.as_array().context("bpftool wrote no list")?;
     Ok(list
         .iter()
+        // A known fault, which the changelog names: an array of programs that call themselves through it can outlive a
+        // killed agent on 6.18, empty.
+        .filter(|object| object["type"] != "prog_array")
         .filter_map(|object| object["id"].as_u64())
         .collect())
 }

@@ -499,9 +499,9 @@ impl Net {
     /// When the kernel refuses one.
     pub fn load_tls(&mut self) -> Result<(), Error> {
         if !self.has_tls_programs {
-            for (name, entry) in uprobes::WALKERS {
+            for (name, place) in uprobes::SHARED {
                 uprobes::load(&mut self.ebpf, name)?;
-                put(&mut self.ebpf, name, uprobes::WALKER_ARRAY, entry)?;
+                put(&mut self.ebpf, name, uprobes::SHARED_ARRAY, place)?;
             }
             for name in uprobes::PROGRAMS {
                 uprobes::load(&mut self.ebpf, name)?;
@@ -529,10 +529,10 @@ fn load_object(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf, Er
     let track_active = u32::from(options.track_active);
     let own = process::id();
     let go = GoRecord(go_offsets());
-    let (tls_calls, tls_objects) = if options.tls {
-        (sizes.tls_calls, sizes.tls_objects)
+    let (tls_calls, tls_objects, tls_threads) = if options.tls {
+        (sizes.tls_calls, sizes.tls_objects, sizes.tls_threads)
     } else {
-        (1, 1)
+        (1, 1, 1)
     };
     let mut loader = EbpfLoader::new();
     loader
@@ -550,6 +550,7 @@ fn load_object(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf, Er
         .override_global("ABI_VERSION", &VERSION, false)
         .map_max_entries("TLS_CALLS", tls_calls)
         .map_max_entries("TLS_OBJECTS", tls_objects)
+        .map_max_entries("TLS_THREADS", tls_threads)
         .map_max_entries("MESSAGES", sizes.messages)
         .map_max_entries("FLOWS", sizes.flows)
         .map_max_entries("CONNECTIONS", sizes.connections)

@@ -23,13 +23,18 @@ pub struct NetSizes {
     pub tls_calls: u32,
     /// TLS libraries' objects that can be open at the same time.
     pub tls_objects: u32,
+    /// Threads that move bytes between sockets and such objects themselves.
+    pub tls_threads: u32,
 }
 
 /// A key and a value of the calls of TLS libraries.
 const TLS_CALL: u64 = 16 + 48 + HASH_ENTRY;
 
 /// A key and a value of their objects.
-const TLS_OBJECT: u64 = 16 + 24 + HASH_ENTRY + 16;
+const TLS_OBJECT: u64 = 16 + 32 + HASH_ENTRY + 16;
+
+/// A key and a value of the threads that move bytes between sockets and objects themselves.
+const TLS_THREAD: u64 = 8 + 16 + HASH_ENTRY + 16;
 
 /// The two directions of a connection whose bytes travel (`Framings` of the kernel programs).
 pub(super) const FRAMINGS_SIZE: usize = 2 * 72;
@@ -53,6 +58,7 @@ impl NetSizes {
             framings: entries(budget / 20 / FRAMING, 16_384),
             tls_calls: entries(budget / 40 / TLS_CALL, 16_384),
             tls_objects: entries(budget / 40 / TLS_OBJECT, 65_536),
+            tls_threads: entries(budget / 200 / TLS_THREAD, 4096),
         }
     }
 
@@ -66,6 +72,7 @@ impl NetSizes {
             + u64::from(self.framings) * FRAMING
             + u64::from(self.tls_calls) * TLS_CALL
             + u64::from(self.tls_objects) * TLS_OBJECT
+            + u64::from(self.tls_threads) * TLS_THREAD
             + u64::from(self.active) * (32 + HASH_ENTRY)
     }
 }

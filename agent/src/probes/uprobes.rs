@@ -20,7 +20,7 @@ use super::{
     tls::{Function, Targets},
 };
 
-/// All programs for TLS libraries, the walkers apart.
+/// All programs that are attached to TLS libraries' functions.
 pub(super) const PROGRAMS: [&str; 12] = [
     "tls_called",
     "tls_called_ex",
@@ -36,16 +36,11 @@ pub(super) const PROGRAMS: [&str; 12] = [
     "go_sent",
 ];
 
-/// Their walkers, by the entries of the kernel programs' scratch.
-pub(super) const WALKERS: [(&str, u32); 4] = [
-    ("tls_walk_4", 4),
-    ("tls_walk_5", 5),
-    ("tls_walk_6", 6),
-    ("tls_walk_7", 7),
-];
+/// What they go on to, by the places in [`SHARED_ARRAY`].
+pub(super) const SHARED: [(&str, u32); 2] = [("tls_take", 0), ("tls_walk", 1)];
 
-/// The array where programs look for their walkers.
-pub(super) const WALKER_ARRAY: &str = "TLS_WALKERS";
+/// The array where they look for that.
+pub(super) const SHARED_ARRAY: &str = "TLS_PROGRAMS";
 
 /// The programs of a function: at its entry, and at its return.
 fn programs(function: Function) -> Option<(&'static str, Option<&'static str>)> {

@@ -137,6 +137,20 @@ impl Gear {
     pub const TLS: Self = Self(6);
 }
 
+/// Whether a request may start in the middle of a message, without an answer between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Watched(pub u8);
+
+impl Watched {
+    /// It may not.
+    pub const NO: Self = Self(0);
+    /// The message is a request whose head is whole, and nothing has followed it.
+    pub const REQUEST: Self = Self(1);
+    /// The message is the rest of a body: that of a request whose answer came early, or that was asked for by an interim answer.
+    pub const BODY: Self = Self(2);
+}
+
 /// One value of the `CONNECTIONS` map (key: the sock's address as `u64`). User space reads it when a message has been
 /// open for a while and nothing has followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -185,8 +199,8 @@ pub struct ConnectionState {
     pub announced: u8,
     /// Requests' messages that were looked through for a pipeline.
     pub searched: u8,
-    /// 1 while the newest message is a request whose head is whole, and nothing has followed it.
-    pub request_whole: u8,
+    /// Whether the next I/O call of the newest message may be a request of its own.
+    pub watched: Watched,
     /// 1 once a layer of plain text lies over it.
     pub has_plain_text: u8,
     /// Zero.

@@ -12,9 +12,9 @@ use fathom_abi::{
 };
 
 use crate::{
-    connection,
+    connection, layer,
     maps::{CONNECTIONS, FRAMINGS, LISTENERS, OWN_PORTS, PortPair},
-    record, sock, tls,
+    record, sock,
 };
 
 // `net/tcp_states.h`
@@ -196,7 +196,7 @@ fn closed(sock: u64, old: u64) {
             {
                 end(key, state, now);
             }
-            tls::forget(sock);
+            layer::forget(sock);
         }
         announce(sock, state, SYN_RECV);
         let kind = if old == SYN_SENT {

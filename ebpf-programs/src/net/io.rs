@@ -126,37 +126,17 @@ pub fn on_io(
         return false;
     }
     if state.gear == Gear::TLS {
-        tls::bind(pid_tgid, sock);
+        tls::bind(pid_tgid, sock, direction);
         return false;
     }
     let entry = entry(turn, direction == Direction::SENT);
-    let walks = layer(state, sock, bytes, direction, pid_tgid, entry, locate);
-    if state.gear == Gear::TLS {
-        // Its first record.
-        tls::bind(pid_tgid, sock);
-    }
-    walks
-}
-
-/// Takes an I/O call into account, on a connection whose bytes are read. `entry` is that of `SCRATCH` which is the caller's alone.
-#[inline(always)]
-pub fn layer(
-    state: &mut ConnectionState,
-    key: u64,
-    bytes: u64,
-    direction: Direction,
-    pid_tgid: u64,
-    entry: u32,
-    locate: impl FnOnce() -> Buffer,
-) -> bool {
     // SAFETY: has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    let travels = state.gear == Gear::STREAM || state.gear == Gear::FRAMES;
-    if !travels && turns::goes_on(state, bytes, direction, now) {
+    if turns::goes_on(state, bytes, direction, now) {
         return false;
     }
     let call = Call {
-        key,
+        key: sock,
         bytes,
         direction,
         now,
@@ -168,9 +148,20 @@ pub fn layer(
     };
     // SAFETY: this CPU's own entry of this direction and turn; see `SCRATCH`.
     let scratch = unsafe { &mut *scratch };
-    if travels || turns::take(state, &call, scratch, entry) {
-        pieces::take(state, &call, scratch);
-        return true;
+    let walks = take(state, &call, scratch, entry);
+    if state.gear == Gear::TLS {
+        // Its first record.
+        tls::bind(pid_tgid, sock, direction);
     }
-    false
+    walks
+}
+
+/// Takes in a call that [`turns::goes_on`] does not. `entry` is that of `SCRATCH` which is the caller's alone. Returns whether its walker is to go on.
+#[inline(always)]
+pub fn take(state: &mut ConnectionState, call: &Call, scratch: &mut Scratch, entry: u32) -> bool {
+    let walks = pieces::travels(state) || turns::take(state, call, scratch, entry);
+    if walks {
+        pieces::take(state, call, scratch);
+    }
+    walks
 }

@@ -12,6 +12,7 @@
     reason = "a value that is handed to a map by itself is copied once more, and a stack has 512 bytes"
 )]
 
+mod bio;
 mod capture;
 mod connection;
 mod flow;
@@ -19,6 +20,7 @@ mod globals;
 mod io;
 #[path = "../kernel.rs"]
 mod kernel;
+mod layer;
 mod maps;
 mod pieces;
 mod record;

@@ -74,7 +74,7 @@ pub static NET_COUNTERS: PerCpuArray<u64> =
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(ENTRIES, 0);
 
-/// Entries of `SCRATCH`: those of the taps, and behind them those that the programs of TLS libraries share; see `tls::claim`.
+/// Entries of `SCRATCH`: those of the taps, and behind them those that the programs of TLS libraries share; see `layer::claim`.
 pub const ENTRIES: u32 = 8;
 
 /// Calls of TLS libraries that are under way.
@@ -85,9 +85,13 @@ pub static TLS_CALLS: HashMap<CallKey, TlsCall> = HashMap::with_max_entries(1, 0
 #[map]
 pub static TLS_OBJECTS: LruHashMap<[u64; 2], TlsObject> = LruHashMap::with_max_entries(1, 0);
 
-/// The walkers of the TLS libraries' calls.
+/// Threads that move bytes between sockets and TLS libraries' objects themselves, by `pid_tgid`; see `bio.rs`.
 #[map]
-pub static TLS_WALKERS: ProgramArray = ProgramArray::with_max_entries(ENTRIES, 0);
+pub static TLS_THREADS: LruHashMap<u64, TlsThread> = LruHashMap::with_max_entries(1, 0);
+
+/// The programs that the programs of TLS libraries' calls go on to; see `layer.rs`.
+#[map]
+pub static TLS_PROGRAMS: ProgramArray = ProgramArray::with_max_entries(2, 0);
 
 /// Who makes a call of a TLS library.
 #[derive(Clone, Copy)]
@@ -127,6 +131,18 @@ pub struct TlsObject {
     pub born_ns: u64,
     /// Bytes that were taken in when a call began which then did not take them: the next one starts with them.
     pub ahead: u64,
+    /// The sock that it was last paired with; see `bio.rs`.
+    pub guess: u64,
+}
+
+/// A thread that moves bytes between sockets and objects itself.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct TlsThread {
+    /// The sock that it has received from, while nothing has followed; else 0.
+    pub received: u64,
+    /// The object that it has called, while nothing has followed; else 0.
+    pub called: u64,
 }
 
 /// A listening socket's name that its children share.
@@ -274,23 +290,18 @@ pub struct Scratch {
     pub walk: Walk,
     /// What a connection starts with whose bytes are to travel.
     pub framings: Framings,
-    /// How many want the entry; see `tls::claim`.
+    /// How many want the entry; see `layer::claim`.
     pub claims: u64,
+    /// The thread that has it (`pid_tgid`), 0 for none.
+    pub claimed_by: u64,
+    /// Its own number, while a thread has it. What is read here may be anything to the verifier, which goes on with all entries at once.
+    pub number: u32,
 }
 
 /// Bytes that a scratch has room for: what masked lengths are masked with, and one.
 pub const ROOM: usize = MAX_PIECE + 1;
 
 const _: () = assert!(ROOM.is_power_of_two() && ROOM >= MAX_CAPTURE * 2);
-
-/// How many want an entry of the scratch.
-#[inline(always)]
-pub fn claims(entry: u32) -> Option<*mut u64> {
-    // SAFETY: a field of a value that is there as long as the map.
-    SCRATCH
-        .get_ptr_mut(entry)
-        .map(|scratch| unsafe { &raw mut (*scratch).claims })
-}
 
 /// Adds to a word of a map's value, in one instruction.
 #[inline(always)]

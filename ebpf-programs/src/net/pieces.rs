@@ -33,8 +33,11 @@ const HEADER: u64 = 9;
 /// Bytes at which a run goes out: the next step adds a header at most.
 const MAX_RUN: u64 = MAX_PIECE as u64 - HEADER;
 
-/// Bytes of the client's connection preface.
-const PREFACE: u64 = 24;
+/// How the client's connection preface (RFC 9113 section 3.4) starts, and its bytes. As a header it would be that of a frame of 5 MB, of no known type.
+const PREFACE: u32 = u32::from_ne_bytes(*b"PRI ");
+
+/// See [`PREFACE`].
+const PREFACE_LEN: u64 = 24;
 
 /// The type of a DATA frame.
 const DATA: u8 = 0;
@@ -47,9 +50,7 @@ const LONGEST: u64 = u64::MAX >> 1;
 pub enum Start {
     /// Bytes that the tap knows nothing of.
     Bytes,
-    /// The preface, then frames; frames alone the other way.
-    Preface,
-    /// Frames both ways.
+    /// Frames both ways, the client's behind its preface.
     Frames,
 }
 
@@ -65,14 +66,6 @@ pub fn start(
     let [received, sent] = &mut scratch.framings.0;
     received.start(all);
     sent.start(all);
-    if start == Start::Preface {
-        let requests = if call.direction == Direction::SENT {
-            sent
-        } else {
-            received
-        };
-        requests.keep.set(PREFACE);
-    }
     if FRAMINGS.insert(call.key, &scratch.framings, 0).is_err() {
         maps::count(NetCounter::FramingsFull);
         state.gear = Gear::COUNT;
@@ -86,6 +79,12 @@ pub fn start(
     true
 }
 
+/// Whether a connection's bytes travel.
+#[inline(always)]
+pub fn travels(state: &ConnectionState) -> bool {
+    state.gear == Gear::STREAM || state.gear == Gear::FRAMES
+}
+
 /// Notes an I/O call of a connection whose bytes travel in its entry of the scratch, for the walker.
 #[inline(always)]
 pub fn take(state: &mut ConnectionState, call: &Call, scratch: &mut Scratch) {
@@ -95,18 +94,24 @@ pub fn take(state: &mut ConnectionState, call: &Call, scratch: &mut Scratch) {
     begin(call, &mut scratch.walk);
 }
 
-/// Goes on to the walker of an entry of the scratch, a program of its own that the kernel verifies by itself: with each of the ways to it, it
+/// Goes on to the walker with this index, a program of its own that the kernel verifies by itself: with each of the ways to it, it
 /// would be too much.
 #[inline(always)]
-pub fn go_on(ctx: &impl EbpfContext, walkers: &ProgramArray, entry: u32) {
+pub fn go_on(ctx: &impl EbpfContext, walkers: &ProgramArray, index: u32) {
     // SAFETY: the loader has put the walkers there before it attached what leads here.
-    unsafe { walkers.tail_call(ctx, entry) };
+    unsafe { walkers.tail_call(ctx, index) };
     maps::count(NetCounter::FramesLost);
 }
 
-/// Sends the next piece of the call that [`take`] has noted in this entry of the scratch, and goes on.
+/// Sends the next piece of the call that [`take`] has noted in this entry of the scratch, whose number is the walker's index, too.
 #[inline(always)]
 pub fn walk(ctx: &impl EbpfContext, walkers: &ProgramArray, entry: u32) {
+    walk_as(ctx, walkers, entry, entry);
+}
+
+/// The same for a walker with another index: it goes on to itself.
+#[inline(always)]
+pub fn walk_as(ctx: &impl EbpfContext, walkers: &ProgramArray, index: u32, entry: u32) {
     let Some(scratch) = SCRATCH.get_ptr_mut(entry) else {
         return;
     };
@@ -150,7 +155,7 @@ pub fn walk(ctx: &impl EbpfContext, walkers: &ProgramArray, entry: u32) {
         }
         if length != 0 {
             // SAFETY: as in `go_on`. It does not return but where there were too many.
-            unsafe { walkers.tail_call(ctx, entry) };
+            unsafe { walkers.tail_call(ctx, index) };
         }
     }
     unread(state, framing, scratch, entry);
@@ -295,7 +300,10 @@ fn header(framing: &mut Framing, walk: &mut Walk) -> bool {
     let is_data = !is_some(u64::from(word.to_ne_bytes()[3] ^ DATA));
     let is_large = is_data & !is_less(length, SMALL_DATA + 1);
     let skip = (length - DATA_HEAD) & is_large;
-    framing.keep.set((length - skip) & is_whole);
+    // The server may speak first; then it is not known which way the preface will come.
+    let is_preface = !is_some(u64::from(word ^ PREFACE));
+    let keep = ((length - skip) & !is_preface) | ((PREFACE_LEN - HEADER) & is_preface);
+    framing.keep.set(keep & is_whole);
     framing.skip.set(skip & is_whole);
     true
 }

@@ -5,7 +5,7 @@ use core::hint::black_box;
 use fathom_abi::{
     ConnectionId,
     counters::NetCounter,
-    message::{ConnectionState, Direction, Gear, MAX_CAPTURE, MessageKind},
+    message::{ConnectionState, Direction, Gear, MAX_CAPTURE, MessageKind, Watched},
     sample::ActiveExchange,
 };
 
@@ -25,6 +25,9 @@ const MAX_STRANGERS: u8 = 8;
 /// Bytes of an answer's first call that a record carries.
 const RESPONSE_CAPTURE: u32 = 512;
 
+/// Bytes that are enough to know a request by.
+const LOOK: u32 = 8;
+
 /// Requests of a connection that are searched for a second one behind the first: who pipelines does so from the start. What comes later is
 /// noticed in user space.
 const MAX_SEARCHED: u8 = 16;
@@ -35,7 +38,11 @@ const MAX_HEADS: u64 = 8;
 /// Adds a call to the message that it goes on with, where that is all there is to do.
 #[inline(always)]
 pub fn goes_on(state: &mut ConnectionState, bytes: u64, direction: Direction, now: u64) -> bool {
-    if state.direction != direction || state.head_open != 0 || state.request_whole != 0 {
+    if state.direction != direction
+        || state.head_open != 0
+        || state.watched != Watched::NO
+        || pieces::travels(state)
+    {
         return false;
     }
     state.bytes = state.bytes.wrapping_add(bytes);
@@ -46,10 +53,12 @@ pub fn goes_on(state: &mut ConnectionState, bytes: u64, direction: Direction, no
 /// Takes in a call that may hold a part of a head. Returns whether from this call on the connection's bytes travel.
 #[inline(always)]
 pub fn take(state: &mut ConnectionState, call: &Call, scratch: &mut Scratch, entry: u32) -> bool {
-    let room = if state.direction == call.direction {
-        CAPTURE.load().saturating_sub(u32::from(state.captured))
-    } else {
+    let room = if state.direction != call.direction {
         CAPTURE.load()
+    } else if state.watched == Watched::BODY {
+        LOOK
+    } else {
+        CAPTURE.load().saturating_sub(u32::from(state.captured))
     };
     let captured = first_bytes(call, room, entry);
     let next = if state.direction == call.direction {
@@ -104,11 +113,13 @@ fn more(
     scratch: &mut Scratch,
     entry: u32,
 ) -> Next {
-    if state.request_whole != 0 {
-        state.request_whole = 0;
-        // A request, and no answer to the one before.
+    if state.watched != Watched::NO {
+        // A request, and nothing has come the other way.
         if look(captured, scratch) == Look::Request {
             return Next::Travels(Start::Bytes);
+        }
+        if state.watched == Watched::REQUEST {
+            state.watched = Watched::NO;
         }
     }
     let offset = state.bytes;
@@ -124,7 +135,7 @@ fn more(
     if state.message == 1 && look(captured, scratch) == Look::Preface {
         // Behind what a proxy put before it.
         state.bytes = offset;
-        return Next::Travels(Start::Preface);
+        return Next::Travels(Start::Frames);
     }
     keep_head_open(state, call, captured, scratch);
     call.fill(state, MessageKind::MORE, scratch);
@@ -150,7 +161,7 @@ fn flip(
     }
     if state.gear == Gear::UNKNOWN {
         if look == Look::Preface {
-            return Next::Travels(Start::Preface);
+            return Next::Travels(Start::Frames);
         }
         if is_frame(state, captured, scratch) {
             return Next::Travels(Start::Frames);
@@ -167,7 +178,12 @@ fn flip(
         return Next::Turns;
     }
     let ends_head = capture::ends_head(scratch, captured);
-    state.request_whole = u8::from(look == Look::Request && ends_head);
+    state.watched = match look {
+        Look::Request if ends_head => Watched::REQUEST,
+        // The rest of a body whose answer has begun before it was over: a request may be next.
+        Look::Stranger => Watched::BODY,
+        _ => Watched::NO,
+    };
     if look == Look::Request && state.searched < MAX_SEARCHED {
         state.searched += 1;
         let behind = capture::behind_empty_line(entry, captured);

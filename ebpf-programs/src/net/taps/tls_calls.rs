@@ -8,58 +8,52 @@ use aya_ebpf::{
 };
 use fathom_abi::message::Direction;
 
-use crate::{maps::CallKey, tls};
+use crate::{
+    layer,
+    maps::CallKey,
+    tls::{self, Arguments},
+};
 
 /// `SSL_read(ssl, buf, num)`, `gnutls_record_recv(session, data, size)`, and those with more arguments behind these; `SSL_do_handshake(ssl)`,
 /// `gnutls_handshake(session)`, of which only the first counts.
 #[uprobe]
 pub fn tls_called(ctx: ProbeContext) -> u32 {
-    let [object, buffer, len] = arguments(&ctx);
-    tls::enter(tls::of_thread(), object, buffer, len, 0, 0);
+    tls::enter(tls::of_thread(), &arguments(&ctx));
     0
 }
 
 /// `SSL_read_ex(ssl, buf, num, readbytes)`.
 #[uprobe]
 pub fn tls_called_ex(ctx: ProbeContext) -> u32 {
-    let [object, buffer, len] = arguments(&ctx);
-    let done = ctx.arg(3).unwrap_or(0);
-    tls::enter(tls::of_thread(), object, buffer, len, done, 0);
+    tls::enter(tls::of_thread(), &arguments_ex(&ctx));
     0
 }
 
 /// `SSL_write(ssl, buf, num)`, `gnutls_record_send(session, data, size)`, and those with more arguments behind these.
 #[uprobe]
 pub fn tls_sending(ctx: ProbeContext) -> u32 {
-    let [object, buffer, len] = arguments(&ctx);
-    let entry = tls::send(tls::of_thread(), object, buffer, len, 0, 0);
-    tls::go_on(&ctx, entry);
+    tls::send(&ctx, tls::of_thread(), &arguments(&ctx));
     0
 }
 
 /// `SSL_write_ex(ssl, buf, num, written)`.
 #[uprobe]
 pub fn tls_sending_ex(ctx: ProbeContext) -> u32 {
-    let [object, buffer, len] = arguments(&ctx);
-    let done = ctx.arg(3).unwrap_or(0);
-    let entry = tls::send(tls::of_thread(), object, buffer, len, done, 0);
-    tls::go_on(&ctx, entry);
+    tls::send(&ctx, tls::of_thread(), &arguments_ex(&ctx));
     0
 }
 
 /// Their result, where they receive.
 #[uretprobe]
 pub fn tls_received(ctx: RetProbeContext) -> u32 {
-    let entry = tls::exit(tls::of_thread(), result(&ctx), Direction::RECEIVED);
-    tls::go_on(&ctx, entry);
+    tls::exit(&ctx, tls::of_thread(), result(&ctx), Direction::RECEIVED);
     0
 }
 
 /// Their result, where they send.
 #[uretprobe]
 pub fn tls_sent(ctx: RetProbeContext) -> u32 {
-    let entry = tls::exit(tls::of_thread(), result(&ctx), Direction::SENT);
-    tls::go_on(&ctx, entry);
+    tls::exit(&ctx, tls::of_thread(), result(&ctx), Direction::SENT);
     0
 }
 
@@ -80,17 +74,14 @@ pub fn tls_ended(ctx: ProbeContext) -> u32 {
 /// `crypto/tls.(*Conn).Read(b)`.
 #[uprobe]
 pub fn go_called(ctx: ProbeContext) -> u32 {
-    let [object, buffer, len] = go_arguments(&ctx);
-    tls::enter(go_call(&ctx), object, buffer, len, 0, tls::go_sock(object));
+    tls::enter(go_call(&ctx), &go_arguments(&ctx));
     0
 }
 
 /// `crypto/tls.(*Conn).Write(b)`.
 #[uprobe]
 pub fn go_sending(ctx: ProbeContext) -> u32 {
-    let [object, buffer, len] = go_arguments(&ctx);
-    let entry = tls::send(go_call(&ctx), object, buffer, len, 0, tls::go_sock(object));
-    tls::go_on(&ctx, entry);
+    tls::send(&ctx, go_call(&ctx), &go_arguments(&ctx));
     0
 }
 
@@ -98,8 +89,7 @@ pub fn go_sending(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn go_received(ctx: ProbeContext) -> u32 {
     let bytes = register(&ctx, go::RESULT) as i64;
-    let entry = tls::exit(go_call(&ctx), bytes, Direction::RECEIVED);
-    tls::go_on(&ctx, entry);
+    tls::exit(&ctx, go_call(&ctx), bytes, Direction::RECEIVED);
     0
 }
 
@@ -107,26 +97,43 @@ pub fn go_received(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn go_sent(ctx: ProbeContext) -> u32 {
     let bytes = register(&ctx, go::RESULT) as i64;
-    let entry = tls::exit(go_call(&ctx), bytes, Direction::SENT);
-    tls::go_on(&ctx, entry);
+    tls::exit(&ctx, go_call(&ctx), bytes, Direction::SENT);
     0
 }
 
-/// The object, and where its plain text lies.
+/// Of a call whose result says how many bytes it has moved.
 #[inline(always)]
-fn arguments(ctx: &ProbeContext) -> [u64; 3] {
+fn arguments(ctx: &ProbeContext) -> Arguments {
     let arg = |index| ctx.arg::<u64>(index).unwrap_or(0);
-    // `int num` of OpenSSL: what is above it in the register means nothing. No call moves 4 GiB.
-    [arg(0), arg(1), arg(2) & 0xffff_ffff]
+    Arguments {
+        object: arg(0),
+        buffer: arg(1),
+        // `int num` of OpenSSL: what is above it in the register means nothing. No call moves 4 GiB.
+        len: arg(2) & 0xffff_ffff,
+        done: 0,
+        sock: 0,
+    }
+}
+
+/// Of a call that says so where its fourth argument points.
+#[inline(always)]
+fn arguments_ex(ctx: &ProbeContext) -> Arguments {
+    Arguments {
+        done: ctx.arg(3).unwrap_or(0),
+        ..arguments(ctx)
+    }
 }
 
 #[inline(always)]
-fn go_arguments(ctx: &ProbeContext) -> [u64; 3] {
-    [
-        register(ctx, go::CONN),
-        register(ctx, go::ADDRESS),
-        register(ctx, go::LENGTH),
-    ]
+fn go_arguments(ctx: &ProbeContext) -> Arguments {
+    let object = register(ctx, go::CONN);
+    Arguments {
+        object,
+        buffer: register(ctx, go::ADDRESS),
+        len: register(ctx, go::LENGTH),
+        done: 0,
+        sock: tls::go_sock(object),
+    }
 }
 
 /// `int` of OpenSSL, `ssize_t` of GnuTLS, whose lower half is the same for what one call can move.
@@ -176,20 +183,16 @@ mod go {
     pub const GOROUTINE: usize = 28;
 }
 
-macro_rules! walker {
-    ($($name:ident = $entry:literal,)+) => {$(
-        /// Goes on with a call in this entry of the scratch.
-        #[uprobe]
-        pub fn $name(ctx: ProbeContext) -> u32 {
-            tls::walk(&ctx, $entry);
-            0
-        }
-    )+};
+/// What all of these go on to: takes in the bytes that one of them has found.
+#[uprobe]
+pub fn tls_take(ctx: ProbeContext) -> u32 {
+    layer::taken(&ctx);
+    0
 }
 
-walker! {
-    tls_walk_4 = 4,
-    tls_walk_5 = 5,
-    tls_walk_6 = 6,
-    tls_walk_7 = 7,
+/// Goes on with bytes that [`tls_take`] has begun to send.
+#[uprobe]
+pub fn tls_walk(ctx: ProbeContext) -> u32 {
+    layer::walk(&ctx);
+    0
 }

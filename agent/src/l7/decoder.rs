@@ -11,6 +11,7 @@
 //! waits for the close. In each case `end_ns` is the time of the response's last I/O call, never the time of the look.
 
 mod connection;
+mod out;
 mod pieces;
 
 use std::{collections::VecDeque, num::NonZeroUsize, sync::Arc};
@@ -22,7 +23,8 @@ use fathom_abi::{
 use lru::LruCache;
 
 use self::{
-    connection::{Connection, Idle, Out},
+    connection::{Connection, Idle},
+    out::Out,
     pieces::Pieces,
 };
 use crate::l7::{
@@ -66,7 +68,7 @@ impl Link {
     fn drop_open<E: FnMut(Exchange)>(self, reason: ExchangeOutcome, out: &Out<'_, E>) {
         match self {
             Self::Turns(connection) => connection.drop_open(reason, out),
-            Self::Pieces(mut pieces) => pieces.drop_open(reason, out),
+            Self::Pieces(pieces) => pieces.drop_open(reason, out),
         }
     }
 }

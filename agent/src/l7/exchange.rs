@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use fathom_abi::ConnectionId;
+use fathom_abi::{ConnectionId, message::Direction};
 
 use super::grpc::Call;
 
@@ -13,6 +13,17 @@ pub enum Side {
     Server,
     /// It sent the request.
     Client,
+}
+
+impl Side {
+    /// By the direction of requests, seen from the process.
+    pub fn of(requests: Direction) -> Self {
+        if requests == Direction::RECEIVED {
+            Self::Server
+        } else {
+            Self::Client
+        }
+    }
 }
 
 /// Names one exchange on this node.

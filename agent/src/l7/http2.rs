@@ -234,9 +234,7 @@ impl Connection {
         out: &mut impl FnMut(Event),
     ) -> Result<(), Fault> {
         let is_requests = self.roles.requests == Some(piece.direction);
-        let captured = usize::try_from(piece.length)
-            .map_or(piece.data.len(), |length| length.min(piece.data.len()));
-        let data = &piece.data[..captured];
+        let data = piece.captured();
         let other_unsure = self.lanes[1 - at].is_unsure();
         let lane = &mut self.lanes[at];
         let end = piece.position.saturating_add(piece.length);
@@ -285,7 +283,7 @@ impl Connection {
             lane.resume(!aligned);
         }
         lane.bytes(data, &mut hearer)?;
-        lane.hole(piece.length - captured as u64, &mut hearer)?;
+        lane.hole(piece.hole(), &mut hearer)?;
         if lane.is_astray() {
             if is_requests {
                 self.streams.unread(piece.length);

@@ -21,3 +21,16 @@ pub struct Piece<'a> {
     /// The thread that made it.
     pub tid: u32,
 }
+
+impl<'a> Piece<'a> {
+    /// The bytes at its start that were captured.
+    pub fn captured(&self) -> &'a [u8] {
+        let length = usize::try_from(self.length).unwrap_or(usize::MAX);
+        &self.data[..self.data.len().min(length)]
+    }
+
+    /// How many bytes at its end were not.
+    pub fn hole(&self) -> u64 {
+        self.length - self.captured().len() as u64
+    }
+}

@@ -157,14 +157,10 @@ impl Pipeline {
             tgid: piece.tgid,
             tid: piece.tid,
         };
-        let captured = usize::try_from(piece.length)
-            .map_or(piece.data.len(), |length| length.min(piece.data.len()));
         let walked = if is_requests {
-            self.walk_requests(&piece.data[..captured], from, out)
-                .and_then(|()| self.skip_requests(piece.length - captured as u64, from, out))
+            self.walk_requests(piece, from, out)
         } else {
-            self.walk_answers(&piece.data[..captured], from, out)
-                .and_then(|()| self.skip_answers(piece.length - captured as u64, from, out))
+            self.walk_answers(piece, from, out)
         };
         if let Err(reason) = walked {
             self.give_up(reason, out);
@@ -221,10 +217,11 @@ impl Pipeline {
 
     fn walk_requests(
         &mut self,
-        mut data: &[u8],
+        piece: &Piece<'_>,
         from: From,
         out: &mut impl FnMut(Event),
     ) -> Result<(), ExchangeOutcome> {
+        let mut data = piece.captured();
         while !data.is_empty() {
             if self.requests.at_head() {
                 let started = *self.started.get_or_insert(from);
@@ -236,7 +233,7 @@ impl Pipeline {
                 let Some((used, (request, body))) =
                     head.map_err(|_| ExchangeOutcome::BadRequest)?
                 else {
-                    return Ok(());
+                    break;
                 };
                 data = &data[used..];
                 self.started = None;
@@ -258,11 +255,17 @@ impl Pipeline {
                     .requests
                     .pass(data)
                     .ok_or(ExchangeOutcome::BadRequest)?;
-                if let Some(open) = self.open.back_mut() {
-                    open.request.bytes += used as u64;
-                }
+                self.request_grew(used as u64);
                 data = &data[used..];
             }
+            self.request_went_on(out);
+        }
+        let hole = piece.hole();
+        if hole > 0 {
+            if !self.requests.skip(hole) {
+                return Err(ExchangeOutcome::Unreadable);
+            }
+            self.request_grew(hole);
             self.request_went_on(out);
         }
         Ok(())
@@ -281,23 +284,10 @@ impl Pipeline {
         });
     }
 
-    fn skip_requests(
-        &mut self,
-        bytes: u64,
-        _: From,
-        out: &mut impl FnMut(Event),
-    ) -> Result<(), ExchangeOutcome> {
-        if bytes == 0 {
-            return Ok(());
-        }
-        if !self.requests.skip(bytes) {
-            return Err(ExchangeOutcome::Unreadable);
-        }
+    fn request_grew(&mut self, bytes: u64) {
         if let Some(open) = self.open.back_mut() {
             open.request.bytes += bytes;
         }
-        self.request_went_on(out);
-        Ok(())
     }
 
     /// The newest request is over when its body is.
@@ -312,10 +302,11 @@ impl Pipeline {
 
     fn walk_answers(
         &mut self,
-        mut data: &[u8],
+        piece: &Piece<'_>,
         from: From,
         out: &mut impl FnMut(Event),
     ) -> Result<(), ExchangeOutcome> {
+        let mut data = piece.captured();
         while !data.is_empty() {
             if self.answers.at_head() {
                 let Some(open) = self.open.iter_mut().find(|open| open.answer.is_none()) else {
@@ -339,7 +330,7 @@ impl Pipeline {
                 let Some((used, (status, is_interim, length, part))) =
                     head.map_err(|_| ExchangeOutcome::BadResponse)?
                 else {
-                    return Ok(());
+                    break;
                 };
                 data = &data[used..];
                 if is_interim {
@@ -365,23 +356,14 @@ impl Pipeline {
             }
             self.answer_went_on(out);
         }
-        Ok(())
-    }
-
-    fn skip_answers(
-        &mut self,
-        bytes: u64,
-        from: From,
-        out: &mut impl FnMut(Event),
-    ) -> Result<(), ExchangeOutcome> {
-        if bytes == 0 {
-            return Ok(());
+        let hole = piece.hole();
+        if hole > 0 {
+            if !self.answers.skip(hole) {
+                return Err(ExchangeOutcome::Unreadable);
+            }
+            self.answer_grew(hole, from.at_ns);
+            self.answer_went_on(out);
         }
-        if !self.answers.skip(bytes) {
-            return Err(ExchangeOutcome::Unreadable);
-        }
-        self.answer_grew(bytes, from.at_ns);
-        self.answer_went_on(out);
         Ok(())
     }
 

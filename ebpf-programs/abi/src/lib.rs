@@ -47,6 +47,14 @@ pub struct ConnectionId {
     pub born_ns: u64,
 }
 
+impl ConnectionId {
+    /// Whether its bytes are those of a TLS library's calls ([`message::PLAIN_TEXT`]).
+    #[must_use]
+    pub const fn is_plain_text(&self) -> bool {
+        self.sock & message::PLAIN_TEXT != 0
+    }
+}
+
 /// Which end opened the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]

@@ -77,6 +77,16 @@ impl Direction {
     pub const RECEIVED: Self = Self(1);
     /// From this process.
     pub const SENT: Self = Self(2);
+
+    /// The other way; of none, none.
+    #[must_use]
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::RECEIVED => Self::SENT,
+            Self::SENT => Self::RECEIVED,
+            other => other,
+        }
+    }
 }
 
 /// The fixed part of a record of the `MESSAGES` ring buffer; `captured` bytes of user data follow it.

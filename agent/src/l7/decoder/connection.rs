@@ -5,9 +5,12 @@ use fathom_abi::{
     message::{Direction, MessageKind},
 };
 
-use super::pieces::Pieces;
+use super::{
+    out::{Out, Place},
+    pieces::Pieces,
+};
 use crate::l7::{
-    counts::{Counts, ExchangeOutcome, RecordOutcome},
+    counts::{ExchangeOutcome, RecordOutcome},
     exchange::Exchange,
     http1,
     record::Record,
@@ -19,23 +22,6 @@ mod read;
 
 pub(super) use self::idle::Idle;
 use self::pending::Pending;
-
-/// Where a connection's results go.
-pub(super) struct Out<'a, E> {
-    pub(super) counts: &'a Counts,
-    pub(super) emit: &'a mut E,
-}
-
-impl<E: FnMut(Exchange)> Out<'_, E> {
-    pub(super) fn exchange(&mut self, exchange: Exchange) {
-        self.counts.exchange(ExchangeOutcome::Delivered, 1);
-        (self.emit)(exchange);
-    }
-
-    pub(super) fn lost(&self, reason: ExchangeOutcome, count: u64) {
-        self.counts.exchange(reason, count);
-    }
-}
 
 /// What the connection is used for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -180,7 +166,7 @@ impl Connection {
             self.speaks_http(out);
             self.gap(
                 event.message.wrapping_add(1),
-                opposite(event.direction),
+                event.direction.opposite(),
                 out,
             );
             self.message = event.message;
@@ -239,7 +225,7 @@ impl Connection {
             } else {
                 event.direction
             };
-            self.gap(event.message.wrapping_add(1), opposite(last), out);
+            self.gap(event.message.wrapping_add(1), last.opposite(), out);
             return RecordOutcome::Delivered;
         }
         if event.message < self.message {
@@ -273,7 +259,7 @@ impl Connection {
         if self.mode == Mode::Upgraded {
             let behind = std::mem::take(&mut self.behind_upgrade);
             match pending.request() {
-                Some(request) => pieces.upgraded(request, behind, opposite(self.requests), out),
+                Some(request) => pieces.upgraded(request, behind, self.requests.opposite(), out),
                 None => out.lost(ExchangeOutcome::BadRequest, 1),
             }
         } else if pending.answer.is_none() && !pending.request_is_open() {
@@ -312,7 +298,7 @@ impl Connection {
         let event = &record.event;
         let is_answer = event.kind == MessageKind::HEAD
             && event.message == 1
-            && event.direction == opposite(self.requests)
+            && event.direction == self.requests.opposite()
             && http1::response(record.data) != Err(http1::Refused::NotHttp);
         if is_answer {
             self.message = 0;
@@ -471,8 +457,13 @@ impl Connection {
             .answer
             .as_ref()
             .map_or(self.touched_ns, |answer| answer.end_ns);
-        match pending.exchange(self.requests, &self.endpoints, end_ns) {
-            Some(exchange) => out.exchange(exchange),
+        let place = Place {
+            id: pending.connection(),
+            endpoints: self.endpoints,
+            requests: self.requests,
+        };
+        match pending.finished(end_ns) {
+            Some(finished) => out.finished(place, finished, None),
             None => out.lost(ExchangeOutcome::BadRequest, 1),
         }
     }
@@ -484,14 +475,6 @@ pub(super) fn requests_of(role: Role) -> Direction {
         Role::CLIENT => Direction::SENT,
         Role::SERVER => Direction::RECEIVED,
         _ => Direction::NONE,
-    }
-}
-
-pub(super) fn opposite(direction: Direction) -> Direction {
-    match direction {
-        Direction::SENT => Direction::RECEIVED,
-        Direction::RECEIVED => Direction::SENT,
-        other => other,
     }
 }
 

@@ -5,21 +5,18 @@
 
 use fathom_abi::{
     ConnectionId, Endpoints,
-    message::{Direction, MessageEvent, PLAIN_TEXT},
+    message::{Direction, MessageEvent},
 };
 
-use super::connection::{Out, opposite};
-use crate::{
-    l7::{
-        counts::{ExchangeOutcome, RecordOutcome},
-        exchange::{Exchange, ExchangeKey, Side},
-        http1,
-        http2::{self, Start},
-        piece::Piece,
-        pipeline::{self, Pipeline},
-        record::Record,
-    },
-    net::wire::addresses,
+use super::out::{Out, Place};
+use crate::l7::{
+    counts::{ExchangeOutcome, RecordOutcome},
+    exchange::Exchange,
+    http1,
+    http2::{self, Start},
+    piece::Piece,
+    pipeline::{self, Pipeline},
+    record::Record,
 };
 
 /// The client's connection preface (RFC 9113 section 3.4), as much of it as decides.
@@ -44,7 +41,7 @@ pub(super) struct Pieces {
     number: u32,
     /// Where each direction's next piece starts, received and sent.
     next: [u64; 2],
-    /// Bytes of each direction that came before position 0.
+    /// Bytes of each direction that came before those that the tap numbers.
     before: [u64; 2],
     protocol: Protocol,
 }
@@ -85,7 +82,7 @@ impl Pieces {
         out: &mut Out<'_, E>,
     ) {
         let mut connection = http2::Connection::new(
-            Some(opposite(answers)),
+            Some(answers.opposite()),
             Start::Upgraded,
             http2::Limits::default(),
         );
@@ -111,7 +108,8 @@ impl Pieces {
             request.bytes,
         );
         self.protocol = Protocol::Http2(Box::new(connection));
-        self.before[index(answers)] = length;
+        let at = index(answers);
+        (self.before[at], self.next[at]) = (length, length);
         self.give(&piece, 0, out);
     }
 
@@ -146,8 +144,7 @@ impl Pieces {
         if matches!(self.protocol, Protocol::Unknown) {
             self.protocol = self.recognize(&piece);
         }
-        let expected = self.next[at].saturating_add(self.before[at]);
-        self.next[at] = event.previous_bytes.saturating_add(length);
+        let expected = std::mem::replace(&mut self.next[at], start.saturating_add(length));
         if is_next && start > expected {
             let hole = Piece {
                 position: expected,
@@ -187,24 +184,32 @@ impl Pieces {
         }
     }
 
+    fn place(&self) -> Place {
+        Place {
+            id: self.id,
+            endpoints: self.endpoints,
+            requests: self.requests,
+        }
+    }
+
     fn give<E: FnMut(Exchange)>(&mut self, piece: &Piece<'_>, number: u32, out: &mut Out<'_, E>) {
-        let (id, endpoints) = (self.id, &self.endpoints);
+        let place = self.place();
         match &mut self.protocol {
             Protocol::Unknown | Protocol::Other => {}
             Protocol::Http1(pipeline) => {
                 let is_requests = piece.direction == self.requests;
-                let side = side(self.requests);
                 pipeline.piece(is_requests, piece, number, &mut |event| {
-                    out.pipelined(event, id, endpoints, side);
+                    out.pipelined(event, place);
                 });
             }
             Protocol::Http2(connection) => {
                 let known = connection.requests();
-                connection.piece(piece, &mut |event| {
-                    // Nothing is over before it is known who asks.
-                    let requests = known.unwrap_or(Direction::NONE);
-                    out.streamed(event, id, endpoints, side(requests));
-                });
+                // Nothing is over before it is known who asks.
+                let place = Place {
+                    requests: known.unwrap_or(Direction::NONE),
+                    ..place
+                };
+                connection.piece(piece, &mut |event| out.streamed(event, place));
                 if known.is_none()
                     && let Some(requests) = connection.requests()
                 {
@@ -217,15 +222,12 @@ impl Pieces {
 
     /// Records are missing.
     pub(super) fn lost<E: FnMut(Exchange)>(&mut self, out: &mut Out<'_, E>) {
+        let place = self.place();
         match &mut self.protocol {
             Protocol::Unknown => self.protocol = Protocol::Other,
             Protocol::Other => {}
-            Protocol::Http1(pipeline) => pipeline.lost(&mut |event| out.count(&event)),
-            Protocol::Http2(connection) => connection.lost(&mut |event| {
-                if let http2::Event::Lost(reason, count) = event {
-                    out.lost(reason, count);
-                }
-            }),
+            Protocol::Http1(pipeline) => pipeline.lost(&mut |event| out.pipelined(event, place)),
+            Protocol::Http2(connection) => connection.lost(&mut |event| out.streamed(event, place)),
         }
         self.drop_broken();
     }
@@ -240,26 +242,21 @@ impl Pieces {
         if event.message != self.number {
             self.lost(out);
         }
-        let (id, endpoints) = (self.id, &self.endpoints);
-        let side = side(self.requests);
+        let place = self.place();
         match &mut self.protocol {
             Protocol::Unknown | Protocol::Other => {}
-            Protocol::Http1(pipeline) => pipeline.end(event.at_ns, &mut |event| {
-                out.pipelined(event, id, endpoints, side);
-            }),
-            Protocol::Http2(connection) => connection.end(event.at_ns, &mut |event| {
-                out.streamed(event, id, endpoints, side);
-            }),
+            Protocol::Http1(pipeline) => {
+                pipeline.end(event.at_ns, &mut |event| out.pipelined(event, place));
+            }
+            Protocol::Http2(connection) => {
+                connection.end(event.at_ns, &mut |event| out.streamed(event, place));
+            }
         }
         RecordOutcome::Delivered
     }
 
     /// Counts what is open as lost.
-    pub(super) fn drop_open<E: FnMut(Exchange)>(
-        &mut self,
-        reason: ExchangeOutcome,
-        out: &Out<'_, E>,
-    ) {
+    pub(super) fn drop_open<E: FnMut(Exchange)>(&self, reason: ExchangeOutcome, out: &Out<'_, E>) {
         let open = match &self.protocol {
             Protocol::Unknown | Protocol::Other => 0,
             Protocol::Http1(pipeline) => pipeline.open(),
@@ -287,100 +284,6 @@ impl Pieces {
     /// Whether nothing will come of it any more, so that its bytes need not travel.
     pub(super) fn is_given_up(&self) -> bool {
         matches!(self.protocol, Protocol::Other)
-    }
-}
-
-impl<E: FnMut(Exchange)> Out<'_, E> {
-    fn count(&self, event: &pipeline::Event) {
-        if let pipeline::Event::Lost(reason, count) = *event {
-            self.lost(reason, count);
-        }
-    }
-
-    fn pipelined(
-        &mut self,
-        event: pipeline::Event,
-        connection: ConnectionId,
-        endpoints: &Endpoints,
-        side: Side,
-    ) {
-        self.count(&event);
-        let pipeline::Event::Done(finished) = event else {
-            return;
-        };
-        let request = finished.request;
-        let (local, remote) = addresses(endpoints);
-        self.exchange(Exchange {
-            key: ExchangeKey {
-                connection,
-                message: request.number,
-                part: request.index,
-            },
-            side,
-            tgid: request.tgid,
-            tid: request.tid,
-            local,
-            remote,
-            method: request.method,
-            path: request.path,
-            version: request.version,
-            tls: connection.sock & PLAIN_TEXT != 0,
-            status: finished.status,
-            cut: finished.cut,
-            start_ns: request.start_ns,
-            end_ns: finished.end_ns.max(request.start_ns),
-            request_bytes: request.bytes,
-            response_bytes: finished.response_bytes,
-            parent: request.parent,
-            rpc: None,
-        });
-    }
-
-    fn streamed(
-        &mut self,
-        event: http2::Event,
-        connection: ConnectionId,
-        endpoints: &Endpoints,
-        side: Side,
-    ) {
-        let stream = match event {
-            http2::Event::Done(stream) => stream,
-            http2::Event::Lost(reason, count) => return self.lost(reason, count),
-        };
-        let request = stream.request;
-        let (local, remote) = addresses(endpoints);
-        self.exchange(Exchange {
-            key: ExchangeKey {
-                connection,
-                message: stream.id,
-                part: 0,
-            },
-            side,
-            tgid: request.tgid,
-            tid: request.tid,
-            local,
-            remote,
-            method: request.method,
-            path: request.path,
-            version: "2",
-            tls: connection.sock & PLAIN_TEXT != 0,
-            status: stream.status,
-            cut: stream.cut,
-            start_ns: request.start_ns,
-            end_ns: stream.end_ns,
-            request_bytes: stream.request_bytes,
-            response_bytes: stream.response_bytes,
-            parent: request.parent,
-            rpc: stream.rpc.map(Box::new),
-        });
-    }
-}
-
-fn side(requests: Direction) -> Side {
-    if requests == Direction::RECEIVED {
-        Side::Server
-    } else {
-        Side::Client
     }
 }
 

@@ -69,7 +69,7 @@ impl<E> Hearer<'_, E> {
         self.roles.requests = Some(if client {
             self.direction
         } else {
-            opposite(self.direction)
+            self.direction.opposite()
         });
     }
 }
@@ -145,13 +145,5 @@ impl<E: FnMut(Event)> Sink for Hearer<'_, E> {
 
     fn max_frame(&mut self, length: u32) {
         self.roles.max_frame = self.roles.max_frame.max(length);
-    }
-}
-
-fn opposite(direction: Direction) -> Direction {
-    if direction == Direction::SENT {
-        Direction::RECEIVED
-    } else {
-        Direction::SENT
     }
 }

@@ -2,8 +2,8 @@
 
 use fathom_abi::message::ConnectionState;
 
-use super::{Connection, Now, Out, opposite};
-use crate::l7::{counts::ExchangeOutcome, exchange::Exchange};
+use super::{Connection, Now};
+use crate::l7::{counts::ExchangeOutcome, decoder::out::Out, exchange::Exchange};
 
 /// A chunked response to which nothing was added for so long is taken as ended.
 const QUIET_NS: u64 = 1_000_000_000;
@@ -45,7 +45,7 @@ impl Connection {
             }
             self.gap(
                 state.message.wrapping_add(1),
-                opposite(state.direction),
+                state.direction.opposite(),
                 out,
             );
             self.message = state.message;

@@ -1,17 +1,14 @@
 //! An exchange that is not over.
 
 use fathom_abi::{
-    Endpoints,
-    message::{Direction, MAX_CAPTURE, MessageEvent, PLAIN_TEXT},
+    ConnectionId,
+    message::{MAX_CAPTURE, MessageEvent},
 };
 
-use crate::{
-    l7::{
-        exchange::{Exchange, ExchangeKey, Side, TraceParent, Unanswered},
-        http1::{self, Body},
-        pipeline,
-    },
-    net::wire::addresses,
+use crate::l7::{
+    exchange::{ExchangeKey, TraceParent, Unanswered},
+    http1::{self, Body},
+    pipeline::{self, Finished},
 };
 
 /// What is known of an exchange so far.
@@ -174,61 +171,40 @@ impl Pending {
         })
     }
 
-    /// The request, once it is whole; none where its head never became readable.
+    pub(super) fn connection(&self) -> ConnectionId {
+        self.key.connection
+    }
+
+    /// The request as far as it went by; none where its head never became readable.
     pub(super) fn request(self: Box<Self>) -> Option<pipeline::Request> {
         let request = self.request?;
+        let answer = self.answer.as_ref();
         Some(pipeline::Request {
             number: self.key.message,
-            index: 0,
+            index: self.key.part,
             tgid: self.tgid,
             tid: self.tid,
             start_ns: self.start_ns,
-            method: request.method,
-            path: request.path,
-            version: request.version.unwrap_or("1.1"),
-            parent: request.parent,
-            bytes: self.request_bytes,
-        })
-    }
-
-    /// The exchange; none where its request's head never became readable.
-    pub(super) fn exchange(
-        self: Box<Self>,
-        requests: Direction,
-        endpoints: &Endpoints,
-        end_ns: u64,
-    ) -> Option<Exchange> {
-        let request = self.request?;
-        let (local, remote) = addresses(endpoints);
-        Some(Exchange {
-            key: self.key,
-            side: if requests == Direction::RECEIVED {
-                Side::Server
-            } else {
-                Side::Client
-            },
-            tgid: self.tgid,
-            tid: self.tid,
-            local,
-            remote,
             method: request.method,
             path: request.path,
             version: request
                 .version
-                .or(self.answer.as_ref().map(|answer| answer.version))
+                .or(answer.map(|answer| answer.version))
                 .unwrap_or("1.1"),
-            tls: self.key.connection.sock & PLAIN_TEXT != 0,
-            cut: None,
-            rpc: None,
-            status: self
-                .answer
-                .as_ref()
-                .map_or(Err(Unanswered::Closed), |answer| Ok(answer.status)),
-            start_ns: self.start_ns,
-            end_ns,
-            request_bytes: self.request_bytes.saturating_sub(request.front),
-            response_bytes: self.answer.map_or(0, |answer| answer.bytes),
             parent: request.parent,
+            bytes: self.request_bytes.saturating_sub(request.front),
+        })
+    }
+
+    /// The exchange; none where its request's head never became readable.
+    pub(super) fn finished(self: Box<Self>, end_ns: u64) -> Option<Finished> {
+        let answer = self.answer.as_ref();
+        Some(Finished {
+            status: answer.map_or(Err(Unanswered::Closed), |answer| Ok(answer.status)),
+            cut: None,
+            end_ns,
+            response_bytes: answer.map_or(0, |answer| answer.bytes),
+            request: self.request()?,
         })
     }
 }

@@ -2,9 +2,10 @@
 
 use fathom_abi::message::{Direction, MessageEvent};
 
-use super::{Connection, Mode, Now, Out, opposite, pending::Pending};
+use super::{Connection, Mode, Now, pending::Pending};
 use crate::l7::{
     counts::{ExchangeOutcome, RecordOutcome},
+    decoder::out::Out,
     exchange::Exchange,
     http1::{self, Refused},
     record::Record,
@@ -117,7 +118,7 @@ impl Connection {
             return RecordOutcome::NotHttp;
         };
         if self.requests == Direction::NONE {
-            self.requests = opposite(record.event.direction);
+            self.requests = record.event.direction.opposite();
         }
         if record.event.direction == self.requests {
             return RecordOutcome::NotHttp;

@@ -1,0 +1,104 @@
+//! Where a connection's results go.
+
+use fathom_abi::{ConnectionId, Endpoints, message::Direction};
+
+use crate::{
+    l7::{
+        counts::{Counts, ExchangeOutcome},
+        exchange::{Exchange, ExchangeKey, Side},
+        grpc::Call,
+        http2, pipeline,
+    },
+    net::wire::addresses,
+};
+
+/// Takes exchanges, and counts what becomes of them.
+pub(super) struct Out<'a, E> {
+    pub(super) counts: &'a Counts,
+    pub(super) emit: &'a mut E,
+}
+
+/// What the exchanges of a connection have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) id: ConnectionId,
+    pub(super) endpoints: Endpoints,
+    /// The direction of requests.
+    pub(super) requests: Direction,
+}
+
+impl<E: FnMut(Exchange)> Out<'_, E> {
+    pub(super) fn lost(&self, reason: ExchangeOutcome, count: u64) {
+        self.counts.exchange(reason, count);
+    }
+
+    /// An exchange of HTTP/1, or one of HTTP/2 in its terms.
+    pub(super) fn finished(
+        &mut self,
+        place: Place,
+        finished: pipeline::Finished,
+        rpc: Option<Call>,
+    ) {
+        let request = finished.request;
+        let (local, remote) = addresses(&place.endpoints);
+        self.counts.exchange(ExchangeOutcome::Delivered, 1);
+        (self.emit)(Exchange {
+            key: ExchangeKey {
+                connection: place.id,
+                message: request.number,
+                part: request.index,
+            },
+            side: Side::of(place.requests),
+            tgid: request.tgid,
+            tid: request.tid,
+            local,
+            remote,
+            method: request.method,
+            path: request.path,
+            version: request.version,
+            tls: place.id.is_plain_text(),
+            status: finished.status,
+            cut: finished.cut,
+            start_ns: request.start_ns,
+            end_ns: finished.end_ns.max(request.start_ns),
+            request_bytes: request.bytes,
+            response_bytes: finished.response_bytes,
+            parent: request.parent,
+            rpc: rpc.map(Box::new),
+        });
+    }
+
+    pub(super) fn pipelined(&mut self, event: pipeline::Event, place: Place) {
+        match event {
+            pipeline::Event::Done(finished) => self.finished(place, finished, None),
+            pipeline::Event::Lost(reason, count) => self.lost(reason, count),
+        }
+    }
+
+    pub(super) fn streamed(&mut self, event: http2::Event, place: Place) {
+        let stream = match event {
+            http2::Event::Done(stream) => stream,
+            http2::Event::Lost(reason, count) => return self.lost(reason, count),
+        };
+        let request = stream.request;
+        let finished = pipeline::Finished {
+            request: pipeline::Request {
+                number: stream.id,
+                index: 0,
+                tgid: request.tgid,
+                tid: request.tid,
+                start_ns: request.start_ns,
+                method: request.method,
+                path: request.path,
+                version: "2",
+                parent: request.parent,
+                bytes: stream.request_bytes,
+            },
+            status: stream.status,
+            cut: stream.cut,
+            end_ns: stream.end_ns,
+            response_bytes: stream.response_bytes,
+        };
+        self.finished(place, finished, stream.rpc);
+    }
+}

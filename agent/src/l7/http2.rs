@@ -294,6 +294,11 @@ impl Connection {
     }
 }
 
+/// Whether these bytes start with what each side's first frame is: SETTINGS, which acknowledges nothing (RFC 9113 section 3.4).
+pub fn starts_with_settings(bytes: &[u8]) -> bool {
+    matches!(bytes, [_, _, _, frame::kind::SETTINGS, 0, 0, 0, 0, 0, ..])
+}
+
 fn index(direction: Direction) -> Option<usize> {
     match direction {
         Direction::RECEIVED => Some(0),

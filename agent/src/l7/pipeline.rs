@@ -61,6 +61,30 @@ pub struct Request {
     pub bytes: u64,
 }
 
+/// An exchange in whose midst the walk starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// Its request, as far as it went by.
+    pub request: Request,
+    /// Bytes of the request's body that are to come.
+    pub body_left: u64,
+    /// Its final answer, where that has begun.
+    pub answer: Option<BegunAnswer>,
+}
+
+/// The answer of an exchange in whose midst the walk starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BegunAnswer {
+    /// Its status.
+    pub status: u16,
+    /// Bytes that went by.
+    pub bytes: u64,
+    /// Bytes that are to come.
+    pub left: u64,
+    /// When the newest of them went by.
+    pub end_ns: u64,
+}
+
 /// What comes out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -119,13 +143,23 @@ impl Pipeline {
         }
     }
 
-    /// The same behind a request that is whole and has no answer yet.
-    pub fn behind(request: Request) -> Self {
+    /// The same, in the midst of an exchange.
+    pub fn within(begun: Begun) -> Self {
         let mut pipeline = Self::new();
+        pipeline.requests.body(Part::Bytes(begun.body_left));
+        let answer = begun.answer.map(|answer| {
+            pipeline.answers.body(Part::Bytes(answer.left));
+            Answer {
+                status: answer.status,
+                bytes: answer.bytes,
+                end_ns: answer.end_ns,
+                is_whole: answer.left == 0,
+            }
+        });
         pipeline.open.push_back(Open {
-            request,
-            is_whole: true,
-            answer: None,
+            request: begun.request,
+            is_whole: begun.body_left == 0,
+            answer,
         });
         pipeline
     }

@@ -109,12 +109,7 @@ pub fn is_frame(first: u32, second: u32, ninth: u8, captured: u32) -> bool {
         // HEADERS, whole, of a client's stream or its answer.
         1 => flags & !0x29 == 4 && id_0 & 0x80 == 0 && ninth & 1 == 1,
         // SETTINGS.
-        4 => {
-            on_stream_0
-                && middle == 0
-                && low % 6 == 0
-                && ((flags == 0 && low != 0) || (flags == 1 && low == 0))
-        }
+        4 => on_stream_0 && middle == 0 && low % 6 == 0 && (flags == 0 || (flags == 1 && low == 0)),
         // PING.
         6 => on_stream_0 && middle == 0 && low == 8 && flags <= 1,
         // WINDOW_UPDATE.

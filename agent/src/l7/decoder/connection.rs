@@ -262,13 +262,11 @@ impl Connection {
                 Some(request) => pieces.upgraded(request, behind, self.requests.opposite(), out),
                 None => out.lost(ExchangeOutcome::BadRequest, 1),
             }
-        } else if pending.answer.is_none() && !pending.request_is_open() {
-            match pending.request() {
-                Some(request) => pieces.behind(request),
-                None => out.lost(ExchangeOutcome::BadRequest, 1),
-            }
         } else {
-            out.lost(ExchangeOutcome::Pipelined, 1);
+            match pending.begun() {
+                Ok(begun) => pieces.within(begun),
+                Err(reason) => out.lost(reason, 1),
+            }
         }
         (RecordOutcome::Delivered, pieces)
     }

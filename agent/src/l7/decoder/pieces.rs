@@ -68,9 +68,9 @@ impl Pieces {
         }
     }
 
-    /// It goes on behind a whole request without an answer.
-    pub(super) fn behind(&mut self, request: pipeline::Request) {
-        self.protocol = Protocol::Http1(Box::new(Pipeline::behind(request)));
+    /// It goes on in the midst of an exchange of HTTP/1.
+    pub(super) fn within(&mut self, begun: pipeline::Begun) {
+        self.protocol = Protocol::Http1(Box::new(Pipeline::within(begun)));
     }
 
     /// It was upgraded to HTTP/2 by the answer to `request`, behind which the record of the answer held the first of so many bytes of frames.
@@ -176,9 +176,12 @@ impl Pieces {
             return Protocol::Http1(Box::default());
         }
         match self.requests {
+            // The server may speak first.
+            Direction::NONE if http2::starts_with_settings(piece.data) => {
+                http2(None, Start::Preface)
+            }
             // Not seen from its start.
             Direction::NONE => http2(None, Start::Joined),
-            // The server may speak first.
             requests if requests != piece.direction => http2(Some(requests), Start::Preface),
             _ => Protocol::Other,
         }

@@ -2,6 +2,7 @@ mod framing;
 mod idle;
 mod loss;
 mod tap;
+mod travel;
 
 use std::num::NonZeroUsize;
 

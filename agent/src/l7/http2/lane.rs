@@ -187,7 +187,8 @@ impl Lane {
             stream: header.stream,
         };
         let settings_first = std::mem::take(&mut self.settings_first);
-        if settings_first && (header.kind != kind::SETTINGS || header.has(flag::ACK)) {
+        // An acknowledgement may be the first that is seen of a server which sent its own before the client's preface came.
+        if settings_first && header.kind != kind::SETTINGS {
             return Err(Fault::NoPreface);
         }
         let fresh = std::mem::take(&mut self.fresh);

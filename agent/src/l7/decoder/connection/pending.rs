@@ -6,9 +6,10 @@ use fathom_abi::{
 };
 
 use crate::l7::{
+    counts::ExchangeOutcome,
     exchange::{ExchangeKey, TraceParent, Unanswered},
     http1::{self, Body},
-    pipeline::{self, Finished},
+    pipeline::{self, Begun, BegunAnswer, Finished},
 };
 
 /// What is known of an exchange so far.
@@ -168,6 +169,32 @@ impl Pending {
     pub(super) fn body_may_be_left_out(&self) -> bool {
         self.request.as_ref().is_some_and(|request| {
             request.endless || (request.expects_continue && self.request_bytes == request.head)
+        })
+    }
+
+    /// The exchange as far as it went by, where it is known how much is to come: else why it is lost.
+    pub(super) fn begun(self: Box<Self>) -> Result<Begun, ExchangeOutcome> {
+        let body_left = match self.request_total {
+            Some(total) => total.saturating_sub(self.request_bytes),
+            None if self.request_is_open() => return Err(ExchangeOutcome::Pipelined),
+            None => 0,
+        };
+        let answer = match &self.answer {
+            Some(answer) => Some(BegunAnswer {
+                status: answer.status,
+                bytes: answer.bytes,
+                left: answer
+                    .total
+                    .ok_or(ExchangeOutcome::Pipelined)?
+                    .saturating_sub(answer.bytes),
+                end_ns: answer.end_ns,
+            }),
+            None => None,
+        };
+        Ok(Begun {
+            request: self.request().ok_or(ExchangeOutcome::BadRequest)?,
+            body_left,
+            answer,
         })
     }
 

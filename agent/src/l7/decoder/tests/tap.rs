@@ -24,6 +24,8 @@ pub(super) struct Tap {
     head_open: bool,
     /// The next call's bytes are not in user memory (sendfile).
     pub(super) unreadable: bool,
+    /// Bytes of each direction that travelled, received and sent; none while none do.
+    travelled: Option<[u64; 2]>,
     pub(super) records: Vec<Vec<u8>>,
 }
 
@@ -44,6 +46,7 @@ impl Tap {
             last_ns: 0,
             head_open: false,
             unreadable: false,
+            travelled: None,
             records: Vec::new(),
         }
     }
@@ -54,6 +57,19 @@ impl Tap {
 
     pub(super) fn send(&mut self, data: &[u8], at_ns: u64) -> &mut Self {
         self.io(Direction::SENT, data, at_ns)
+    }
+
+    /// From now on the bytes travel.
+    pub(super) fn travel(&mut self, at_ns: u64) -> &mut Self {
+        self.message += 1;
+        self.travelled = Some([0; 2]);
+        let event = MessageEvent {
+            previous_bytes: self.bytes,
+            previous_last_ns: self.last_ns,
+            ..self.event(MessageKind::TRAVELS, at_ns)
+        };
+        self.records.push(Record::encode(&event, &[]));
+        self
     }
 
     pub(super) fn close(&mut self, at_ns: u64) -> &mut Self {
@@ -80,7 +96,28 @@ impl Tap {
         }
     }
 
+    fn piece(&mut self, direction: Direction, data: &[u8], at_ns: u64) {
+        self.message += 1;
+        let mut event = MessageEvent {
+            previous_last_ns: data.len() as u64,
+            io_bytes: data.len() as u32,
+            captured: data.len() as u16,
+            direction,
+            ..self.event(MessageKind::PIECE, at_ns)
+        };
+        if let Some(travelled) = &mut self.travelled {
+            let position = &mut travelled[usize::from(direction == Direction::SENT)];
+            event.previous_bytes = *position;
+            *position += data.len() as u64;
+        }
+        self.records.push(Record::encode(&event, data));
+    }
+
     fn io(&mut self, direction: Direction, data: &[u8], at_ns: u64) -> &mut Self {
+        if self.travelled.is_some() {
+            self.piece(direction, data, at_ns);
+            return self;
+        }
         let flips = direction != self.direction;
         let room = if flips {
             MAX_CAPTURE

@@ -15,7 +15,7 @@ use std::{
 use self::file::File;
 use crate::{
     export::otlp::settings::{BadSetting, Settings},
-    probes::net::Tap,
+    probes::net::{NetOptions, Tap},
     telemetry::route::Patterns,
 };
 
@@ -30,6 +30,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What heap and BPF maps may take together, in bytes.
     pub memory_limit: u64,
+    /// Bytes of an HTTP/1 head that are read.
+    pub head_limit: u32,
     /// The user's routes, which go before those that are guessed from paths.
     pub routes: Arc<Patterns>,
     /// CPU samples a second, on each CPU.
@@ -166,6 +168,7 @@ impl Config {
                 .listen
                 .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9464))),
             memory_limit: file.memory_limit.unwrap_or(64 << 20),
+            head_limit: file.head_limit.unwrap_or(NetOptions::HEAD_LIMIT),
             routes: Arc::new(file.routes),
             profile_frequency: file.profile_frequency.unwrap_or(100),
             profile_interval: file.profile_interval.unwrap_or(Duration::from_secs(10)),

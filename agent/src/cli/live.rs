@@ -93,6 +93,7 @@ impl Live {
             map_budget: MAP_BUDGET,
             track_active: false,
             tls: false,
+            head_limit: NetOptions::HEAD_LIMIT,
         })?;
         Ok(Self {
             net,

@@ -24,7 +24,7 @@ const TOP: &[&str] = &[
     "profile",
     "otlp",
 ];
-const HTTP: &[&str] = &["routes"];
+const HTTP: &[&str] = &["head_limit", "routes"];
 const PROFILE: &[&str] = &["frequency", "interval"];
 const OTLP: &[&str] = &["endpoint", "headers", "interval", "timeout", "compression"];
 
@@ -35,6 +35,7 @@ pub(super) struct File {
     pub(super) tap: Option<Option<Tap>>,
     pub(super) listen: Option<SocketAddr>,
     pub(super) memory_limit: Option<u64>,
+    pub(super) head_limit: Option<u32>,
     pub(super) routes: Patterns,
     pub(super) profile_frequency: Option<u32>,
     pub(super) profile_interval: Option<Duration>,
@@ -82,9 +83,11 @@ impl File {
             path,
             prefix: "http.",
         };
-        // It has one key.
         for (key, entry) in at.entries(section, HTTP)? {
-            self.routes = at.routes(key, entry)?;
+            match key {
+                "head_limit" => self.head_limit = Some(at.scalar(key, entry, value::head_limit)?),
+                _ => self.routes = at.routes(key, entry)?,
+            }
         }
         Ok(())
     }

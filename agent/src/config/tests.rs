@@ -54,6 +54,7 @@ fn the_example_is_the_default() {
         "listen",
         "memory_limit",
         "http",
+        "head_limit",
         "routes",
         "profile",
         "frequency",
@@ -68,7 +69,7 @@ fn the_example_is_the_default() {
 #[test]
 fn every_key_has_an_effect() {
     let config = from_file(
-        "capabilities:\n  - net\n  - gpu\ntap: kprobe\nlisten: '[::1]:1'\nmemory_limit: 1Gi\nhttp:\n  routes:\n    - /users/{name}\n    - '/*'\nprofile:\n  frequency: 97\n  interval: 30s\n\
+        "capabilities:\n  - net\n  - gpu\ntap: kprobe\nlisten: '[::1]:1'\nmemory_limit: 1Gi\nhttp:\n  head_limit: 16KiB\n  routes:\n    - /users/{name}\n    - '/*'\nprofile:\n  frequency: 97\n  interval: 30s\n\
          otlp:\n  endpoint: http://collector:4317\n  headers:\n    api-key: secret\n    number: '007'\n  interval: 1m\n  timeout: 500ms\n  compression: gzip\n",
     )
     .unwrap();
@@ -84,6 +85,7 @@ fn every_key_has_an_effect() {
     assert_eq!(config.tap, Some(Tap::Kprobe));
     assert_eq!(config.listen.to_string(), "[::1]:1");
     assert_eq!(config.memory_limit, 1 << 30);
+    assert_eq!(config.head_limit, 16 << 10);
     assert_eq!(config.routes.find("/users/ann"), Some("/users/{name}"));
     assert_eq!(config.routes.find("/x/y"), Some("/*"));
     assert_eq!(config.profile_frequency, 97);
@@ -183,7 +185,17 @@ const BAD: &[(&str, u64, &str)] = &[
     (
         "http:\n  route: [/a]\n",
         2,
-        "http.route: there is no such key; accepted is one of routes",
+        "http.route: there is no such key; accepted is one of head_limit, routes",
+    ),
+    (
+        "http:\n  head_limit: 1MiB\n",
+        2,
+        "http.head_limit: \"1MiB\" is out of range; accepted is a size from 1KiB to 32KiB, such as 8KiB",
+    ),
+    (
+        "http:\n  head_limit: long\n",
+        2,
+        "http.head_limit: \"long\" is no size",
     ),
     (
         "http:\n  routes: /a\n",

@@ -2,8 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use fathom_abi::message::MAX_CAPTURE;
+
 use super::Capabilities;
-use crate::probes::net::Tap;
+use crate::{l7::http1, probes::net::Tap};
 
 /// A value that can't be used.
 #[derive(Debug)]
@@ -81,6 +83,18 @@ pub(super) fn memory_limit(text: &str) -> Result<u64, Bad> {
         Some(bytes @ SMALLEST..=LARGEST) => Ok(bytes),
         Some(0..SMALLEST) => bad(format!("{text:?} is too little to work with"), ACCEPTED),
         Some(_) => bad(format!("{text:?} is too much"), ACCEPTED),
+        None => bad(format!("{text:?} is no size"), ACCEPTED),
+    }
+}
+
+/// Bytes of a head that are read: at least what one record carries, at most what decoders put together.
+pub(super) fn head_limit(text: &str) -> Result<u32, Bad> {
+    const ACCEPTED: &str = "a size from 1KiB to 32KiB, such as 8KiB";
+    const SMALLEST: u64 = MAX_CAPTURE as u64;
+    const LARGEST: u64 = http1::MAX_HEAD as u64;
+    match size(text) {
+        Some(bytes @ SMALLEST..=LARGEST) => Ok(bytes as u32),
+        Some(_) => bad(format!("{text:?} is out of range"), ACCEPTED),
         None => bad(format!("{text:?} is no size"), ACCEPTED),
     }
 }

@@ -11,6 +11,9 @@ pub(super) use fields::trace_parent;
 pub use fields::{Body, Fields};
 use memchr::memchr;
 
+/// The longest head that is put together from several records or pieces.
+pub const MAX_HEAD: usize = 32 << 10;
+
 /// The longest method that is taken for one.
 pub const MAX_METHOD: usize = 32;
 

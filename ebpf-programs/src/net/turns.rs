@@ -32,8 +32,8 @@ const LOOK: u32 = 8;
 /// noticed in user space.
 const MAX_SEARCHED: u8 = 16;
 
-/// Records that one call's request head can fill: 8 KiB.
-const MAX_HEADS: u64 = 8;
+/// Records that one call's request head can fill, where `CAPTURE` allows so many: 32 KiB.
+const MAX_HEADS: u64 = 32;
 
 /// Adds a call to the message that it goes on with, where that is all there is to do.
 #[inline(always)]
@@ -272,7 +272,7 @@ pub extern "C" fn long_head(entry: u32) -> u8 {
         if capture::behind_empty_line(entry, MAX_CAPTURE as u32) != 0 {
             return 0;
         }
-        if offset >= here {
+        if offset >= here || offset >= u64::from(CAPTURE.load()) {
             break;
         }
         let left = here - offset;

@@ -1,9 +1,6 @@
 //! One direction of a pipeline: where in its messages it is.
 
-use crate::l7::http1::Refused;
-
-/// The longest head that is put together from several pieces.
-const MAX_HEAD: usize = 8 * 1024;
+use crate::l7::http1::{MAX_HEAD, Refused};
 
 /// The longest line of a chunk's size with its extensions, and the longest trailers.
 const MAX_LINE: u32 = 8 * 1024;

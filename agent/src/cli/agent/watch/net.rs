@@ -67,6 +67,7 @@ impl Watch {
             map_budget: config.memory_limit / MAPS_SHARE,
             track_active: self.shared.joined,
             tls: config.capabilities.tls,
+            head_limit: config.head_limit,
         })?;
         for report in net.taps.iter().filter(|report| report.refused.is_some()) {
             info!("tap {} does not work here: {}", report.tap, report.reason());

@@ -7,12 +7,9 @@ use crate::l7::{
     counts::{ExchangeOutcome, RecordOutcome},
     decoder::out::Out,
     exchange::Exchange,
-    http1::{self, Refused},
+    http1::{self, MAX_HEAD, Refused},
     record::Record,
 };
-
-/// The longest head that is put together from several records.
-const MAX_HEAD: usize = 8 * 1024;
 
 impl Connection {
     /// What a record comes to that nothing waits for.

@@ -1,0 +1,60 @@
+//! What user space reads of the object: the kernel's memory of connections, and the counters.
+
+use std::fmt;
+
+use aya::maps::{HashMap, MapData, PerCpuArray};
+use fathom_abi::{counters::NetCounter, message::ConnectionState};
+
+use crate::probes::sizes::FRAMINGS_SIZE;
+
+/// The kernel's memory of each connection.
+#[derive(Debug)]
+pub struct Connections(pub(super) HashMap<MapData, u64, ConnectionRecord>);
+
+/// A value of `FRAMINGS`, which is the kernel programs' alone.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub(super) struct FramingsRecord([u8; FRAMINGS_SIZE]);
+
+// SAFETY: bytes.
+unsafe impl aya::Pod for FramingsRecord {}
+
+/// [`ConnectionState`] as aya takes it.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub(super) struct ConnectionRecord(ConnectionState);
+
+// SAFETY: `#[repr(C)]`, no padding and no pointer (the ABI's tests hold it to that), any bits are valid.
+unsafe impl aya::Pod for ConnectionRecord {}
+
+impl Connections {
+    /// What the kernel knows of a sock; `None` when it is gone.
+    pub fn get(&self, sock: u64) -> Option<ConnectionState> {
+        self.0.get(&sock, 0).ok().map(|record| record.0)
+    }
+}
+
+/// What the programs counted.
+pub struct Counters(pub(super) PerCpuArray<MapData, u64>);
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.read()).finish()
+    }
+}
+
+impl Counters {
+    /// One counter's sum over all CPUs, since the object was loaded.
+    pub fn get(&self, counter: NetCounter) -> u64 {
+        let values = self.0.get(&(counter as u32), 0);
+        values.map_or(0, |values| values.iter().sum())
+    }
+
+    /// Each counter's sum over all CPUs, since the object was loaded.
+    pub fn read(&self) -> Vec<(NetCounter, u64)> {
+        NetCounter::ALL
+            .iter()
+            .map(|&counter| (counter, self.get(counter)))
+            .collect()
+    }
+}

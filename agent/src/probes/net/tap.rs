@@ -1,0 +1,244 @@
+//! The four taps on sockets: their names, and which programs each consists of.
+
+use std::{fmt, str::FromStr};
+
+use super::attachment::{Attachment, Walker};
+
+/// One way to see the bytes of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tap {
+    /// fexit on the TCP calls.
+    Fentry,
+    /// The socket tracepoints, raw (6.3).
+    RawTracepoint,
+    /// kprobe and kretprobe on the TCP calls.
+    Kprobe,
+    /// The tracepoints of the system calls.
+    Syscall,
+}
+
+impl Tap {
+    /// All of them, the best first: by what they miss, then by what they cost the application. The tracepoints run with
+    /// preemption off; an fexit program can be preempted, and the kernel then keeps other tasks' calls from it.
+    pub const ALL: [Self; 4] = [
+        Self::RawTracepoint,
+        Self::Fentry,
+        Self::Kprobe,
+        Self::Syscall,
+    ];
+
+    /// The name that users write and read.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::RawTracepoint => "raw-tracepoint",
+            Self::Kprobe => "kprobe",
+            Self::Syscall => "syscall",
+        }
+    }
+
+    /// The programs of one kind; those for `tcp_sendpage` only where the kernel has it.
+    pub(super) fn programs(
+        self,
+        kind: Kind,
+        has_sendpage: bool,
+    ) -> impl Iterator<Item = Attachment> {
+        use Attachment::{FExit, KProbe, RawTracepoint, Tracepoint};
+        let (always, sendpage): (&[Attachment], &[Attachment]) = match (self, kind) {
+            (Self::RawTracepoint, Kind::First) => (
+                &[
+                    RawTracepoint("sock_send", "sock_send_length"),
+                    RawTracepoint("sock_recv", "sock_recv_length"),
+                ],
+                &[],
+            ),
+            (Self::RawTracepoint, Kind::Spare) => (
+                &[
+                    RawTracepoint("sock_send_spare", "sock_send_length"),
+                    RawTracepoint("sock_recv_spare", "sock_recv_length"),
+                ],
+                &[],
+            ),
+            (Self::Fentry, Kind::First) => (
+                &[
+                    FExit("sendmsg_exit", "tcp_sendmsg"),
+                    FExit("recvmsg_exit", "tcp_recvmsg"),
+                ],
+                &[FExit("sendpage_exit", "tcp_sendpage")],
+            ),
+            (Self::Fentry, Kind::Spare) => (
+                &[
+                    FExit("sendmsg_exit_spare", "tcp_sendmsg"),
+                    FExit("recvmsg_exit_spare", "tcp_recvmsg"),
+                ],
+                &[FExit("sendpage_exit_spare", "tcp_sendpage")],
+            ),
+            (Self::Kprobe, Kind::First) => (
+                &[
+                    KProbe("sendmsg_called", &["tcp_sendmsg"]),
+                    KProbe("send_returned", &["tcp_sendmsg"]),
+                    KProbe("recvmsg_called", &["tcp_recvmsg"]),
+                    KProbe("recvmsg_returned", &["tcp_recvmsg"]),
+                ],
+                &[
+                    KProbe("sendpage_called", &["tcp_sendpage"]),
+                    KProbe("send_returned", &["tcp_sendpage"]),
+                ],
+            ),
+            (Self::Syscall, Kind::First) => (&[Tracepoint("sys_exit", SYSCALLS)], &[]),
+            // What the kernel keeps from one of these it keeps from all on that event.
+            (Self::Kprobe | Self::Syscall, Kind::Spare) => (&[], &[]),
+        };
+        let sendpage = if has_sendpage { sendpage } else { &[] };
+        always.iter().chain(sendpage).copied()
+    }
+
+    /// The programs that its programs of one kind go on to, and where they look for them: the array, and the index there.
+    pub(super) fn walkers(self, kind: Kind, has_sendpage: bool) -> impl Iterator<Item = Walker> {
+        use Attachment::{FExit, KProbe, RawTracepoint, Tracepoint};
+        const fn walker(program: Attachment, array: &'static str, entry: u32) -> Walker {
+            Walker {
+                program,
+                array,
+                entry,
+            }
+        }
+        const RAW: &[Walker] = &[
+            walker(
+                RawTracepoint("sock_recv_walk", "sock_recv_length"),
+                "WALKERS",
+                0,
+            ),
+            walker(
+                RawTracepoint("sock_send_walk", "sock_send_length"),
+                "WALKERS",
+                1,
+            ),
+            walker(
+                RawTracepoint("sock_recv_spare_walk", "sock_recv_length"),
+                "WALKERS",
+                2,
+            ),
+            walker(
+                RawTracepoint("sock_send_spare_walk", "sock_send_length"),
+                "WALKERS",
+                3,
+            ),
+        ];
+        const FENTRY: &[Walker] = &[
+            walker(
+                FExit("recvmsg_exit_spare_walk", "tcp_recvmsg"),
+                "RECVMSG_WALKERS",
+                0,
+            ),
+            walker(
+                FExit("sendmsg_exit_spare_walk", "tcp_sendmsg"),
+                "SENDMSG_WALKERS",
+                1,
+            ),
+            walker(
+                FExit("recvmsg_exit_walk", "tcp_recvmsg"),
+                "RECVMSG_WALKERS",
+                2,
+            ),
+            walker(
+                FExit("sendmsg_exit_walk", "tcp_sendmsg"),
+                "SENDMSG_WALKERS",
+                3,
+            ),
+        ];
+        const SENDPAGE: &[Walker] = &[
+            walker(
+                FExit("sendpage_exit_spare_walk", "tcp_sendpage"),
+                "SENDPAGE_WALKERS",
+                1,
+            ),
+            walker(
+                FExit("sendpage_exit_walk", "tcp_sendpage"),
+                "SENDPAGE_WALKERS",
+                3,
+            ),
+        ];
+        const KPROBE: &[Walker] = &[
+            walker(
+                KProbe("recvmsg_returned_walk", &["tcp_recvmsg"]),
+                "WALKERS",
+                0,
+            ),
+            walker(KProbe("send_returned_walk", &["tcp_sendmsg"]), "WALKERS", 1),
+        ];
+        const SYSCALL: &[Walker] = &[
+            walker(Tracepoint("sys_exit_recv_walk", SYSCALLS), "WALKERS", 0),
+            walker(Tracepoint("sys_exit_send_walk", SYSCALLS), "WALKERS", 1),
+        ];
+        let (always, sendpage) = match self {
+            Self::RawTracepoint => (RAW, &[][..]),
+            Self::Fentry => (FENTRY, SENDPAGE),
+            Self::Kprobe => (KPROBE, &[][..]),
+            Self::Syscall => (SYSCALL, &[][..]),
+        };
+        let sendpage = if has_sendpage { sendpage } else { &[] };
+        always
+            .iter()
+            .chain(sendpage)
+            .copied()
+            .filter(move |walker| {
+                (kind == Kind::Spare) == walker.program.name().contains("_spare_")
+            })
+    }
+
+    /// Whether it notes calls between their entry and their return.
+    pub(super) const fn has_inflight_calls(self) -> bool {
+        matches!(self, Self::Kprobe)
+    }
+}
+
+impl fmt::Display for Tap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Tap {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|tap| tap.name() == text)
+            .ok_or_else(|| {
+                format!("no tap {text}; there are raw-tracepoint, fentry, kprobe, syscall")
+            })
+    }
+}
+
+/// The calls that move bytes, as tracepoints name them.
+pub(super) const SYSCALLS: &[&str] = &[
+    "sys_exit_read",
+    "sys_exit_write",
+    "sys_exit_readv",
+    "sys_exit_writev",
+    "sys_exit_sendto",
+    "sys_exit_recvfrom",
+    "sys_exit_sendmsg",
+    "sys_exit_recvmsg",
+    "sys_exit_sendmmsg",
+    "sys_exit_recvmmsg",
+    "sys_exit_sendfile64",
+];
+
+/// Which of a tap's programs; see `Turn` in the kernel programs' `io.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Those that see each call.
+    First,
+    /// Those that see what the kernel keeps from the first.
+    Spare,
+}
+
+/// The flow tap, three times: see the kernel programs' `flow.rs`.
+pub(super) const FLOW_PROGRAMS: [Attachment; 3] = [
+    Attachment::RawTracepoint("flow_state", "inet_sock_set_state"),
+    Attachment::RawTracepoint("flow_state_spare", "inet_sock_set_state"),
+    Attachment::RawTracepoint("flow_state_last", "inet_sock_set_state"),
+];

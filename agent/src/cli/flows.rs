@@ -24,7 +24,7 @@ pub struct Args {
 /// When the probes do not work here, or a flag is wrong.
 pub fn run(args: &Args) -> Outcome {
     let args = &args.live;
-    let mut live = Live::start(args)?;
+    let mut live = Live::start(args, false)?;
     let mut decoder = Flows::default();
     if !args.json {
         live.line(format_args!(

@@ -6,6 +6,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::{self, Receiver},
     },
     thread,
     time::{Duration, Instant},
@@ -18,6 +19,7 @@ use crate::{
     cli::Failure,
     identity::Identity,
     probes::{
+        finder::{Finder, Found},
         namespace,
         net::{Net, NetOptions, Tap},
     },
@@ -30,6 +32,8 @@ const MAP_BUDGET: u64 = 16 * 1024 * 1024;
 const PROCESSES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// How long a line may be late.
 const TICK: Duration = Duration::from_millis(10);
+/// Files that may wait to be probed, open.
+const FOUND_FILES: usize = 16;
 /// Records taken at a time, so that neither ring starves the other.
 const BATCH: usize = 4096;
 
@@ -54,6 +58,8 @@ pub struct Args {
 /// A watch under way.
 pub struct Live {
     pub net: Net,
+    /// Files that TLS goes through, as they are mapped.
+    found: Option<Receiver<Found>>,
     pub identity: Identity,
     pub clock: Clock,
     stop: Arc<AtomicBool>,
@@ -62,8 +68,8 @@ pub struct Live {
 }
 
 impl Live {
-    /// Attaches the probes.
-    pub fn start(args: &Args) -> Result<Self, Failure> {
+    /// Attaches the probes; where plain text behind `tls` is wanted, those of TLS libraries, too.
+    pub fn start(args: &Args, tls: bool) -> Result<Self, Failure> {
         let usage = |message: String| Failure::Usage(anyhow::anyhow!(message));
         let tap: Option<Tap> = match args.tap.as_str() {
             "auto" => None,
@@ -88,18 +94,25 @@ impl Live {
         if let Err(error) = namespace::enter() {
             tracing::warn!("no mount namespace of its own: {error}");
         }
-        let net = Net::load(&NetOptions {
+        let mut net = Net::load(&NetOptions {
             tap,
             map_budget: MAP_BUDGET,
             track_active: false,
-            tls: false,
+            tls,
             head_limit: NetOptions::HEAD_LIMIT,
         })?;
+        let stop = stop_on_interrupt()?;
+        let found = if tls {
+            find_tls(&mut net, &stop)?
+        } else {
+            None
+        };
         Ok(Self {
             net,
+            found,
             identity: Identity::new("/proc", PROCESSES),
             clock: Clock::new(),
-            stop: stop_on_interrupt()?,
+            stop,
             until: duration.and_then(|duration| Instant::now().checked_add(duration)),
             out: io::BufWriter::new(io::stdout()),
         })
@@ -113,6 +126,9 @@ impl Live {
             .map(|until| until.saturating_duration_since(Instant::now()));
         if self.stop.load(Relaxed) || left.is_some_and(|left| left.is_zero()) {
             return Ok(false);
+        }
+        for found in self.found.iter().flat_map(Receiver::try_iter) {
+            found.attach(&mut self.net);
         }
         self.net
             .messages
@@ -175,6 +191,25 @@ pub fn duration(ns: u64) -> String {
     } else {
         format!("{:.2} s", us / 1e6)
     }
+}
+
+/// Attaches probes to the TLS functions that are mapped now, and has those that are mapped later found.
+fn find_tls(net: &mut Net, stop: &Arc<AtomicBool>) -> Result<Option<Receiver<Found>>, Failure> {
+    let mut finder = match Finder::open() {
+        Ok(finder) => finder,
+        Err(error) => {
+            tracing::warn!("what goes through TLS is not seen: {error}");
+            return Ok(None);
+        }
+    };
+    finder.sweep(|found| found.attach(net));
+    let (sender, receiver) = mpsc::sync_channel(FOUND_FILES);
+    let stop = Arc::clone(stop);
+    thread::Builder::new()
+        .name("fathom-tls".into())
+        .spawn(move || finder.run(&stop, &sender))
+        .context("starting the finder of TLS libraries")?;
+    Ok(Some(receiver))
 }
 
 fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Failure> {

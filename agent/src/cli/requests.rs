@@ -34,7 +34,7 @@ pub struct Args {
 /// When no tap works here, or a flag is wrong.
 pub fn run(args: &Args) -> Outcome {
     let args = &args.live;
-    let mut live = Live::start(args)?;
+    let mut live = Live::start(args, true)?;
     let mut decoder = Decoder::new(Limits::default());
     let counts = decoder.counts();
     if !args.json {

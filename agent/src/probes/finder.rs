@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     mappings::{self, Event, Files, Mapped, Mappings, sweep},
+    net::Net,
     tls::{self, Targets, Why},
 };
 
@@ -39,6 +40,19 @@ pub struct Found {
     pub path: String,
     /// Where the probes go.
     pub targets: Targets,
+}
+
+impl Found {
+    /// Attaches the probes, and says so.
+    pub fn attach(&self, net: &mut Net) {
+        let (path, library) = (&self.path, self.targets.library.name());
+        let version = self.targets.version.as_deref();
+        let version = version.unwrap_or("of unknown version");
+        match net.attach_tls(&self.file, &self.targets) {
+            Ok(probes) => info!("{path}: {library} {version} is seen through {probes} probes"),
+            Err(error) => warn!("{path}: {library} {version} is not seen: {error}"),
+        }
+    }
 }
 
 macro_rules! counts {

@@ -132,24 +132,6 @@ impl Watch {
     }
 }
 
-/// Attaches probes to one file's TLS functions.
-fn attach_tls(net: &mut Net, found: &Found) {
-    let targets = &found.targets;
-    let version = targets.version.as_deref().unwrap_or("of unknown version");
-    match net.attach_tls(&found.file, targets) {
-        Ok(probes) => info!(
-            "{}: {} {version} is seen through {probes} probes",
-            found.path,
-            targets.library.name()
-        ),
-        Err(error) => warn!(
-            "{}: {} {version} is not seen: {error}",
-            found.path,
-            targets.library.name()
-        ),
-    }
-}
-
 impl Watch {
     /// Attaches probes to the TLS functions that are mapped now, and has those that are mapped later found.
     fn find_tls(&mut self, net: &mut Net) -> Result<Option<Receiver<Found>>, probes::Error> {
@@ -164,7 +146,7 @@ impl Watch {
         self.shared
             .events
             .register(Stage::Tap, "tls_files", move |give| counts.each(give));
-        finder.sweep(|found| attach_tls(net, &found));
+        finder.sweep(|found| found.attach(net));
         let (sender, receiver) = mpsc::sync_channel(FOUND_FILES);
         self.spawn("fathom-tls", move |stop| finder.run(stop, &sender))?;
         Ok(Some(receiver))
@@ -289,7 +271,7 @@ impl Pipeline {
     fn attach_tls(&mut self) {
         if let Some(receiver) = &self.found {
             for found in receiver.try_iter() {
-                attach_tls(&mut self.net, &found);
+                found.attach(&mut self.net);
             }
         }
     }

@@ -215,6 +215,7 @@ impl Connection {
             return;
         }
         self.ended = true;
+        self.streams.never_seen(out);
         if self.lanes.iter().any(|lane| lane.doubt) {
             self.streams.drop_open(ExchangeOutcome::RecordLost, out);
             return;

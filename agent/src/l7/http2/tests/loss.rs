@@ -83,6 +83,27 @@ fn one_piece_less_gives_a_part_of_the_exchanges() {
 }
 
 #[test]
+fn any_run_of_pieces_less_is_counted_exactly() {
+    let mut tape = tape(30);
+    tape.request(&get(61, "/last")).answer(&ok(61));
+    let whole = decode(&tape.pieces());
+    for pieces in [tape.pieces(), tape.pieces_with_holes()] {
+        for length in [2, 5, 13, 40, 90] {
+            for first in 0..pieces.len().saturating_sub(length + 2) {
+                let missing = first..first + length;
+                let outcome = without(&pieces, |number| missing.contains(&number), true);
+                outcome.check_part_of(&whole, &format!("without {missing:?}"));
+                assert_eq!(
+                    outcome.all(),
+                    whole.all(),
+                    "without {missing:?}: {outcome:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn any_share_of_pieces_less_gives_a_part_of_the_exchanges() {
     let tape = tape(60);
     let whole = decode(&tape.pieces());

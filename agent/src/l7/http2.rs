@@ -247,9 +247,6 @@ impl Connection {
             None => 0,
         };
         if gap > 0 {
-            if is_requests {
-                self.streams.unread(gap);
-            }
             self.streams.drop_open(ExchangeOutcome::RecordLost, out);
         } else if lane.doubt && lane.expected.is_none() {
             lane.go_astray();
@@ -269,7 +266,12 @@ impl Connection {
             },
             out,
         };
-        lane.hole(gap, &mut hearer)?;
+        let walked = lane.hole(gap, &mut hearer);
+        if is_requests {
+            // Behind the head that the gap cut off, if it did: more may have been in it.
+            hearer.streams.unread(gap);
+        }
+        walked?;
         hearer.undecoded = other_unsure;
         let aligned = std::mem::take(&mut lane.aligned);
         if lane.is_astray() {

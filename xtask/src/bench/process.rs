@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -33,6 +34,23 @@ impl Running {
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         Ok(Self { child })
+    }
+
+    /// Starts a server that lives as long as its standard input is open, and gives back the first line that it says.
+    pub fn serve(command: &mut Command) -> Result<(Self, String)> {
+        let program = command.get_program().to_owned();
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let mut running = Self { child };
+        let said = running.child.stdout.take().context("no pipe")?;
+        let mut line = String::new();
+        BufReader::new(said)
+            .read_line(&mut line)
+            .with_context(|| format!("{} says nothing", program.display()))?;
+        Ok((running, line))
     }
 
     pub fn pid(&self) -> u32 {

@@ -278,6 +278,15 @@ impl Connection {
             let highest = hearer.streams.highest();
             let max_frame = hearer.roles.max_frame;
             if !aligned && !frame::starts_plausibly(data, piece.length, max_frame, highest) {
+                eprintln!(
+                    "DBG astray {:?} req {} pos {} len {} cap {} {:02x?}",
+                    piece.direction,
+                    is_requests,
+                    piece.position,
+                    piece.length,
+                    data.len(),
+                    &data[..data.len().min(60)]
+                );
                 if is_requests {
                     self.streams.unread(piece.length);
                 }

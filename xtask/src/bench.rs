@@ -3,6 +3,7 @@
 mod agent;
 mod bpftrace;
 mod guest;
+mod idle;
 mod l7;
 mod overhead;
 mod process;
@@ -22,6 +23,8 @@ pub enum Bench {
     Overhead(overhead::Options),
     /// What decoding costs, by protocol, plain and over TLS, and what those pay who don't speak any of them
     L7(l7::Options),
+    /// What connections that stay open and do nothing cost the agent in memory
+    Idle(idle::Options),
     /// What a server that does no work pays in a guest under QEMU, through each tap of a kernel
     Guest(guest::Options),
 }
@@ -31,6 +34,7 @@ pub fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Overhead(options) => overhead::run(options),
         Bench::L7(options) => l7::run(options),
+        Bench::Idle(options) => idle::run(options),
         Bench::Guest(options) => guest::run(options),
     }
 }

@@ -84,6 +84,14 @@ impl Agent {
         })
     }
 
+    /// Connections that it had no room for.
+    pub fn untracked(&self) -> Result<Option<f64>> {
+        let metrics = Metrics(get(self.port, "/metrics")?);
+        Ok(metrics.sum("fathom_events_total", |labels| {
+            labels.contains("outcome=\"connections_full\"")
+        }))
+    }
+
     /// Ends it as a service manager would.
     pub fn stop(mut self) -> Result<()> {
         self.process.stop("TERM")?;

@@ -3,12 +3,15 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+
+use crate::shell;
 
 /// The children of process `pid`.
 pub fn children(pid: u32) -> Result<Vec<u32>> {
@@ -18,6 +21,20 @@ pub fn children(pid: u32) -> Result<Vec<u32>> {
         .split_whitespace()
         .filter_map(|word| word.parse().ok())
         .collect())
+}
+
+/// Compiles one of tests/programs into target/bench.
+pub fn compile(name: &str) -> Result<PathBuf> {
+    let folder = shell::target().join("bench");
+    fs::create_dir_all(&folder)?;
+    let program = folder.join(name);
+    shell::run(
+        shell::command("cc")
+            .args(["-O1", "-Wall", "-o"])
+            .arg(&program)
+            .arg(format!("tests/programs/{name}.c")),
+    )?;
+    Ok(program)
 }
 
 /// A process that ends with this value at the latest.

@@ -7,7 +7,7 @@ use fathom_scenarios::process::cpu_seconds;
 
 use super::{
     super::{
-        process::Running,
+        process::{self, Running},
         server::{Certificate, Door, Server},
         wrk::{self, Load, Pace},
     },
@@ -112,7 +112,7 @@ impl Ground {
         let first: serde_json::Value = serde_json::from_str(&said)
             .with_context(|| format!("the server of gRPC says {said:?}"))?;
         let grpc_port = first["listening"].as_u64().context("it does not listen")?;
-        let bystander = compile("bystander")?;
+        let bystander = process::compile("bystander")?;
         let (store, said) = Running::serve(shell::command(&bystander).arg("store"))?;
         Ok(Self {
             nginx,
@@ -195,16 +195,4 @@ impl Ground {
             application_cpu: cpu.parse()?,
         })
     }
-}
-
-/// Compiles one of tests/programs into target/bench.
-fn compile(name: &str) -> Result<PathBuf> {
-    let program = shell::target().join("bench").join(name);
-    shell::run(
-        shell::command("cc")
-            .args(["-O1", "-Wall", "-o"])
-            .arg(&program)
-            .arg(format!("tests/programs/{name}.c")),
-    )?;
-    Ok(program)
 }

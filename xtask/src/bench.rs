@@ -3,6 +3,8 @@
 mod agent;
 mod bpftrace;
 mod guest;
+mod idle;
+mod l7;
 mod overhead;
 mod process;
 mod report;
@@ -19,6 +21,10 @@ use clap::Subcommand;
 pub enum Bench {
     /// What the watched application pays: nginx under wrk, in pairs of runs with the agent on and off
     Overhead(overhead::Options),
+    /// What decoding costs, by protocol, plain and over TLS, and what those pay who don't speak any of them
+    L7(l7::Options),
+    /// What connections that stay open and do nothing cost the agent in memory
+    Idle(idle::Options),
     /// What a server that does no work pays in a guest under QEMU, through each tap of a kernel
     Guest(guest::Options),
 }
@@ -27,6 +33,8 @@ pub enum Bench {
 pub fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Overhead(options) => overhead::run(options),
+        Bench::L7(options) => l7::run(options),
+        Bench::Idle(options) => idle::run(options),
         Bench::Guest(options) => guest::run(options),
     }
 }

@@ -215,6 +215,7 @@ impl Connection {
             return;
         }
         self.ended = true;
+        self.streams.never_seen(out);
         if self.lanes.iter().any(|lane| lane.doubt) {
             self.streams.drop_open(ExchangeOutcome::RecordLost, out);
             return;
@@ -246,9 +247,6 @@ impl Connection {
             None => 0,
         };
         if gap > 0 {
-            if is_requests {
-                self.streams.unread(gap);
-            }
             self.streams.drop_open(ExchangeOutcome::RecordLost, out);
         } else if lane.doubt && lane.expected.is_none() {
             lane.go_astray();
@@ -268,13 +266,27 @@ impl Connection {
             },
             out,
         };
-        lane.hole(gap, &mut hearer)?;
+        let walked = lane.hole(gap, &mut hearer);
+        if is_requests {
+            // Behind the head that the gap cut off, if it did: more may have been in it.
+            hearer.streams.unread(gap);
+        }
+        walked?;
         hearer.undecoded = other_unsure;
         let aligned = std::mem::take(&mut lane.aligned);
         if lane.is_astray() {
             let highest = hearer.streams.highest();
             let max_frame = hearer.roles.max_frame;
             if !aligned && !frame::starts_plausibly(data, piece.length, max_frame, highest) {
+                eprintln!(
+                    "DBG astray {:?} req {} pos {} len {} cap {} {:02x?}",
+                    piece.direction,
+                    is_requests,
+                    piece.position,
+                    piece.length,
+                    data.len(),
+                    &data[..data.len().min(60)]
+                );
                 if is_requests {
                     self.streams.unread(piece.length);
                 }

@@ -48,7 +48,7 @@ pub fn known_tap(name: &str) -> Result<&'static str> {
 }
 
 /// Every scenario, in the order in which they are run.
-pub const ALL: [Entry; 10] = [
+pub const ALL: [Entry; 11] = [
     Entry {
         name: "http-exact",
         shows: "requests in the RED metrics equal nginx's access log, and every record is accounted for",
@@ -101,6 +101,12 @@ pub const ALL: [Entry; 10] = [
         name: "torture-http2",
         shows: "the same for HTTP/2 in frames made by hand, and 10,000 streams on one connection",
         taps: Taps::Each,
+        place: Place::Native,
+    },
+    Entry {
+        name: "overflow",
+        shows: "a ring that overflows while its reader stands still: what was lost is counted, nothing is made up, and all is seen again afterwards",
+        taps: Taps::Auto,
         place: Place::Native,
     },
     Entry {

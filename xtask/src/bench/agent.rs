@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use fathom_scenarios::process;
+use fathom_scenarios::{pairs::AgentSample, process};
 
 use super::process::Running;
 use crate::shell;
@@ -71,13 +71,25 @@ impl Agent {
         process::cpu_seconds(self.process.pid())
     }
 
-    pub fn resident_bytes(&self) -> Result<u64> {
-        process::resident_bytes(self.process.pid())
+    /// What it took for a run, beside `cpu` seconds.
+    pub fn sample(&self, cpu: f64) -> Result<AgentSample> {
+        let metrics = Metrics(get(self.port, "/metrics")?);
+        Ok(AgentSample {
+            cpu,
+            resident: process::resident_bytes(self.process.pid())?,
+            maps: metrics.map_bytes(),
+            lost: metrics.lost(),
+            seen: metrics.seen(),
+            ready: self.ready_after.as_secs_f64(),
+        })
     }
 
-    /// What /metrics says.
-    pub fn metrics(&self) -> Result<Metrics> {
-        Ok(Metrics(get(self.port, "/metrics")?))
+    /// Connections that it had no room for.
+    pub fn untracked(&self) -> Result<Option<f64>> {
+        let metrics = Metrics(get(self.port, "/metrics")?);
+        Ok(metrics.sum("fathom_events_total", |labels| {
+            labels.contains("outcome=\"connections_full\"")
+        }))
     }
 
     /// Ends it as a service manager would.
@@ -88,26 +100,31 @@ impl Agent {
 }
 
 /// A page of /metrics.
-pub struct Metrics(String);
+struct Metrics(String);
 
 impl Metrics {
     /// Bytes of BPF maps.
-    pub fn map_bytes(&self) -> Option<f64> {
+    fn map_bytes(&self) -> Option<f64> {
         self.sum("fathom_memory_usage_bytes", |labels| {
             labels.contains("\"maps\"")
         })
     }
 
-    /// Events that some stage lost, for whatever reason.
-    pub fn lost(&self) -> Option<f64> {
+    /// Events that some stage lost, for whatever reason. A file that holds no TLS functions is none.
+    fn lost(&self) -> Option<f64> {
         self.sum("fathom_events_total", |labels| {
-            !labels.contains("outcome=\"delivered\"")
+            !labels.contains("outcome=\"delivered\"") && !labels.contains("signal=\"tls_files\"")
         })
     }
 
-    /// Requests that it saw being served.
-    pub fn seen(&self) -> Option<f64> {
-        self.sum("http_server_request_duration_seconds_count", |_| true)
+    /// Requests and calls that it saw being served.
+    fn seen(&self) -> Option<f64> {
+        let http = self.sum("http_server_request_duration_seconds_count", |_| true);
+        let calls = self.sum("rpc_server_call_duration_seconds_count", |_| true);
+        match (http, calls) {
+            (None, None) => None,
+            (http, calls) => Some(http.unwrap_or(0.0) + calls.unwrap_or(0.0)),
+        }
     }
 
     /// The sum of the series of `name` whose labels `wanted` accepts; `None` when the page lacks the name.
@@ -156,11 +173,15 @@ mod tests {
              fathom_memory_usage_bytes{kind=\"maps\"} 25\n\
              fathom_events_total{stage=\"tap\",signal=\"messages\",outcome=\"delivered\"} 90\n\
              fathom_events_total{stage=\"ring\",signal=\"messages\",outcome=\"full\"} 2\n\
-             fathom_events_total{stage=\"decoder\",signal=\"flows\",outcome=\"late\"} 3 1700000000.0\n"
+             fathom_events_total{stage=\"decoder\",signal=\"flows\",outcome=\"late\"} 3 1700000000.0\n\
+             fathom_events_total{stage=\"tap\",signal=\"tls_files\",outcome=\"not_tls\"} 40\n\
+             rpc_server_call_duration_seconds_count{service_name=\"a\"} 6\n"
                 .to_owned(),
         );
         assert_eq!(page.map_bytes(), Some(25.0));
         assert_eq!(page.lost(), Some(5.0));
+        assert_eq!(page.seen(), Some(6.0));
         assert_eq!(Metrics(String::new()).lost(), None);
+        assert_eq!(Metrics(String::new()).seen(), None);
     }
 }

@@ -82,6 +82,7 @@ pub fn run(options: &Options) -> Result<()> {
         pairs,
         seconds,
         rows,
+        notes: Vec::new(),
     }
     .write()?;
     if let Some(crash) = &boot.crash {

@@ -8,13 +8,13 @@ use std::{path::PathBuf, thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use fathom_scenarios::pairs::{AgentSample, Pair, Sample};
+use fathom_scenarios::pairs::{Pair, Sample};
 
 use super::{
     agent::Agent,
     bpftrace::Counter,
     report::{self, Machine, NOISE, Report, Row},
-    server::Server,
+    server::{Door, Server},
     summary::summary,
     wrk::{self, Pace},
 };
@@ -110,7 +110,7 @@ pub fn run(options: &Options) -> Result<()> {
             build::release()?
         }
     };
-    let server = Server::start(options.port)?;
+    let server = Server::start(options.port, None)?;
     let bench = Bench {
         options,
         server: &server,
@@ -140,6 +140,7 @@ pub fn run(options: &Options) -> Result<()> {
         pairs: options.pairs,
         seconds: options.seconds,
         rows,
+        notes: Vec::new(),
     }
     .write()?;
     ensure!(!broken, "the agent as users start it does not run here");
@@ -191,20 +192,12 @@ impl Bench<'_> {
         thread::sleep(Duration::from_millis(300));
         let application = self.server.cpu_seconds()?;
         let own = agent.map(Agent::cpu_seconds).transpose()?;
-        let load = wrk::run(&self.server.url(), pace, self.options.seconds)?;
+        let load = wrk::run(&self.server.url(Door::Plain), pace, self.options.seconds)?;
         let application_cpu = self.server.cpu_seconds()? - application;
         let agent = match (agent, own) {
             (Some(agent), Some(before)) => {
                 let cpu = agent.cpu_seconds()? - before;
-                let metrics = agent.metrics()?;
-                Some(AgentSample {
-                    cpu,
-                    resident: agent.resident_bytes()?,
-                    maps: metrics.map_bytes(),
-                    lost: metrics.lost(),
-                    seen: metrics.seen(),
-                    ready: agent.ready_after.as_secs_f64(),
-                })
+                Some(agent.sample(cpu)?)
             }
             _ => None,
         };

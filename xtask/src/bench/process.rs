@@ -2,12 +2,16 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+
+use crate::shell;
 
 /// The children of process `pid`.
 pub fn children(pid: u32) -> Result<Vec<u32>> {
@@ -17,6 +21,20 @@ pub fn children(pid: u32) -> Result<Vec<u32>> {
         .split_whitespace()
         .filter_map(|word| word.parse().ok())
         .collect())
+}
+
+/// Compiles one of tests/programs into target/bench.
+pub fn compile(name: &str) -> Result<PathBuf> {
+    let folder = shell::target().join("bench");
+    fs::create_dir_all(&folder)?;
+    let program = folder.join(name);
+    shell::run(
+        shell::command("cc")
+            .args(["-O1", "-Wall", "-o"])
+            .arg(&program)
+            .arg(format!("tests/programs/{name}.c")),
+    )?;
+    Ok(program)
 }
 
 /// A process that ends with this value at the latest.
@@ -33,6 +51,23 @@ impl Running {
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         Ok(Self { child })
+    }
+
+    /// Starts a server that lives as long as its standard input is open, and gives back the first line that it says.
+    pub fn serve(command: &mut Command) -> Result<(Self, String)> {
+        let program = command.get_program().to_owned();
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let mut running = Self { child };
+        let said = running.child.stdout.take().context("no pipe")?;
+        let mut line = String::new();
+        BufReader::new(said)
+            .read_line(&mut line)
+            .with_context(|| format!("{} says nothing", program.display()))?;
+        Ok((running, line))
     }
 
     pub fn pid(&self) -> u32 {

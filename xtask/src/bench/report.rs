@@ -103,6 +103,8 @@ pub struct Report {
     pub pairs: u32,
     pub seconds: u32,
     pub rows: Vec<Row>,
+    /// What is to be said below the table, as sentences.
+    pub notes: Vec<String>,
 }
 
 impl Report {
@@ -140,6 +142,9 @@ impl Report {
         for row in &self.rows {
             // Writing to a string can't fail.
             let _ = writeln!(text, "{}", line(row));
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "\n{note}");
         }
         text
     }

@@ -44,6 +44,8 @@ pub(super) struct Streams {
     early: usize,
     /// Bytes of the client's direction in which requests may have been that were not read.
     unread: u64,
+    /// The highest id that was answered while the client's direction could not be read.
+    answered: u32,
     /// The highest id that the server takes (GOAWAY).
     last_taken: u32,
 }
@@ -59,6 +61,7 @@ impl Streams {
             first: whole.then_some(1),
             early: 0,
             unread: 0,
+            answered: 0,
             last_taken: u32::MAX,
         }
     }
@@ -132,7 +135,8 @@ impl Streams {
             return;
         }
         self.account(id, out);
-        let lost = if undecoded {
+        // Where it was answered before it could be read, what the answer said is gone.
+        let lost = if undecoded || id <= self.answered {
             Err(ExchangeOutcome::RecordLost)
         } else if self.weight >= self.limit {
             Err(ExchangeOutcome::TooManyStreams)
@@ -172,8 +176,8 @@ impl Streams {
                 return;
             }
             if undecoded {
-                self.account(id, out);
-                out(Event::Lost(ExchangeOutcome::RecordLost, 1));
+                // How much is missing of the client's direction shows only when it goes on: the next request's id tells how many were in it.
+                self.answered = self.answered.max(id);
                 return;
             }
             if self.weight >= self.limit {
@@ -272,6 +276,15 @@ impl Streams {
         self.weight = 0;
         self.open = HashMap::with_hasher(Ids::new());
         out(Event::Lost(reason, count));
+    }
+
+    /// The connection ended: requests that were answered and never seen are no longer waited for.
+    pub(super) fn never_seen(&mut self, out: &mut impl FnMut(Event)) {
+        if self.answered >= self.next {
+            let count = u64::from((self.answered - self.next) / 2) + 1;
+            self.next = self.answered.saturating_add(2);
+            out(Event::Lost(ExchangeOutcome::RecordLost, count));
+        }
     }
 
     /// The connection ended.

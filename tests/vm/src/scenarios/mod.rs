@@ -6,6 +6,7 @@ pub mod flows;
 mod http_exact;
 mod memory;
 mod otlp;
+mod overflow;
 mod profile_shares;
 mod seen;
 mod sigkill;
@@ -33,6 +34,7 @@ fn code(name: &str) -> Option<fn(&mut Context) -> Result<()>> {
         "seen" => seen::run,
         "torture" => torture::http1::run,
         "torture-http2" => torture::http2::run,
+        "overflow" => overflow::run,
         "bad-input" => bad_input::run,
         _ => return None,
     })
@@ -61,6 +63,7 @@ pub fn run(scenario: &Entry, tap: Option<&str>, options: &Options) -> Report {
         "otlp" | "seen" => receiver::missing(),
         "torture" => receiver::missing().or_else(of_kernel),
         "torture-http2" => torture::http2::missing().or_else(of_kernel),
+        "overflow" => overflow::missing().or_else(of_kernel),
         _ => of_kernel(),
     };
     let outcome = match lacks {

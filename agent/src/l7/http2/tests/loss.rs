@@ -83,6 +83,80 @@ fn one_piece_less_gives_a_part_of_the_exchanges() {
 }
 
 #[test]
+fn any_run_of_pieces_less_is_counted_exactly() {
+    let mut tape = tape(30);
+    tape.request(&get(61, "/last")).answer(&ok(61));
+    let whole = decode(&tape.pieces());
+    for pieces in [tape.pieces(), tape.pieces_with_holes()] {
+        for length in [2, 5, 13, 40, 90] {
+            for first in 0..pieces.len().saturating_sub(length + 2) {
+                let missing = first..first + length;
+                let outcome = without(&pieces, |number| missing.contains(&number), true);
+                outcome.check_part_of(&whole, &format!("without {missing:?}"));
+                assert_eq!(
+                    outcome.all(),
+                    whole.all(),
+                    "without {missing:?}: {outcome:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_ring_that_is_full_again_and_again_is_counted_exactly() {
+    const BATCH: u32 = 8;
+    let mut tape = Tape::new();
+    let mut random = Random(11);
+    let padding = "p".repeat(120);
+    for first in (1..2000).step_by(2 * BATCH as usize) {
+        let streams = || (first..first + 2 * BATCH).step_by(2);
+        let requests: Vec<u8> = streams()
+            .flat_map(|id| {
+                let path = format!("/users/{id}");
+                let padded = [("a", padding.as_str()); 6];
+                let fields = [&[(":method", "GET"), (":path", &path)][..], &padded].concat();
+                headers(id, flag::BOTH, &fields)
+            })
+            .collect();
+        tape.request(&requests);
+        for id in streams() {
+            tape.answer(&ok(id));
+        }
+    }
+    let whole = decode(&tape.pieces());
+    // The tap cuts at so many bytes, wherever that is.
+    let pieces: Vec<Part> = tape
+        .pieces()
+        .into_iter()
+        .flat_map(|part| part.in_parts(2047))
+        .collect();
+    for round in 0..400 {
+        // A full ring has room for what is small, now and then for what is not.
+        let mut full = false;
+        let missing: Vec<bool> = pieces
+            .iter()
+            .enumerate()
+            .map(|(number, piece)| {
+                if random.below(60) == 0 {
+                    full = !full;
+                }
+                let fits = random.below(if piece.length > 100 { 20 } else { 3 }) == 0;
+                full && !fits && (10..pieces.len() - 26).contains(&number)
+            })
+            .collect();
+        let outcome = without(&pieces, |number| missing[number], true);
+        outcome.check_part_of(&whole, &format!("round {round}"));
+        assert_eq!(
+            outcome.all(),
+            whole.all(),
+            "round {round}: {:?}",
+            outcome.losses
+        );
+    }
+}
+
+#[test]
 fn any_share_of_pieces_less_gives_a_part_of_the_exchanges() {
     let tape = tape(60);
     let whole = decode(&tape.pieces());

@@ -115,6 +115,18 @@ impl Part {
         }
     }
 
+    /// The same in parts of `length` bytes.
+    pub(crate) fn in_parts(self, length: u64) -> Vec<Self> {
+        let (mut parts, mut rest) = (Vec::new(), self);
+        while rest.length > length {
+            let [part, behind] = rest.split(length);
+            parts.push(part);
+            rest = behind;
+        }
+        parts.push(rest);
+        parts
+    }
+
     /// The same in two.
     fn split(self, at: u64) -> [Self; 2] {
         let seen = usize::try_from(at).expect("small").min(self.data.len());

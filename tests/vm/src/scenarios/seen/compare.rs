@@ -28,7 +28,7 @@ pub struct Verdict {
 }
 
 /// Compares one end.
-pub fn judge(end: &End, metrics: &Metrics) -> Verdict {
+pub(super) fn judge(end: &End, metrics: &Metrics) -> Verdict {
     let side = end.role.name();
     let over_http = of_http(metrics, side, &end.service);
     if !end.of.protocol.is_grpc() {
@@ -47,7 +47,8 @@ pub fn judge(end: &End, metrics: &Metrics) -> Verdict {
     verdict
 }
 
-fn compare(logged: &Answers, counted: &Answers) -> Verdict {
+/// Compares what was logged with what was counted.
+pub fn compare(logged: &Answers, counted: &Answers) -> Verdict {
     let beyond = |of: &Answers, other: &Answers| -> Vec<(Answer, u64)> {
         of.iter()
             .filter_map(|(answer, count)| {
@@ -77,7 +78,7 @@ fn compare(logged: &Answers, counted: &Answers) -> Verdict {
 }
 
 /// What was counted under names that none of `ends` has, by name: where else it may be that something is missing.
-pub fn others(ends: &[End], metrics: &Metrics) -> Vec<String> {
+pub(super) fn others(ends: &[End], metrics: &Metrics) -> Vec<String> {
     let mut others = BTreeMap::new();
     for side in ["server", "client"] {
         let name = format!("http_{side}_request_duration_seconds_count");
@@ -102,7 +103,7 @@ pub fn others(ends: &[End], metrics: &Metrics) -> Vec<String> {
 }
 
 /// The requests of `service` on one side.
-fn of_http(metrics: &Metrics, side: &str, service: &str) -> Answers {
+pub fn of_http(metrics: &Metrics, side: &str, service: &str) -> Answers {
     // Only a server knows its routes; what a client asked for has a template of its own.
     let route = match side {
         "server" => "http_route",

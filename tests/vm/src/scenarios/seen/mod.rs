@@ -2,7 +2,7 @@
 //!
 //! All servers start before the agent and all clients after it, as it is on a node where fathom comes last.
 
-mod compare;
+pub(super) mod compare;
 mod latency;
 mod table;
 

@@ -117,6 +117,7 @@ async fn watch_until_told(args: &Args, config: Config, server: Server, namespace
         joined: namespace && config.capabilities.net && config.capabilities.profile,
     });
     start(&mut watch, &config, exporter.as_ref())?;
+    give_back_memory();
     for ledger in exporter.iter().flat_map(Exporter::ledgers) {
         watch.show(ledger);
     }
@@ -194,6 +195,15 @@ fn start(watch: &mut Watch, config: &Config, exporter: Option<&Exporter>) -> Out
             "there is nothing to watch: `fathom doctor` says why"
         ))),
         _ => Ok(()),
+    }
+}
+
+/// Reading the kernel's types and the programs' objects takes ten times the memory that is kept of them, and glibc's allocator would keep all of it.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes no pointer, and may be called from any thread at any time.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

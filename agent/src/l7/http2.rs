@@ -277,16 +277,8 @@ impl Connection {
         if lane.is_astray() {
             let highest = hearer.streams.highest();
             let max_frame = hearer.roles.max_frame;
-            if !aligned && !frame::starts_plausibly(data, piece.length, max_frame, highest) {
-                eprintln!(
-                    "DBG astray {:?} req {} pos {} len {} cap {} {:02x?}",
-                    piece.direction,
-                    is_requests,
-                    piece.position,
-                    piece.length,
-                    data.len(),
-                    &data[..data.len().min(60)]
-                );
+            let start = frame::start(data, piece.length, max_frame, highest);
+            if !aligned && !lane.finds_frame(piece.position, start) {
                 if is_requests {
                     self.streams.unread(piece.length);
                 }

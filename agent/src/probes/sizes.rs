@@ -46,28 +46,30 @@ impl NetSizes {
     /// Sizes whose sum stays within `budget` bytes, which is at least 2 MiB.
     pub fn within(budget: u64) -> Self {
         let budget = budget.max(2 << 20);
-        let connection = 8 + size_of_u64::<fathom_abi::message::ConnectionState>() + HASH_ENTRY;
         let inflight = 8 + 40 + HASH_ENTRY;
         let active = 8 + size_of_u64::<fathom_abi::sample::ActiveExchange>() + HASH_ENTRY;
-        Self {
-            messages: power_of_two_below(budget * 2 / 5),
-            flows: power_of_two_below(budget / 10),
-            connections: entries(budget * 3 / 10 / connection, 65_536),
-            inflight: entries(budget / 20 / inflight, 16_384),
-            active: entries(budget / 20 / active, 16_384),
-            framings: entries(budget / 20 / FRAMING, 16_384),
-            tls_calls: entries(budget / 40 / TLS_CALL, 16_384),
-            tls_objects: entries(budget / 40 / TLS_OBJECT, 65_536),
-            tls_threads: entries(budget / 200 / TLS_THREAD, 4096),
-        }
+        let mut sizes = Self {
+            messages: power_of_two_below(budget / 4),
+            flows: power_of_two_below(budget / 16),
+            connections: 0,
+            inflight: entries(budget / 32 / inflight, 16_384),
+            active: entries(budget / 32 / active, 16_384),
+            framings: entries(budget / 32 / FRAMING, 16_384),
+            tls_calls: entries(budget / 64 / TLS_CALL, 16_384),
+            tls_objects: entries(budget / 64 / TLS_OBJECT, 65_536),
+            tls_threads: entries(budget / 256 / TLS_THREAD, 4096),
+        };
+        // A connection that finds no room is not seen at all, so they get whatever is left.
+        let left = budget.saturating_sub(sizes.declared_bytes());
+        sizes.connections = entries(left / connection(), 1 << 20);
+        sizes
     }
 
     /// Whose memory this is, roughly: the kernel's own figure is read after the maps were made.
     pub fn declared_bytes(&self) -> u64 {
-        let connection = 8 + size_of_u64::<fathom_abi::message::ConnectionState>() + HASH_ENTRY;
         u64::from(self.messages)
             + u64::from(self.flows)
-            + u64::from(self.connections) * connection
+            + u64::from(self.connections) * connection()
             + u64::from(self.inflight) * (48 + HASH_ENTRY)
             + u64::from(self.framings) * FRAMING
             + u64::from(self.tls_calls) * TLS_CALL
@@ -75,6 +77,11 @@ impl NetSizes {
             + u64::from(self.tls_threads) * TLS_THREAD
             + u64::from(self.active) * (32 + HASH_ENTRY)
     }
+}
+
+/// A connection's entry.
+fn connection() -> u64 {
+    8 + size_of_u64::<fathom_abi::message::ConnectionState>() + HASH_ENTRY
 }
 
 fn size_of_u64<T>() -> u64 {
@@ -108,5 +115,12 @@ mod tests {
             assert!(sizes.messages.is_power_of_two() && sizes.flows.is_power_of_two());
             before = sizes.declared_bytes();
         }
+    }
+
+    #[test]
+    fn a_hundred_thousand_connections_fit_into_little() {
+        let sizes = NetSizes::within(40 << 20);
+        assert!(sizes.connections >= 100_000, "{sizes:?}");
+        assert!(100_000 * connection() < 24 << 20);
     }
 }

@@ -103,7 +103,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
-            // It may have ended since: then there is nothing left to do.
+            // Asked first: nginx's workers would outlive a master that is killed. It may have ended since: then there is nothing left to do.
+            let _ = self.stop("TERM");
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

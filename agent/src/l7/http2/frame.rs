@@ -129,13 +129,24 @@ impl Header {
     }
 }
 
+/// Whether something starts with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// It does not.
+    No,
+    /// It does if another one starts so many bytes behind its own start, which is beyond what is captured.
+    Perhaps(u64),
+    /// It does.
+    Frame,
+}
+
 /// Whether an I/O call of `length` bytes, the first of which are `data`, starts with a frame, as far as can be told without
 /// knowing: all that is captured is frames of plausible headers, and at least one that is not empty ends where the next one
 /// starts, or where the call does.
 ///
 /// Frames are full of zeros, and so are gRPC's prefixes: at the wrong place, an empty frame is soon found. That a length leads to
 /// where a frame can start is what chance does not bring about; only bytes that were made to look like frames have it.
-pub(super) fn starts_plausibly(data: &[u8], length: u64, max_frame: u32, max_stream: u32) -> bool {
+pub(super) fn start(data: &[u8], length: u64, max_frame: u32, max_stream: u32) -> Start {
     let mut at = 0_u64;
     let mut before = 0;
     let mut leads = false;
@@ -144,7 +155,7 @@ pub(super) fn starts_plausibly(data: &[u8], length: u64, max_frame: u32, max_str
             .ok()
             .and_then(|at| data.get(at..)?.first_chunk::<HEADER>());
         let Some(bytes) = bytes else {
-            return leads;
+            break;
         };
         let header = Header::read(bytes);
         let pushed = header.stream != 0 && header.stream.is_multiple_of(2);
@@ -152,11 +163,17 @@ pub(super) fn starts_plausibly(data: &[u8], length: u64, max_frame: u32, max_str
             || pushed
             || (at == 0 && header.kind == kind::CONTINUATION)
         {
-            return false;
+            return Start::No;
         }
         leads |= before > 0;
         before = header.length;
         at += HEADER as u64 + u64::from(header.length);
     }
-    leads || (at == length && before > 0)
+    if leads || (at == length && before > 0) {
+        Start::Frame
+    } else if before > 0 {
+        Start::Perhaps(at)
+    } else {
+        Start::No
+    }
 }

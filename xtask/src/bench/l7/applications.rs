@@ -103,7 +103,7 @@ impl Ground {
         let nginx = Server::start(port, Some(&certificate))?;
         shell::run(shell::cargo().args(["build", "--release", "-p", "fathom-subject-grpc"]))?;
         let (grpc, said) = Running::serve(
-            shell::command(shell::target().join("release/fathom-subject-grpc")).args([
+            shell::command(shell::target().join("release/subject-grpc")).args([
                 "server",
                 "--log",
                 "/dev/null",

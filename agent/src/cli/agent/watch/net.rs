@@ -53,7 +53,7 @@ const PROCESSES: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 const FOUND_FILES: usize = 16;
 
 /// The share of the memory limit that the maps may take.
-const MAPS_SHARE: u64 = 3;
+const MAPS_SHARE: u64 = 2;
 
 impl Watch {
     /// Watches connections and the exchanges on them.

@@ -360,7 +360,7 @@ async fn a_late_observer_makes_no_wrong_exchange() {
                 .iter()
                 .find(|piece| piece.direction == direction);
             first.is_some_and(|piece| {
-                frame::starts_plausibly(&piece.data, piece.length, 16_384, 1000)
+                frame::start(&piece.data, piece.length, 16_384, 1000) == frame::Start::Frame
             })
         };
         if !starts(Direction::SENT) || !starts(Direction::RECEIVED) {

@@ -7,10 +7,10 @@
 //! |---|---|
 //! | turns | exchanges seen + exchanges counted as lost = requests answered, on each end: the numbers of messages have no gaps |
 //! | frames | the same: the ids of streams rise by two |
-//! | stream | nothing in a hole of a pipeline tells how many requests lay in it: no more is missing than what the hole could hold, and it is counted |
+//! | stream | nothing in a hole of a pipeline tells how many requests lay in it: what was open is counted as lost, and the connection is given up |
 //!
-//! In all of them records are accounted for exactly (tap = ring = decoder), and connections that were open all the time are seen in full
-//! once the reader keeps up again; new ones, too.
+//! In all of them records are accounted for exactly (tap = ring = decoder), and once the reader keeps up again, new connections are seen in full; so are
+//! those that were open all the time, but for pipelines.
 
 mod client;
 
@@ -77,7 +77,7 @@ struct Load {
 enum After {
     /// How many exchanges were in it, and each exchange from then on.
     Exact,
-    /// That there was one.
+    /// That there was one: it is given up.
     Unknown,
 }
 
@@ -97,10 +97,10 @@ const LOADS: [Load; 6] = {
         }
     }
     [
-        load("frames", "http2", Http2, After::Exact),
-        load("frames_tls", "http2", Http2Tls, After::Exact),
         load("turns", "turns", Http1, After::Exact),
         load("turns_tls", "turns", Http1Tls, After::Exact),
+        load("frames", "http2", Http2, After::Exact),
+        load("frames_tls", "http2", Http2Tls, After::Exact),
         load("stream", "pipelines", Http1, After::Unknown),
         load("stream_tls", "pipelines", Http1Tls, After::Unknown),
     ]

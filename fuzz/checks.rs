@@ -144,7 +144,7 @@ pub fn messages(data: &[u8]) {
         now_ns += 50_000_000;
         let mut give = |record: &[u8]| {
             records += 1;
-            decoder.record(record, &mut |exchange| exchanges.push(exchange));
+            decoder.record(record, &mut |exchange: Exchange| exchanges.push(exchange));
         };
         let connection = &mut connections[usize::from(operation >> 6)];
         match operation & 7 {
@@ -164,7 +164,7 @@ pub fn messages(data: &[u8]) {
                         .find(|other| other.event.id.sock == sock)
                         .map(Connection::state)
                 };
-                decoder.poll_idle(now_ns, &mut lookup, &mut |exchange| {
+                decoder.poll_idle(now_ns, &mut lookup, &mut |exchange: Exchange| {
                     exchanges.push(exchange)
                 });
             }

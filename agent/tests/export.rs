@@ -138,6 +138,7 @@ fn span(number: u8, side: Side, attributes: Attributes) -> Span {
         span_id: [number; 8],
         parent_span_id: (side == Side::Server).then_some(SPAN),
         flags: 1,
+        trace_state: None,
         name: "GET /a".to_owned(),
         side,
         start_unix_nano: 1_700_000_000_000_000_001,

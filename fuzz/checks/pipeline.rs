@@ -18,6 +18,7 @@ fn play(mut script: &[u8], cut: usize) -> Vec<String> {
     let mut pipeline = Pipeline::new();
     let mut told = Vec::new();
     let mut out = |event: Event| match event {
+        Event::Open(..) => {}
         Event::Done(done) => told.push(format!(
             "{} {} {:?} {:?} {} {}",
             done.request.method,

@@ -55,13 +55,13 @@ pub fn run(args: &Args) -> Outcome {
             live.identity.name(flow.tgid, flow.comm);
         }
         live.drain(Ring::Messages, |record| {
-            decoder.record(record, &mut |exchange| exchanges.push(exchange))
+            decoder.record(record, &mut |exchange: Exchange| exchanges.push(exchange))
         });
         let connections = &live.net.connections;
         decoder.poll_idle(
             Clock::monotonic_ns(),
             &mut |sock| connections.get(sock),
-            &mut |exchange| {
+            &mut |exchange: Exchange| {
                 exchanges.push(exchange);
             },
         );

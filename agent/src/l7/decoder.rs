@@ -22,6 +22,7 @@ use fathom_abi::{
 };
 use lru::LruCache;
 
+pub use self::out::Listener;
 use self::{
     connection::{Connection, Idle},
     out::Out,
@@ -29,7 +30,6 @@ use self::{
 };
 use crate::l7::{
     counts::{Counts, ExchangeOutcome, RecordOutcome},
-    exchange::Exchange,
     record::Record,
 };
 
@@ -65,7 +65,7 @@ enum Link {
 }
 
 impl Link {
-    fn drop_open<E: FnMut(Exchange)>(self, reason: ExchangeOutcome, out: &Out<'_, E>) {
+    fn drop_open<E: Listener>(self, reason: ExchangeOutcome, out: &mut Out<'_, E>) {
         match self {
             Self::Turns(connection) => connection.drop_open(reason, out),
             Self::Pieces(pieces) => pieces.drop_open(reason, out),
@@ -121,8 +121,8 @@ impl Decoder {
         self.connections.len()
     }
 
-    /// Takes one record, and hands on the exchanges that it completes.
-    pub fn record(&mut self, bytes: &[u8], emit: &mut impl FnMut(Exchange)) {
+    /// Takes one record, and says what it tells, the exchanges that it completes among it.
+    pub fn record(&mut self, bytes: &[u8], listener: &mut impl Listener) {
         let Some(record) = Record::decode(bytes) else {
             self.counts.record(RecordOutcome::Malformed);
             return;
@@ -130,7 +130,7 @@ impl Decoder {
         let counts = Arc::clone(&self.counts);
         let mut out = Out {
             counts: &counts,
-            emit,
+            listener,
         };
         let outcome = match record.event.kind {
             MessageKind::HEAD => self.with(&record, &mut out, Connection::head),
@@ -166,7 +166,7 @@ impl Decoder {
     }
 
     /// Makes room for one more connection, if `id` is not among those that are held.
-    fn make_room<E: FnMut(Exchange)>(&mut self, id: ConnectionId, out: &Out<'_, E>) {
+    fn make_room<E: Listener>(&mut self, id: ConnectionId, out: &mut Out<'_, E>) {
         if self.connections.len() >= self.limit && !self.connections.contains(&id) {
             while self.connections.len() >= self.limit {
                 if let Some((_, link)) = self.connections.pop_lru() {
@@ -178,7 +178,7 @@ impl Decoder {
     }
 
     /// Gives a record to its connection, which is made if need be.
-    fn with<'a, E: FnMut(Exchange)>(
+    fn with<'a, E: Listener>(
         &mut self,
         record: &Record<'_>,
         out: &mut Out<'a, E>,
@@ -208,11 +208,7 @@ impl Decoder {
     }
 
     /// Gives a piece to its connection.
-    fn piece<E: FnMut(Exchange)>(
-        &mut self,
-        record: &Record<'_>,
-        out: &mut Out<'_, E>,
-    ) -> RecordOutcome {
+    fn piece<E: Listener>(&mut self, record: &Record<'_>, out: &mut Out<'_, E>) -> RecordOutcome {
         let event = &record.event;
         self.make_room(event.id, out);
         let evicted = self.evicted;
@@ -249,11 +245,7 @@ impl Decoder {
     }
 
     /// A connection goes over to pieces.
-    fn travels<E: FnMut(Exchange)>(
-        &mut self,
-        record: &Record<'_>,
-        out: &mut Out<'_, E>,
-    ) -> RecordOutcome {
+    fn travels<E: Listener>(&mut self, record: &Record<'_>, out: &mut Out<'_, E>) -> RecordOutcome {
         let id = record.event.id;
         self.make_room(id, out);
         let connection = match self.connections.pop(&id) {
@@ -272,7 +264,7 @@ impl Decoder {
     /// Keeps an ended connection with an unanswered request for a moment: the answer may be under way. The kernel closes a sock within
     /// the very call that sends to a peer who has gone, and before the last bytes are read where both ends had finished; that
     /// call's record comes after the end's.
-    fn hold<E: FnMut(Exchange)>(
+    fn hold<E: Listener>(
         &mut self,
         connection: Connection,
         record: &Record<'_>,
@@ -289,7 +281,7 @@ impl Decoder {
     }
 
     /// The ended connection that this record belongs to, as the kernel knows it under a new name.
-    fn resume<E: FnMut(Exchange)>(
+    fn resume<E: Listener>(
         &mut self,
         record: &Record<'_>,
         out: &mut Out<'_, E>,
@@ -311,12 +303,12 @@ impl Decoder {
         &mut self,
         now_ns: u64,
         lookup: &mut dyn FnMut(u64) -> Option<ConnectionState>,
-        emit: &mut impl FnMut(Exchange),
+        listener: &mut impl Listener,
     ) {
         let counts = Arc::clone(&self.counts);
         let mut out = Out {
             counts: &counts,
-            emit,
+            listener,
         };
         while let Some((_, connection)) = self.ended.peek_lru()
             && connection.touched_ns.saturating_add(LOOK_AFTER_NS) <= now_ns

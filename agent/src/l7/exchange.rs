@@ -1,6 +1,6 @@
 //! One request and its answer, as every stop after the decoders sees them.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use fathom_abi::{ConnectionId, message::Direction};
 
@@ -46,6 +46,63 @@ pub struct TraceParent {
     pub span_id: [u8; 8],
     /// The trace flags.
     pub flags: u8,
+}
+
+/// A thread (initial pid namespace).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Thread {
+    /// Its process.
+    pub tgid: u32,
+    /// The thread.
+    pub tid: u32,
+}
+
+/// A request that was read, as its connection knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// [`ExchangeKey::message`].
+    pub message: u32,
+    /// [`ExchangeKey::part`].
+    pub part: u32,
+    /// Who moved its first byte.
+    pub thread: Thread,
+    /// When: `CLOCK_MONOTONIC`, nanoseconds.
+    pub start_ns: u64,
+    /// The `traceparent` that it carried.
+    pub parent: Option<TraceParent>,
+    /// The `tracestate` beside it.
+    pub trace_state: Option<Arc<str>>,
+    /// Not all of its fields are known: there may have been a `traceparent`.
+    pub partial: bool,
+}
+
+/// A request that was read and is not over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// The exchange.
+    pub key: ExchangeKey,
+    /// Which end was seen.
+    pub side: Side,
+    /// Whether its connection carries several at a time (HTTP/2): then it says little which thread moved it.
+    pub multiplexed: bool,
+    /// What it says.
+    pub request: Opened,
+}
+
+/// What happens to a request before its exchange is handed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It was read; or more of its head was, and what is now said of it holds.
+    Started,
+    /// The final answer to it has begun.
+    Answered {
+        /// Who moved its first byte.
+        thread: Thread,
+        /// When: `CLOCK_MONOTONIC`, nanoseconds.
+        at_ns: u64,
+    },
+    /// What becomes of it will not be known: there will be no exchange.
+    Dropped,
 }
 
 /// Why an exchange has no status.
@@ -97,6 +154,8 @@ pub struct Exchange {
     pub response_bytes: u64,
     /// The `traceparent` that the request carried.
     pub parent: Option<TraceParent>,
+    /// The `tracestate` beside it, of at most 512 bytes.
+    pub trace_state: Option<Arc<str>>,
     /// What it is if it is a gRPC call.
     pub rpc: Option<Box<Call>>,
 }

@@ -32,7 +32,7 @@ pub enum Refused {
 }
 
 /// A request's head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// The method, at most [`MAX_METHOD`] bytes.
     pub method: &'a str,
@@ -61,7 +61,7 @@ impl Request<'_> {
 }
 
 /// A response's head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// `1.0` or `1.1`.
     pub version: &'static str,

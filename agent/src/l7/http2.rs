@@ -35,7 +35,12 @@ use self::{
     lane::Lane,
     streams::{Moved, Streams},
 };
-use super::{counts::ExchangeOutcome, exchange::Unanswered, grpc, piece::Piece};
+use super::{
+    counts::ExchangeOutcome,
+    exchange::{Opened, Step, Unanswered},
+    grpc,
+    piece::Piece,
+};
 
 /// How a connection comes to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,11 +95,9 @@ pub struct Stream {
 
 /// What comes out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "events are handed on by value one at a time and never kept"
-)]
 pub enum Event {
+    /// A request was read, or something happened to one that is open.
+    Open(Opened, Step),
     /// A stream is over.
     Done(Stream),
     /// So many are known to have been, and can't be told.
@@ -150,6 +153,11 @@ impl Connection {
     /// Streams that are open.
     pub fn open(&self) -> usize {
         self.streams.len()
+    }
+
+    /// The requests of streams that are open; of one whose answer came first none is known.
+    pub fn opened(&self) -> impl Iterator<Item = Opened> {
+        self.streams.opened()
     }
 
     /// Whether it was given up for good.

@@ -10,6 +10,7 @@ pub mod http2;
 pub mod piece;
 pub mod pipeline;
 pub mod record;
+mod trace_state;
 
 pub use counts::{Counts, ExchangeOutcome, RecordOutcome};
-pub use decoder::{Decoder, Limits};
+pub use decoder::{Decoder, Limits, Listener};

@@ -8,12 +8,12 @@
 
 mod half;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use self::half::{Half, Part};
 use super::{
     counts::ExchangeOutcome,
-    exchange::{TraceParent, Unanswered},
+    exchange::{Opened, Step, Thread, TraceParent, Unanswered},
     http1::{self, Body},
     piece::Piece,
 };
@@ -57,6 +57,8 @@ pub struct Request {
     pub version: &'static str,
     /// The `traceparent` that it carried.
     pub parent: Option<TraceParent>,
+    /// The `tracestate` beside it.
+    pub trace_state: Option<Arc<str>>,
     /// Bytes of head and body that went by.
     pub bytes: u64,
 }
@@ -88,10 +90,29 @@ pub struct BegunAnswer {
 /// What comes out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// A request was read, or something happened to one that is open.
+    Open(Opened, Step),
     /// An exchange is over.
     Done(Finished),
     /// So many are known to have been, and can't be told.
     Lost(ExchangeOutcome, u64),
+}
+
+impl Request {
+    fn opened(&self) -> Opened {
+        Opened {
+            message: self.number,
+            part: self.index,
+            thread: Thread {
+                tgid: self.tgid,
+                tid: self.tid,
+            },
+            start_ns: self.start_ns,
+            parent: self.parent,
+            trace_state: self.trace_state.clone(),
+            partial: false,
+        }
+    }
 }
 
 /// A request without its whole answer.
@@ -169,6 +190,11 @@ impl Pipeline {
         self.open.len()
     }
 
+    /// Their requests.
+    pub fn opened(&self) -> impl Iterator<Item = Opened> {
+        self.open.iter().map(|open| open.request.opened())
+    }
+
     /// Whether it was given up for good.
     pub fn is_broken(&self) -> bool {
         self.broken
@@ -244,7 +270,9 @@ impl Pipeline {
             out(Event::Lost(reason, count));
         }
         // What it held is of no more use.
-        self.open = VecDeque::new();
+        for open in std::mem::take(&mut self.open) {
+            out(Event::Open(open.request.opened(), Step::Dropped));
+        }
         self.requests = Half::new();
         self.answers = Half::new();
     }
@@ -283,7 +311,7 @@ impl Pipeline {
                         return Err(ExchangeOutcome::BadRequest);
                     }
                 });
-                self.begin(request);
+                self.begin(request, out);
             } else {
                 let used = self
                     .requests
@@ -305,12 +333,13 @@ impl Pipeline {
         Ok(())
     }
 
-    fn begin(&mut self, mut request: Request) {
+    fn begin(&mut self, mut request: Request, out: &mut impl FnMut(Event)) {
         if self.in_record.0 != request.number {
             self.in_record = (request.number, 0);
         }
         request.index = self.in_record.1;
         self.in_record.1 += 1;
+        out(Event::Open(request.opened(), Step::Started));
         self.open.push_back(Open {
             request,
             is_whole: false,
@@ -376,6 +405,14 @@ impl Pipeline {
                     end_ns: from.at_ns,
                     is_whole: false,
                 });
+                let answered = Step::Answered {
+                    thread: Thread {
+                        tgid: from.tgid,
+                        tid: from.tid,
+                    },
+                    at_ns: from.at_ns,
+                };
+                out(Event::Open(open.request.opened(), answered));
                 if part == Part::Tunnel {
                     self.requests.body(Part::Tunnel);
                 }
@@ -460,6 +497,7 @@ fn owned(head: &http1::Request<'_>, from: From) -> (Request, Body) {
         path: http1::path(head.method, head.target),
         version: head.version.unwrap_or("1.1"),
         parent: head.fields.parent,
+        trace_state: head.fields.kept_trace_state(),
         bytes: head.length.map_or(0, |length| (length - head.front) as u64),
     };
     (request, head.fields.body)

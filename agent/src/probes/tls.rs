@@ -288,6 +288,14 @@ pub fn inspect_bytes(bytes: &[u8]) -> Result<Targets, Why> {
     of(&Image::bytes(bytes)?)
 }
 
+/// Whether a program is one of Go's, as its sections tell; it reads no more than those.
+///
+/// # Errors
+/// When the file is no executable that can be read.
+pub fn is_go(file: &File) -> Result<bool, Why> {
+    Ok(go::is_marked(&Image::file(file)?))
+}
+
 fn of(image: &Image<'_>) -> Result<Targets, Why> {
     match go::inspect(image) {
         Err(Why::NotTls) => library::inspect(image),

@@ -86,6 +86,7 @@ impl Events {
         self.register(Stage::Correlator, "client_parents", move |give| {
             give("parented", counts.parented());
             give("own", counts.own());
+            give("passed", counts.passed());
             give("alone", counts.alone());
             give("ambiguous", counts.ambiguous());
         });

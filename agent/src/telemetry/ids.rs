@@ -3,18 +3,18 @@
 //! An id is a keyed hash of its exchange's key: whoever holds the key names the span without asking, and whoever does not hold
 //! the secret can neither foresee an id nor learn a kernel address from one.
 
-use std::hash::Hasher as _;
+use std::{hash::Hasher as _, sync::Arc};
 
 use siphasher::{sip::SipHasher24, sip128::Hasher128 as _, sip128::SipHasher24 as SipHasher128};
 
-use super::parents::Started;
+use super::parents::Parent;
 use crate::l7::exchange::{Exchange, ExchangeKey, Side, TraceParent};
 
 /// The flags of a trace that fathom begins: sampled, and (W3C Trace Context level 2) with a random trace id.
 const FLAGS: u8 = 0b11;
 
 /// Where a span stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpanContext {
     /// The trace.
     pub trace_id: [u8; 16],
@@ -24,6 +24,8 @@ pub struct SpanContext {
     pub parent_span_id: Option<[u8; 8]>,
     /// The trace flags.
     pub flags: u8,
+    /// The trace's `tracestate`.
+    pub trace_state: Option<Arc<str>>,
 }
 
 /// Makes ids: the same for the same exchange, for as long as the agent runs.
@@ -61,38 +63,47 @@ impl Ids {
         if hash == 0 { 1 } else { hash }.to_be_bytes()
     }
 
-    /// Where an exchange's span stands. A server's span is a child of the span that the request named. A client's span *is* the span
-    /// that the request named: the id is what the application sent and the server on the other side has for its parent.
-    pub fn context(&self, exchange: &Exchange) -> SpanContext {
-        match (exchange.side, &exchange.parent) {
-            (Side::Client, Some(own)) => SpanContext {
+    /// Where an exchange's span stands. A server's span is a child of the span that the request named. A client's is where [`super::Parents`]
+    /// says: where the application sent a `traceparent` of its own, that *is* the exchange's span, and the server on the other side has
+    /// it for its parent.
+    pub fn context(&self, exchange: &Exchange, parent: &Parent) -> SpanContext {
+        match (exchange.side, parent, &exchange.parent) {
+            (Side::Client, Parent::Server(server), _) => {
+                let request = &server.request;
+                let of_server =
+                    self.root_or_child(&server.key, request.parent.as_ref(), &request.trace_state);
+                SpanContext {
+                    span_id: self.span_id(&exchange.key),
+                    parent_span_id: Some(of_server.span_id),
+                    ..of_server
+                }
+            }
+            (Side::Client, Parent::Own | Parent::Unknown, Some(own)) => SpanContext {
                 trace_id: own.trace_id,
                 span_id: own.span_id,
                 parent_span_id: None,
                 flags: own.flags,
+                trace_state: exchange.trace_state.clone(),
             },
-            (_, parent) => self.root_or_child(&exchange.key, parent.as_ref()),
-        }
-    }
-
-    /// Where the span of a client's exchange stands that is a part of what a server did; [`super::Parents`] says which.
-    pub fn child(&self, exchange: &Exchange, server: &Started) -> SpanContext {
-        let parent = self.root_or_child(&server.key, server.parent.as_ref());
-        SpanContext {
-            trace_id: parent.trace_id,
-            span_id: self.span_id(&exchange.key),
-            parent_span_id: Some(parent.span_id),
-            flags: parent.flags,
+            (_, _, parent) => {
+                self.root_or_child(&exchange.key, parent.as_ref(), &exchange.trace_state)
+            }
         }
     }
 
     /// Where a server's span stands: a child of the span that the request named. It is known as soon as the request is.
-    fn root_or_child(&self, key: &ExchangeKey, parent: Option<&TraceParent>) -> SpanContext {
+    fn root_or_child(
+        &self,
+        key: &ExchangeKey,
+        parent: Option<&TraceParent>,
+        trace_state: &Option<Arc<str>>,
+    ) -> SpanContext {
         SpanContext {
             trace_id: parent.map_or_else(|| self.trace_id(key), |parent| parent.trace_id),
             span_id: self.span_id(key),
             parent_span_id: parent.map(|parent| parent.span_id),
             flags: parent.map_or(FLAGS, |parent| parent.flags),
+            trace_state: trace_state.clone(),
         }
     }
 }

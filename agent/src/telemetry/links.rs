@@ -104,6 +104,7 @@ mod tests {
             span_id: [span; 8],
             parent_span_id: None,
             flags: 1,
+            trace_state: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Which client exchanges were made while their thread served a request: those are a part of what the server did, and their spans are
 //! children of its span.
 //!
-//! What can be seen is which thread moved a request's first byte, and when. In a program that gives each request a thread, that is enough. In one that
+//! What can be seen is which thread moved a message's first byte, and when. In a program that gives each request a thread, that is enough. In one that
 //! serves many requests on a thread (nginx, Node), or moves a request from thread to thread (Go, tokio), it is not, and nothing says
 //! beforehand which kind a program is. So [`Parents`] takes a request for a client exchange's parent only where all of this holds; where
 //! any is in doubt there is no parent, as a wrong one is worse:
@@ -9,17 +9,36 @@
 //! - the client's request came without a `traceparent`: one that has it stays where the application put it;
 //! - the same thread of the same process had received the server's request before, and had not finished its answer;
 //! - that was the only one: when a thread receives a request while another is unanswered, neither of the two has children from then on;
-//! - the process was never seen to serve two requests on a thread at a time ([`Parents::multiplexes`] says it of one beforehand).
+//! - it was the only one of the whole process; or else the process is *proven* to give each request a thread;
+//! - the process was never seen to serve two requests on a thread at a time, nor to answer one by another thread than had received it
+//!   ([`Parents::multiplexes`] says it of one beforehand).
+//!
+//! **Proof.** While several threads served at a time, [`PROOF`] requests were each answered by the thread that had received them, and by one that had waited for
+//! what it had asked for. Event loops send for each other: so it counts against that, many times over, when a thread that serves none sends a request, and when
+//! one answers with a request of its own unanswered; a program with threads does so now and then (to report metrics; at a time-out). It goes for HTTP/1
+//! alone: many threads share an HTTP/2 connection, and who moves its bytes says little.
+//!
+//! **What is passed on.** A proxy sends the `traceparent` that it received. Then it names the span of who asked the proxy, and not the proxy's own: it is
+//! not the exchange's. Where one request alone had brought that context, the exchange is certain to be a part of it, on whatever thread.
 //!
 //! The server's exchange ends after those that it makes. Its span is known all the same when it has begun, as a span's id depends on
 //! its exchange's key alone (`ids.rs`).
 //!
 //! **Order.** What happened first has to be told first, as the ring of records has it. Then an exchange whose answer was not told to have
 //! begun had none when the client's exchange was made. One whose answer has begun may be over, though its end is told later (an answer's
-//! end is often known only with the next record): between the two, it is nobody's parent.
+//! end is often known only with the next record): between the two, it is nobody's parent. A client's exchange is judged when its answer begins,
+//! as its thread may have gone on to many other requests until its end is known.
 //!
-//! What is left in doubt: a program that serves one request at a time on a thread of many tasks, and has never served two, may make requests
-//! of its own accord meanwhile.
+//! **What was not seen.** A request that nobody told of may be what a client's exchange is a part of. So nothing that was received before records
+//! were lost has children from then on, and for [`SETTLE_NS`] the process has to be proven.
+//!
+//! What is left in doubt: a program that serves one request at a time may make requests of its own accord meanwhile. Work that comes in
+//! by other protocols than HTTP is not known. And event loops that never have two requests on one of them, and hardly ever none, can look like threads.
+
+mod judge;
+mod process;
+pub mod runtime;
+mod serving;
 
 use std::{
     num::NonZeroUsize,
@@ -29,229 +48,320 @@ use std::{
     },
 };
 
-use fathom_abi::ConnectionId;
 use lru::LruCache;
 
-use crate::l7::exchange::{Exchange, ExchangeKey, Side, TraceParent};
+use self::{
+    judge::{Asked, Found},
+    process::Process,
+    serving::{Served, Serving},
+};
+use crate::l7::exchange::{Exchange, ExchangeKey, Opened, Side, Started, Step, Thread};
 
-/// Threads that are remembered; one costs about 500 bytes.
+/// Threads that are remembered; one costs about 800 bytes.
 const THREADS: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
-/// Requests that are remembered of a thread.
-const SERVED: usize = 4;
-/// Processes that are known to serve several requests on a thread.
+/// Processes that are remembered.
 const PROCESSES: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
-/// A request that has been open for so long is taken for one whose end was lost.
-const LOST_AFTER_NS: u64 = 3600 * 1_000_000_000;
+/// Spans that requests named, of those received last.
+const RECEIVED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+/// Client exchanges that were judged and have not ended.
+const JUDGED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+/// How many requests make a proof.
+pub const PROOF: u8 = 128;
+/// How many requests a thread that serves none and sends one counts against them.
+const SERVES_NONE: u8 = 16;
+/// The same of a thread that answers before what it had asked for has come.
+const DID_NOT_WAIT: u8 = 64;
+/// What was not seen to end is taken to go on for so long, at most.
+pub const SETTLE_NS: u64 = 5_000_000_000;
 
-/// A thread (initial pid namespace).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Thread {
-    /// Its process.
-    pub tgid: u32,
-    /// The thread.
-    pub tid: u32,
+/// Where a client exchange belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parent {
+    /// Nothing is certain.
+    Unknown,
+    /// The application named the exchange's span itself.
+    Own,
+    /// It passed on the context that it had been given: the span that is named is the one of who asked it.
+    Passed,
+    /// It is a part of what this server's exchange did.
+    Server(Box<Started>),
 }
 
-/// A server has received a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Started {
-    /// The exchange.
-    pub key: ExchangeKey,
-    /// Who received the request's first byte.
-    pub thread: Thread,
-    /// When: `CLOCK_MONOTONIC`, nanoseconds.
-    pub start_ns: u64,
-    /// The `traceparent` that it carried.
-    pub parent: Option<TraceParent>,
+macro_rules! counts {
+    ($($(#[$doc:meta])* $field:ident,)+) => {
+        /// What became of the client exchanges: each is counted once.
+        #[derive(Debug, Default)]
+        pub struct ParentCounts { $($field: AtomicU64,)+ }
+
+        impl ParentCounts {
+            $($(#[$doc])* pub fn $field(&self) -> u64 {
+                self.$field.load(Relaxed)
+            })+
+        }
+    };
 }
 
-/// What became of the client exchanges: each is counted once.
-#[derive(Debug, Default)]
-pub struct ParentCounts {
-    parented: AtomicU64,
-    own: AtomicU64,
-    alone: AtomicU64,
-    ambiguous: AtomicU64,
-}
-
-impl ParentCounts {
+counts! {
     /// Those with a parent.
-    pub fn parented(&self) -> u64 {
-        self.parented.load(Relaxed)
-    }
-
-    /// Those whose application sent a `traceparent`.
-    pub fn own(&self) -> u64 {
-        self.own.load(Relaxed)
-    }
-
+    parented,
+    /// Those whose application sent a `traceparent` of its own.
+    own,
+    /// Those whose application passed on the `traceparent` that it had received, and that are not certain to be a part of one request.
+    passed,
     /// Those whose thread served no request.
-    pub fn alone(&self) -> u64 {
-        self.alone.load(Relaxed)
-    }
-
+    alone,
     /// Those whose thread served a request, which is not certain to be what they are a part of.
-    pub fn ambiguous(&self) -> u64 {
-        self.ambiguous.load(Relaxed)
-    }
+    ambiguous,
 }
 
 /// The requests that threads serve.
 pub struct Parents {
     threads: LruCache<Thread, Serving>,
-    multiplexing: LruCache<u32, ()>,
+    processes: LruCache<u32, Process>,
+    /// Processes, and the spans that requests to them named: with the request, where it was one.
+    received: LruCache<(u32, [u8; 8]), Option<Box<Started>>>,
+    judged: LruCache<ExchangeKey, Found>,
+    /// When records were last found missing.
+    lost_ns: u64,
+    /// The latest time that was told.
+    now_ns: u64,
     counts: Arc<ParentCounts>,
 }
 
-#[derive(Default)]
-struct Serving {
-    /// In the order in which they were told, at most [`SERVED`].
-    served: Vec<Served>,
-    /// One that was open found no room: it may be going on.
-    forgotten: bool,
-}
-
-struct Served {
-    started: Started,
-    /// When its answer began; none while it has not.
-    answered_ns: Option<u64>,
-    /// When its answer ended; none while that is not known.
-    end_ns: Option<u64>,
-    /// Another request was received on the thread while it was unanswered, or the other way round.
-    tangled: bool,
-}
-
-impl Default for Parents {
-    fn default() -> Self {
+impl Parents {
+    /// To be told of what happens from now on: what began before is not known.
+    pub fn new(now_ns: u64) -> Self {
         Self {
             threads: LruCache::new(THREADS),
-            multiplexing: LruCache::new(PROCESSES),
+            processes: LruCache::new(PROCESSES),
+            received: LruCache::new(RECEIVED),
+            judged: LruCache::new(JUDGED),
+            lost_ns: now_ns,
+            now_ns,
             counts: Arc::default(),
         }
     }
-}
 
-impl Parents {
     /// What became of the client exchanges so far; stays current.
     pub fn counts(&self) -> Arc<ParentCounts> {
         Arc::clone(&self.counts)
     }
 
+    /// Whether anything was told of this process.
+    pub fn knows(&self, tgid: u32) -> bool {
+        self.processes.contains(&tgid)
+    }
+
     /// This process serves several requests on a thread, or one on several: none of its exchanges gets a parent.
     pub fn multiplexes(&mut self, tgid: u32) {
-        self.multiplexing.put(tgid, ());
+        self.process(tgid).multiplexes = true;
     }
 
-    /// A server has received a request.
-    pub fn started(&mut self, started: Started) {
-        if self.multiplexing.get(&started.thread.tgid).is_some() {
-            return;
-        }
-        let serving = self
-            .threads
-            .get_or_insert_mut(started.thread, Serving::default);
-        serving
-            .served
-            .retain(|other| !other.is_lost(started.start_ns));
-        if serving.find(&started.key).is_some() {
-            return;
-        }
-        let mut tangled = false;
-        for other in &mut serving.served {
-            if other.answered_ns.is_none() && other.end_ns.is_none() {
-                other.tangled = true;
-                tangled = true;
+    /// Records are missing that were made up to now.
+    pub fn lost(&mut self, now_ns: u64) {
+        self.lost_ns = now_ns;
+    }
+
+    /// Something happened to a request that is not over.
+    pub fn open(&mut self, request: &Started, step: Step) {
+        match (request.side, step) {
+            (Side::Server, Step::Started) => self.started(request),
+            (Side::Server, Step::Answered { thread, at_ns }) => {
+                self.answered(request, thread, at_ns);
             }
-        }
-        serving.push(Served {
-            started,
-            answered_ns: None,
-            end_ns: None,
-            tangled,
-        });
-    }
-
-    /// The answer to a request that `thread` had received has begun.
-    pub fn answered(&mut self, thread: Thread, key: &ExchangeKey, at_ns: u64) {
-        if let Some(served) = self
-            .threads
-            .peek_mut(&thread)
-            .and_then(|serving| serving.find(key))
-        {
-            served.answered_ns.get_or_insert(at_ns);
-        }
-    }
-
-    /// What becomes of a request that `thread` had received will not be known.
-    pub fn lost(&mut self, thread: Thread, key: &ExchangeKey) {
-        if let Some(serving) = self.threads.peek_mut(&thread) {
-            serving.served.retain(|served| served.started.key != *key);
-        }
-    }
-
-    /// An exchange has ended. For a client's, gives the server's exchange that it is a part of.
-    pub fn ended(&mut self, exchange: &Exchange) -> Option<Started> {
-        match exchange.side {
-            Side::Server => {
-                self.server_ended(exchange);
-                None
+            (Side::Server, Step::Dropped) => {
+                self.abandoned(request.request.thread, &request.key, self.now_ns);
             }
-            Side::Client => {
-                let found = self.find(exchange);
-                let count = match found {
-                    Found::Parent(_) => &self.counts.parented,
-                    Found::Own => &self.counts.own,
-                    Found::Nothing => &self.counts.alone,
-                    Found::Doubt => &self.counts.ambiguous,
-                };
-                count.fetch_add(1, Relaxed);
-                match found {
-                    Found::Parent(started) => Some(started),
-                    Found::Own | Found::Nothing | Found::Doubt => None,
+            (Side::Client, Step::Started) => {
+                if !request.multiplexed
+                    && let Some(serving) = self.threads.peek_mut(&request.request.thread)
+                {
+                    serving.asks(request.key);
                 }
             }
+            (Side::Client, Step::Answered { thread, .. }) => {
+                self.asked(request.request.thread, &request.key);
+                let Opened {
+                    start_ns,
+                    parent,
+                    partial,
+                    ..
+                } = request.request;
+                let found = self.find(&Asked {
+                    thread: request.request.thread,
+                    start_ns,
+                    parent,
+                    partial,
+                    multiplexed: request.multiplexed,
+                    answered_by: Some(thread),
+                });
+                if matches!(found, Found::Parent(_) | Found::Doubt) {
+                    self.judged.put(request.key, found);
+                }
+            }
+            (Side::Client, Step::Dropped) => {
+                self.asked(request.request.thread, &request.key);
+                self.judged.pop(&request.key);
+            }
+        }
+    }
+
+    /// An exchange has ended. For a client's, says where it belongs.
+    pub fn ended(&mut self, exchange: &Exchange) -> Parent {
+        if exchange.side == Side::Server {
+            self.server_ended(exchange);
+            return Parent::Unknown;
+        }
+        self.asked(thread_of(exchange), &exchange.key);
+        let judged = self.judged.pop(&exchange.key);
+        let mut found = judged.unwrap_or_else(|| {
+            self.find(&Asked {
+                thread: thread_of(exchange),
+                start_ns: exchange.start_ns,
+                parent: exchange.parent,
+                partial: false,
+                multiplexed: exchange.version == "2",
+                answered_by: None,
+            })
+        });
+        if matches!(found, Found::Parent(_)) && self.is_multiplexing(exchange.tgid) {
+            found = Found::Doubt;
+        }
+        let (count, parent) = match found {
+            Found::Parent(started) => (&self.counts.parented, Parent::Server(started)),
+            Found::Own => (&self.counts.own, Parent::Own),
+            Found::Passed(Some(started)) => (&self.counts.parented, Parent::Server(started)),
+            Found::Passed(None) => (&self.counts.passed, Parent::Passed),
+            Found::Nothing => (&self.counts.alone, Parent::Unknown),
+            Found::Doubt => (&self.counts.ambiguous, Parent::Unknown),
+        };
+        count.fetch_add(1, Relaxed);
+        parent
+    }
+
+    fn started(&mut self, started: &Started) {
+        let Opened {
+            thread,
+            start_ns,
+            parent,
+            ..
+        } = started.request;
+        self.now_ns = self.now_ns.max(start_ns);
+        if let Some(parent) = parent {
+            let of_span = self
+                .received
+                .get_or_insert_mut((thread.tgid, parent.span_id), || {
+                    Some(Box::new(started.clone()))
+                });
+            if of_span
+                .as_ref()
+                .is_some_and(|other| other.key != started.key)
+            {
+                *of_span = None;
+            }
+        }
+        if self.process(thread.tgid).multiplexes {
+            return;
+        }
+        self.make_room(thread);
+        let serving = self.threads.get_or_insert_mut(thread, Serving::default);
+        if let Some(served) = serving.find(&started.key) {
+            // More of its head was read.
+            served.started = started.clone();
+            return;
+        }
+        let process = self
+            .processes
+            .get_or_insert_mut(thread.tgid, Process::default);
+        // A thread that has one request at a time is done with the one before.
+        process.ended(serving.expire(start_ns, process.is_proven()), start_ns);
+        let tangled = serving.tangle();
+        if tangled {
+            process.doubted(u8::MAX);
+        }
+        serving.asking.clear();
+        process.began(start_ns);
+        process.ended(
+            serving.push(Served::new(started.clone(), tangled)),
+            start_ns,
+        );
+    }
+
+    fn answered(&mut self, request: &Started, by: Thread, at_ns: u64) {
+        self.now_ns = self.now_ns.max(at_ns);
+        let thread = request.request.thread;
+        let Some(serving) = self.threads.peek_mut(&thread) else {
+            return;
+        };
+        let asks = !serving.asking.is_empty();
+        serving.asking.clear();
+        let Some(served) = serving.find(&request.key) else {
+            return;
+        };
+        served.answered_ns.get_or_insert(at_ns);
+        let tangled = served.tangled;
+        if request.multiplexed {
+            return;
+        }
+        if by != thread {
+            self.multiplexes(thread.tgid);
+        } else if asks {
+            self.process(thread.tgid).doubted(DID_NOT_WAIT);
+        } else if !tangled {
+            self.process(thread.tgid).kept_its_thread();
+        }
+    }
+
+    /// What this thread had asked for came, or will not come.
+    fn asked(&mut self, thread: Thread, key: &ExchangeKey) {
+        if let Some(serving) = self.threads.peek_mut(&thread) {
+            serving.asking.retain(|other| other != key);
+        }
+    }
+
+    /// What becomes of a request that `thread` had received will not be known: it may be worked on for a while.
+    fn abandoned(&mut self, thread: Thread, key: &ExchangeKey, at_ns: u64) {
+        if let Some(serving) = self.threads.peek_mut(&thread)
+            && let Some(served) = serving.find(key)
+            && served.end_ns.is_none()
+        {
+            served.end_ns = Some(at_ns.saturating_add(SETTLE_NS));
+            served.abandoned = true;
+            self.process(thread.tgid)
+                .abandoned(1, at_ns.saturating_add(SETTLE_NS));
         }
     }
 
     fn server_ended(&mut self, exchange: &Exchange) {
-        let thread = Thread {
-            tgid: exchange.tgid,
-            tid: exchange.tid,
-        };
-        if self.multiplexing.get(&thread.tgid).is_some() {
+        let thread = thread_of(exchange);
+        if self.is_multiplexing(thread.tgid) {
             return;
-        }
-        let serving = self.threads.get_or_insert_mut(thread, Serving::default);
-        let is_serial = exchange.version != "2";
-        if is_serial {
-            // HTTP/1 answers in order, so that the end of an earlier one of the connection was lost.
-            serving.served.retain(|other| {
-                let key = &other.started.key;
-                key.connection != exchange.key.connection
-                    || (key.message, key.part) >= (exchange.key.message, exchange.key.part)
-                    || other.end_ns.is_some()
-            });
         }
         if exchange.status.is_err() {
             // When its thread gave it up is not known: only when the connection ended.
-            serving
-                .served
-                .retain(|served| served.started.key != exchange.key);
+            self.abandoned(thread, &exchange.key, exchange.end_ns);
             return;
         }
+        self.make_room(thread);
+        let serving = self.threads.get_or_insert_mut(thread, Serving::default);
+        let process = self
+            .processes
+            .get_or_insert_mut(thread.tgid, Process::default);
+        let is_serial = exchange.version != "2";
+        if is_serial {
+            // HTTP/1 answers in order, so that the end of an earlier one of the connection was lost.
+            process.ended(serving.drop_before(&exchange.key), exchange.end_ns);
+        }
         match serving.find(&exchange.key) {
-            Some(served) => served.end_ns = Some(exchange.end_ns),
-            None => serving.push(Served {
-                started: Started {
-                    key: exchange.key,
-                    thread,
-                    start_ns: exchange.start_ns,
-                    parent: exchange.parent,
-                },
-                answered_ns: None,
-                end_ns: Some(exchange.end_ns),
-                tangled: false,
-            }),
+            Some(served) => {
+                if served.end_ns.replace(exchange.end_ns).is_none() {
+                    process.ended(1, exchange.end_ns);
+                }
+            }
+            None => {
+                let served = Served::ended(exchange, thread);
+                process.ended(serving.push(served), exchange.end_ns);
+            }
         }
         // A pipeline of HTTP/1 can be worked through by a thread that has nothing else to do.
         let pipeline = is_serial.then_some(exchange.key.connection);
@@ -261,86 +371,33 @@ impl Parents {
         }
     }
 
-    fn find(&mut self, exchange: &Exchange) -> Found {
-        if exchange.parent.is_some() {
-            return Found::Own;
-        }
-        if self.multiplexing.get(&exchange.tgid).is_some() {
-            return Found::Doubt;
-        }
-        let thread = Thread {
-            tgid: exchange.tgid,
-            tid: exchange.tid,
-        };
-        let Some(serving) = self.threads.get(&thread) else {
-            return Found::Nothing;
-        };
-        let mut active = serving
-            .served
-            .iter()
-            .filter(|served| served.may_be_active(exchange.start_ns));
-        match (active.next(), active.next()) {
-            (None, _) if !serving.forgotten => Found::Nothing,
-            (Some(served), None) if !serving.forgotten && served.is_active(exchange.start_ns) => {
-                Found::Parent(served.started)
-            }
-            _ => Found::Doubt,
+    fn is_multiplexing(&self, tgid: u32) -> bool {
+        self.processes
+            .peek(&tgid)
+            .is_some_and(|process| process.multiplexes)
+    }
+
+    fn process(&mut self, tgid: u32) -> &mut Process {
+        self.processes.get_or_insert_mut(tgid, Process::default)
+    }
+
+    /// Makes room for one more thread, if this is not among those that are held.
+    fn make_room(&mut self, thread: Thread) {
+        if self.threads.len() >= THREADS.get()
+            && !self.threads.contains(&thread)
+            && let Some((evicted, serving)) = self.threads.pop_lru()
+            && let Some(process) = self.processes.peek_mut(&evicted.tgid)
+        {
+            // It may go on serving.
+            process.abandoned(serving.open(), self.now_ns.saturating_add(SETTLE_NS));
         }
     }
 }
 
-enum Found {
-    Parent(Started),
-    Own,
-    Nothing,
-    Doubt,
-}
-
-impl Serving {
-    fn find(&mut self, key: &ExchangeKey) -> Option<&mut Served> {
-        self.served
-            .iter_mut()
-            .find(|served| served.started.key == *key)
-    }
-
-    fn push(&mut self, served: Served) {
-        if self.served.len() >= SERVED {
-            let over = self.served.iter().position(|other| other.end_ns.is_some());
-            self.forgotten |= over.is_none();
-            self.served.remove(over.unwrap_or(0));
-        }
-        self.served.push(served);
-    }
-
-    /// Whether the thread had received another request while it served this one, or this one while it served another: for certain, as
-    /// an end that is not known may be one that was lost.
-    fn overlaps(&self, exchange: &Exchange, pipeline: Option<ConnectionId>) -> bool {
-        self.served.iter().any(|other| {
-            let Started { key, start_ns, .. } = other.started;
-            let began_within = (exchange.start_ns..exchange.end_ns).contains(&start_ns);
-            let began_before = start_ns < exchange.start_ns
-                && other.end_ns.is_some_and(|end| end > exchange.start_ns);
-            key != exchange.key
-                && pipeline != Some(key.connection)
-                && (began_within || began_before)
-        })
-    }
-}
-
-impl Served {
-    /// Whether it may have been going on at this time.
-    fn may_be_active(&self, at_ns: u64) -> bool {
-        self.started.start_ns <= at_ns && self.end_ns.is_none_or(|end| at_ns <= end)
-    }
-
-    /// Of one that may have been: whether it was, and the thread served nothing else.
-    fn is_active(&self, at_ns: u64) -> bool {
-        let answered_before = self.answered_ns.is_some_and(|answered| answered <= at_ns);
-        !self.tangled && (self.end_ns.is_some() || !answered_before)
-    }
-
-    fn is_lost(&self, now_ns: u64) -> bool {
-        self.end_ns.is_none() && now_ns.saturating_sub(self.started.start_ns) > LOST_AFTER_NS
+fn thread_of(exchange: &Exchange) -> Thread {
+    Thread {
+        tgid: exchange.tgid,
+        tid: exchange.tid,
     }
 }
 

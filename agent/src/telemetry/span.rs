@@ -15,6 +15,8 @@ pub struct Span {
     pub parent_span_id: Option<[u8; 8]>,
     /// The trace flags.
     pub flags: u8,
+    /// The trace's `tracestate`, where a request brought one.
+    pub trace_state: Option<Arc<str>>,
     /// `GET /users/{id}`, or the method alone; of a gRPC call its full method.
     pub name: String,
     /// SERVER or CLIENT.

@@ -57,6 +57,7 @@ impl Spans {
             span_id: context.span_id,
             parent_span_id: context.parent_span_id,
             flags: context.flags,
+            trace_state: context.trace_state.clone(),
             name,
             side: exchange.side,
             start_unix_nano: self.clock.unix_ns(exchange.start_ns),

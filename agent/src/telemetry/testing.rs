@@ -43,6 +43,7 @@ pub(crate) fn exchange() -> Exchange {
         request_bytes: 100,
         response_bytes: 200,
         parent: None,
+        trace_state: None,
         rpc: None,
     }
 }
@@ -87,6 +88,7 @@ pub(super) fn context(number: u8) -> SpanContext {
         span_id: [number; 8],
         parent_span_id: None,
         flags: 1,
+        trace_state: None,
     }
 }
 

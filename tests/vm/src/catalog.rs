@@ -48,7 +48,7 @@ pub fn known_tap(name: &str) -> Result<&'static str> {
 }
 
 /// Every scenario, in the order in which they are run.
-pub const ALL: [Entry; 11] = [
+pub const ALL: [Entry; 12] = [
     Entry {
         name: "http-exact",
         shows: "requests in the RED metrics equal nginx's access log, and every record is accounted for",
@@ -82,6 +82,12 @@ pub const ALL: [Entry; 11] = [
     Entry {
         name: "otlp",
         shows: "spans, metrics and profiles of nginx under load arrive in a receiver that shares no code with fathom",
+        taps: Taps::Auto,
+        place: Place::Native,
+    },
+    Entry {
+        name: "parents",
+        shows: "no client span has a wrong parent, and those of a server with a thread for each request have theirs",
         taps: Taps::Auto,
         place: Place::Native,
     },

@@ -104,7 +104,7 @@ fn convert_span(span: &Span) -> OtlpSpan {
             span::SpanKind::Server,
             SpanFlags::ContextIsRemoteMask as u32,
         ),
-        // The parent is the application's own span, in the same process.
+        // The parent is the same process's, as a server.
         Side::Client => (span::SpanKind::Client, 0),
     };
     let mut flags = u32::from(span.flags) | SpanFlags::ContextHasIsRemoteMask as u32;
@@ -116,6 +116,7 @@ fn convert_span(span: &Span) -> OtlpSpan {
         span_id: span.span_id.to_vec(),
         parent_span_id: span.parent_span_id.map_or_else(Vec::new, |id| id.to_vec()),
         flags,
+        trace_state: span.trace_state.as_deref().unwrap_or_default().to_owned(),
         name: span.name.clone(),
         kind: kind.into(),
         start_time_unix_nano: span.start_unix_nano,

@@ -50,6 +50,7 @@ fn span(service: &str, number: u64) -> Span {
         span_id,
         parent_span_id: Some([9; 8]),
         flags: 1,
+        trace_state: Some("a=1".into()),
         name: "GET /a".to_owned(),
         side: Side::Server,
         start_unix_nano: 1_000,
@@ -133,6 +134,7 @@ async fn spans_arrive_grouped_by_process_with_headers_and_gzip() {
     assert_eq!(span.kind, 2);
     // Sampled, and the parent is known to be remote.
     assert_eq!(span.flags, 0x301);
+    assert_eq!(span.trace_state, "a=1");
     assert_eq!(span.status.as_ref().unwrap().code, 2);
 }
 

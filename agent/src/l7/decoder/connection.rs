@@ -6,12 +6,12 @@ use fathom_abi::{
 };
 
 use super::{
-    out::{Out, Place},
+    out::{Listener, Out, Place},
     pieces::Pieces,
 };
 use crate::l7::{
     counts::{ExchangeOutcome, RecordOutcome},
-    exchange::Exchange,
+    exchange::Step,
     http1,
     record::Record,
 };
@@ -127,7 +127,7 @@ impl Connection {
     }
 
     /// A message starts.
-    pub(super) fn head<E: FnMut(Exchange)>(
+    pub(super) fn head<E: Listener>(
         &mut self,
         record: &Record<'_>,
         out: &mut Out<'_, E>,
@@ -152,7 +152,7 @@ impl Connection {
     }
 
     /// A head goes on.
-    pub(super) fn more<E: FnMut(Exchange)>(
+    pub(super) fn more<E: Listener>(
         &mut self,
         record: &Record<'_>,
         out: &mut Out<'_, E>,
@@ -205,12 +205,12 @@ impl Connection {
         if self.now == Now::Request {
             self.read_request(&head, http1::first_request(&head), event, out)
         } else {
-            self.read_response(&head, skipped, event.at_ns, out)
+            self.read_response(&head, skipped, event, out)
         }
     }
 
     /// The connection ended.
-    pub(super) fn end<E: FnMut(Exchange)>(
+    pub(super) fn end<E: Listener>(
         &mut self,
         record: &Record<'_>,
         out: &mut Out<'_, E>,
@@ -239,7 +239,7 @@ impl Connection {
     }
 
     /// The connection's bytes travel from the next record on: what they start with, and nothing is left here.
-    pub(super) fn travels<E: FnMut(Exchange)>(
+    pub(super) fn travels<E: Listener>(
         mut self,
         record: &Record<'_>,
         out: &mut Out<'_, E>,
@@ -256,16 +256,24 @@ impl Connection {
         let Some(pending) = self.pending.take() else {
             return (RecordOutcome::Delivered, pieces);
         };
-        if self.mode == Mode::Upgraded {
+        if !pending.is_readable() {
+            self.lose(&pending, ExchangeOutcome::BadRequest, out);
+        } else if self.mode == Mode::Upgraded {
             let behind = std::mem::take(&mut self.behind_upgrade);
-            match pending.request() {
-                Some(request) => pieces.upgraded(request, behind, self.requests.opposite(), out),
-                None => out.lost(ExchangeOutcome::BadRequest, 1),
+            // It goes on under the name of a stream.
+            out.open(self.place(&pending), pending.opened(), Step::Dropped, false);
+            if let Some(request) = pending.request() {
+                pieces.upgraded(request, behind, self.requests.opposite(), out);
             }
         } else {
+            let place = self.place(&pending);
+            let opened = pending.opened();
             match pending.begun() {
                 Ok(begun) => pieces.within(begun),
-                Err(reason) => out.lost(reason, 1),
+                Err(reason) => {
+                    out.lost(reason, 1);
+                    out.open(place, opened, Step::Dropped, false);
+                }
             }
         }
         (RecordOutcome::Delivered, pieces)
@@ -279,7 +287,7 @@ impl Connection {
     }
 
     /// Hands on what was open when the connection ended.
-    pub(super) fn finish_ended<E: FnMut(Exchange)>(mut self, out: &mut Out<'_, E>) {
+    pub(super) fn finish_ended<E: Listener>(mut self, out: &mut Out<'_, E>) {
         if let Some(mut pending) = self.pending.take() {
             if self.mode == Mode::Upgraded
                 && let Some(answer) = pending.answer.as_mut()
@@ -308,15 +316,15 @@ impl Connection {
     }
 
     /// Counts what is open as lost.
-    pub(super) fn drop_open<E: FnMut(Exchange)>(self, reason: ExchangeOutcome, out: &Out<'_, E>) {
-        if self.pending.is_some() {
-            out.lost(reason, 1);
+    pub(super) fn drop_open<E: Listener>(self, reason: ExchangeOutcome, out: &mut Out<'_, E>) {
+        if let Some(pending) = &self.pending {
+            self.lose(pending, reason, out);
         }
     }
 
-    fn give_up<E: FnMut(Exchange)>(&mut self, reason: ExchangeOutcome, out: &Out<'_, E>) {
-        if self.pending.take().is_some() {
-            out.lost(reason, 1);
+    fn give_up<E: Listener>(&mut self, reason: ExchangeOutcome, out: &mut Out<'_, E>) {
+        if let Some(pending) = self.pending.take() {
+            self.lose(&pending, reason, out);
         }
     }
 
@@ -329,7 +337,7 @@ impl Connection {
 
 impl Connection {
     /// The newest message is over: its totals are known.
-    fn close<E: FnMut(Exchange)>(&mut self, total: u64, last_ns: u64, out: &mut Out<'_, E>) {
+    fn close<E: Listener>(&mut self, total: u64, last_ns: u64, out: &mut Out<'_, E>) {
         let now = std::mem::replace(&mut self.now, Now::Stranger);
         let Some(mut pending) = self.pending.take() else {
             if let Now::Done(Some(end)) = now
@@ -346,13 +354,14 @@ impl Connection {
                 if let Some(head) = pending.partial.take()
                     && !pending.settle_request(&head, self.bytes)
                 {
-                    out.lost(cut_short(&head, ExchangeOutcome::BadRequest), 1);
+                    self.lose(&pending, cut_short(&head, ExchangeOutcome::BadRequest), out);
                     self.after_gap = true;
                     return;
                 }
                 pending.request_bytes += total;
                 if pending.request_overrun() {
-                    self.pipelined(2, out);
+                    self.lose(&pending, ExchangeOutcome::Pipelined, out);
+                    self.pipelined(1, out);
                 } else {
                     self.pending = Some(pending);
                 }
@@ -360,7 +369,7 @@ impl Connection {
             Now::Interim(bytes) => {
                 pending.partial = None;
                 if total > bytes {
-                    out.lost(ExchangeOutcome::FinalUnseen, 1);
+                    self.lose(&pending, ExchangeOutcome::FinalUnseen, out);
                 } else {
                     self.pending = Some(pending);
                 }
@@ -375,7 +384,11 @@ impl Connection {
                 if let Some(head) = pending.partial.take()
                     && !pending.settle_response(&head)
                 {
-                    out.lost(cut_short(&head, ExchangeOutcome::BadResponse), 1);
+                    self.lose(
+                        &pending,
+                        cut_short(&head, ExchangeOutcome::BadResponse),
+                        out,
+                    );
                     return;
                 }
                 let Some(answer) = pending.answer.as_mut() else {
@@ -384,7 +397,7 @@ impl Connection {
                 answer.bytes += total.saturating_sub(skipped);
                 answer.end_ns = last_ns;
                 if answer.total.is_some_and(|total| answer.bytes > total) {
-                    out.lost(ExchangeOutcome::BadResponse, 1);
+                    self.lose(&pending, ExchangeOutcome::BadResponse, out);
                 } else if pending.request_is_open() {
                     self.pending = Some(pending);
                 } else {
@@ -406,7 +419,7 @@ impl Connection {
     }
 
     /// Records are missing between the newest and number `next`, which goes in `direction`.
-    fn gap<E: FnMut(Exchange)>(&mut self, next: u32, direction: Direction, out: &mut Out<'_, E>) {
+    fn gap<E: Listener>(&mut self, next: u32, direction: Direction, out: &mut Out<'_, E>) {
         self.give_up(ExchangeOutcome::RecordLost, out);
         let missing = u64::from(next.wrapping_sub(self.message).saturating_sub(1));
         // Going back from `next`, every other message is in the other direction.
@@ -427,12 +440,12 @@ impl Connection {
     }
 
     /// The connection is known to speak HTTP/1: by a head that was read, or because the tap makes such records of no other.
-    fn speaks_http<E: FnMut(Exchange)>(&mut self, out: &Out<'_, E>) {
+    fn speaks_http<E: Listener>(&mut self, out: &mut Out<'_, E>) {
         self.speaks_http = true;
         self.count_missing(out);
     }
 
-    fn count_missing<E: FnMut(Exchange)>(&mut self, out: &Out<'_, E>) {
+    fn count_missing<E: Listener>(&mut self, out: &mut Out<'_, E>) {
         let [received, sent] = self.missing;
         let requests = match self.requests {
             _ if self.mode == Mode::Upgraded => 0,
@@ -445,24 +458,53 @@ impl Connection {
         out.lost(ExchangeOutcome::RecordLost, requests);
     }
 
-    fn pipelined<E: FnMut(Exchange)>(&mut self, requests: u64, out: &Out<'_, E>) {
+    fn pipelined<E: Listener>(&mut self, requests: u64, out: &mut Out<'_, E>) {
         self.mode = Mode::Pipelined;
         out.lost(ExchangeOutcome::Pipelined, requests);
     }
 
-    fn finish<E: FnMut(Exchange)>(&mut self, pending: Box<Pending>, out: &mut Out<'_, E>) {
+    fn place(&self, pending: &Pending) -> Place {
+        Place {
+            id: pending.connection(),
+            endpoints: self.endpoints,
+            requests: self.requests,
+        }
+    }
+
+    /// Says what happened to the open request.
+    fn tell<E: Listener>(&mut self, step: Step, out: &mut Out<'_, E>) {
+        let Some(mut pending) = self.pending.take() else {
+            return;
+        };
+        pending.told = true;
+        // The head of an answer may come in pieces, and begins once.
+        let is_answer = matches!(step, Step::Answered { .. });
+        if !(is_answer && std::mem::replace(&mut pending.told_answer, true)) {
+            out.open(self.place(&pending), pending.opened(), step, false);
+        }
+        self.pending = Some(pending);
+    }
+
+    /// No exchange will come of it.
+    fn lose<E: Listener>(&self, pending: &Pending, reason: ExchangeOutcome, out: &mut Out<'_, E>) {
+        out.lost(reason, 1);
+        if pending.told {
+            out.open(self.place(pending), pending.opened(), Step::Dropped, false);
+        }
+    }
+
+    fn finish<E: Listener>(&mut self, pending: Box<Pending>, out: &mut Out<'_, E>) {
         let end_ns = pending
             .answer
             .as_ref()
             .map_or(self.touched_ns, |answer| answer.end_ns);
-        let place = Place {
-            id: pending.connection(),
-            endpoints: self.endpoints,
-            requests: self.requests,
-        };
-        match pending.finished(end_ns) {
-            Some(finished) => out.finished(place, finished, None),
-            None => out.lost(ExchangeOutcome::BadRequest, 1),
+        if !pending.is_readable() {
+            self.lose(&pending, ExchangeOutcome::BadRequest, out);
+            return;
+        }
+        let place = self.place(&pending);
+        if let Some(finished) = pending.finished(end_ns) {
+            out.finished(place, finished, None);
         }
     }
 }

@@ -8,10 +8,10 @@ use fathom_abi::{
     message::{Direction, MessageEvent},
 };
 
-use super::out::{Out, Place};
+use super::out::{Listener, Out, Place};
 use crate::l7::{
     counts::{ExchangeOutcome, RecordOutcome},
-    exchange::Exchange,
+    exchange::Step,
     http1,
     http2::{self, Start},
     piece::Piece,
@@ -74,7 +74,7 @@ impl Pieces {
     }
 
     /// It was upgraded to HTTP/2 by the answer to `request`, behind which the record of the answer held the first of so many bytes of frames.
-    pub(super) fn upgraded<E: FnMut(Exchange)>(
+    pub(super) fn upgraded<E: Listener>(
         &mut self,
         request: pipeline::Request,
         (behind, length): (Vec<u8>, u64),
@@ -103,10 +103,13 @@ impl Pieces {
                 path: request.path,
                 start_ns: request.start_ns,
                 parent: request.parent,
-                trace_state: None,
+                trace_state: request.trace_state,
             },
             request.bytes,
         );
+        for opened in connection.opened() {
+            out.open(self.place(), opened, Step::Started, true);
+        }
         self.protocol = Protocol::Http2(Box::new(connection));
         let at = index(answers);
         (self.before[at], self.next[at]) = (length, length);
@@ -114,7 +117,7 @@ impl Pieces {
     }
 
     /// The next piece.
-    pub(super) fn piece<E: FnMut(Exchange)>(
+    pub(super) fn piece<E: Listener>(
         &mut self,
         record: &Record<'_>,
         out: &mut Out<'_, E>,
@@ -195,7 +198,7 @@ impl Pieces {
         }
     }
 
-    fn give<E: FnMut(Exchange)>(&mut self, piece: &Piece<'_>, number: u32, out: &mut Out<'_, E>) {
+    fn give<E: Listener>(&mut self, piece: &Piece<'_>, number: u32, out: &mut Out<'_, E>) {
         let place = self.place();
         match &mut self.protocol {
             Protocol::Unknown | Protocol::Other => {}
@@ -224,7 +227,7 @@ impl Pieces {
     }
 
     /// Records are missing.
-    pub(super) fn lost<E: FnMut(Exchange)>(&mut self, out: &mut Out<'_, E>) {
+    pub(super) fn lost<E: Listener>(&mut self, out: &mut Out<'_, E>) {
         let place = self.place();
         match &mut self.protocol {
             Protocol::Unknown => self.protocol = Protocol::Other,
@@ -236,7 +239,7 @@ impl Pieces {
     }
 
     /// The connection ended with this record.
-    pub(super) fn end<E: FnMut(Exchange)>(
+    pub(super) fn end<E: Listener>(
         mut self,
         record: &Record<'_>,
         out: &mut Out<'_, E>,
@@ -259,16 +262,26 @@ impl Pieces {
     }
 
     /// Counts what is open as lost.
-    pub(super) fn drop_open<E: FnMut(Exchange)>(&self, reason: ExchangeOutcome, out: &Out<'_, E>) {
-        let open = match &self.protocol {
-            Protocol::Unknown | Protocol::Other => 0,
-            Protocol::Http1(pipeline) => pipeline.open(),
-            Protocol::Http2(connection) => connection.open(),
-        };
-        out.lost(reason, open as u64);
+    pub(super) fn drop_open<E: Listener>(&self, reason: ExchangeOutcome, out: &mut Out<'_, E>) {
+        let place = self.place();
+        match &self.protocol {
+            Protocol::Unknown | Protocol::Other => {}
+            Protocol::Http1(pipeline) => {
+                out.lost(reason, pipeline.open() as u64);
+                for opened in pipeline.opened() {
+                    out.open(place, opened, Step::Dropped, false);
+                }
+            }
+            Protocol::Http2(connection) => {
+                out.lost(reason, connection.open() as u64);
+                for opened in connection.opened() {
+                    out.open(place, opened, Step::Dropped, true);
+                }
+            }
+        }
     }
 
-    fn give_up<E: FnMut(Exchange)>(&mut self, reason: ExchangeOutcome, out: &Out<'_, E>) {
+    fn give_up<E: Listener>(&mut self, reason: ExchangeOutcome, out: &mut Out<'_, E>) {
         self.drop_open(reason, out);
         self.protocol = Protocol::Other;
     }

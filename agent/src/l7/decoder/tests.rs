@@ -1,5 +1,6 @@
 mod framing;
 mod idle;
+mod ledger;
 mod loss;
 mod tap;
 mod travel;
@@ -8,7 +9,7 @@ use std::num::NonZeroUsize;
 
 use self::tap::{CLIENT, SERVER, Tap, decode};
 use super::*;
-use crate::l7::exchange::{Side, Unanswered};
+use crate::l7::exchange::{Exchange, Side, Unanswered};
 
 const GET: &[u8] = b"GET /users/7?key=secret HTTP/1.1\r\nHost: a\r\n\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -97,11 +98,11 @@ fn a_full_table_counts_what_it_drops() {
     let mut taps: Vec<Tap> = (0..5).map(|sock| Tap::with_sock(SERVER, sock)).collect();
     for tap in &mut taps {
         tap.receive(GET, 1);
-        decoder.record(&tap.records[0], &mut |_| exchanges += 1);
+        decoder.record(&tap.records[0], &mut |_: Exchange| exchanges += 1);
     }
     for tap in &mut taps {
         tap.send(OK, 2);
-        decoder.record(&tap.records[1], &mut |_| exchanges += 1);
+        decoder.record(&tap.records[1], &mut |_: Exchange| exchanges += 1);
     }
     let counts = decoder.counts();
     assert_eq!(decoder.connections(), 2);
@@ -120,7 +121,9 @@ fn bytes_that_are_no_record_are_counted() {
     tap.receive(GET, 1);
     let whole = &tap.records[0];
     for length in 0..whole.len() {
-        decoder.record(&whole[..length], &mut |exchange| panic!("{exchange:?}"));
+        decoder.record(&whole[..length], &mut |exchange: Exchange| {
+            panic!("{exchange:?}")
+        });
     }
     assert_eq!(
         decoder.counts().records(RecordOutcome::Malformed),

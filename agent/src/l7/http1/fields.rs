@@ -1,8 +1,10 @@
-//! The header fields that fathom reads: those that frame a message, and `traceparent`. No other value is looked at.
+//! The header fields that fathom reads: those that frame a message, `traceparent` and `tracestate`. No other value is looked at.
+
+use std::sync::Arc;
 
 use memchr::memchr;
 
-use crate::l7::exchange::TraceParent;
+use crate::l7::{exchange::TraceParent, trace_state};
 
 /// What the fields say of the length of the body (RFC 9112 section 6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,14 +23,23 @@ pub enum Body {
 }
 
 /// What is known of the fields.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields {
     /// How long the body is.
     pub body: Body,
     /// The one valid `traceparent`.
     pub parent: Option<TraceParent>,
+    /// `tracestate`, where it is not longer than is kept.
+    pub trace_state: Option<String>,
     /// `Expect: 100-continue`.
     pub expects_continue: bool,
+}
+
+impl Fields {
+    /// The `tracestate`, which means nothing without a `traceparent`.
+    pub fn kept_trace_state(&self) -> Option<Arc<str>> {
+        self.parent.and(self.trace_state.as_deref()).map(Arc::from)
+    }
 }
 
 /// Reads fields up to the empty line: the fields, and how many bytes they took with that line. Where it is not there, what
@@ -69,6 +80,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<(Fields, usize), Fields> {
             } else {
                 None
             };
+        } else if let Some(value) = value_of(line, b"tracestate") {
+            trace_state::add(&mut fields.trace_state, value);
         } else if let Some(value) = value_of(line, b"expect") {
             fields.expects_continue = value.eq_ignore_ascii_case(b"100-continue");
         }

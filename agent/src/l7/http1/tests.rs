@@ -267,7 +267,7 @@ fn httparse_agrees_wherever_it_reads_a_whole_head() {
             };
             compared += 1;
             let ours = request(&bytes);
-            let same = ours.is_ok_and(|ours| {
+            let same = ours.as_ref().is_ok_and(|ours| {
                 ours.length == Some(length)
                     && Some(ours.method) == theirs.method
                     && theirs.path.map(str::as_bytes) == Some(ours.target)
@@ -355,4 +355,26 @@ fn no_bytes_do_harm() {
         assert!(chunked_length(&bytes).is_none_or(|length| length <= bytes.len()));
         assert!(count_requests(&bytes) <= bytes.len() as u64);
     }
+}
+
+#[test]
+fn a_tracestate_is_kept_beside_its_traceparent() {
+    let parent = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
+    let kept = |fields: &str| {
+        let head = format!("GET / HTTP/1.1\r\n{fields}\r\n");
+        whole(head.as_bytes())
+            .fields
+            .kept_trace_state()
+            .map(|state| state.to_string())
+    };
+    assert_eq!(
+        kept(&format!("{parent}tracestate: a=1\r\nTraceState:b=2 \r\n")).as_deref(),
+        Some("a=1,b=2"),
+        "several are one list"
+    );
+    assert_eq!(kept("tracestate: a=1\r\n"), None, "of no trace");
+    assert_eq!(kept(&format!("{parent}tracestate: \r\n")), None);
+    assert_eq!(kept(&format!("{parent}tracestate: a=\u{fc}\r\n")), None);
+    let long = format!("{parent}tracestate: a={}\r\n", "x".repeat(600));
+    assert_eq!(kept(&long), None);
 }

@@ -1,9 +1,10 @@
 //! What a header block says: of a request, of an answer, or of trailers.
 
-use crate::l7::{counts::ExchangeOutcome, exchange::TraceParent, grpc, hpack::Name, http1};
+use std::sync::Arc;
 
-/// The longest `tracestate` that is kept: W3C Trace Context section 3.3.1.5 asks for that much.
-const MAX_TRACE_STATE: usize = 512;
+use crate::l7::{
+    counts::ExchangeOutcome, exchange::TraceParent, grpc, hpack::Name, http1, trace_state,
+};
 
 /// The fields of a block that are read.
 #[derive(Default)]
@@ -39,7 +40,7 @@ pub(super) struct RequestHead {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) parent: Option<TraceParent>,
-    pub(super) trace_state: Option<String>,
+    pub(super) trace_state: Option<Arc<str>>,
     /// Not all of its fields are known.
     pub(super) partial: bool,
 }
@@ -95,27 +96,8 @@ impl Head {
                     None
                 };
             }
-            Name::TraceState => self.trace_state(value),
+            Name::TraceState => trace_state::add(&mut self.trace_state, value),
             Name::Other | Name::Unknown => {}
-        }
-    }
-
-    /// Several of them are one list (W3C Trace Context section 3.3.1).
-    fn trace_state(&mut self, value: &[u8]) {
-        let Ok(value) = std::str::from_utf8(value) else {
-            return;
-        };
-        let before = self.trace_state.as_ref().map_or(0, String::len);
-        let printable = value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-        if !printable || before + 1 + value.len() > MAX_TRACE_STATE {
-            return;
-        }
-        match &mut self.trace_state {
-            Some(list) => {
-                list.push(',');
-                list.push_str(value);
-            }
-            None => self.trace_state = Some(value.to_owned()),
         }
     }
 
@@ -172,7 +154,7 @@ impl Head {
             method,
             path,
             parent: self.parent,
-            trace_state: self.parent.and(self.trace_state.take()),
+            trace_state: self.parent.and(self.trace_state.take()).map(Into::into),
             partial: self.unknown,
         })
     }

@@ -16,7 +16,10 @@ use super::{
     head::{Content, Head},
     hearer::Body,
 };
-use crate::l7::{counts::ExchangeOutcome, exchange::Unanswered};
+use crate::l7::{
+    counts::ExchangeOutcome,
+    exchange::{Opened, Step, Thread, Unanswered},
+};
 
 /// No stream takes fewer bytes of its client's direction: the header of a HEADERS frame, and one byte.
 const MIN_REQUEST: u64 = 10;
@@ -29,6 +32,15 @@ pub(super) struct Moved {
     pub(super) at_ns: u64,
     pub(super) tgid: u32,
     pub(super) tid: u32,
+}
+
+impl Moved {
+    fn thread(&self) -> Thread {
+        Thread {
+            tgid: self.tgid,
+            tid: self.tid,
+        }
+    }
 }
 
 pub(super) struct Streams {
@@ -110,7 +122,7 @@ impl Streams {
             if open.request.is_some() {
                 // Trailers. A second head is no HTTP.
                 if head.is_request().is_some() {
-                    self.take(id);
+                    self.forget(id, out);
                     out(Event::Lost(ExchangeOutcome::BadRequest, 1));
                 }
                 return;
@@ -123,6 +135,10 @@ impl Streams {
             match head.request() {
                 Ok(request) => {
                     open.fill(request, head.content(), moved);
+                    tell(id, &open, Step::Started, out);
+                    if let Some(answered) = open.answered() {
+                        tell(id, &open, answered, out);
+                    }
                     self.hold(id, open);
                     self.settle(id, out);
                 }
@@ -153,6 +169,7 @@ impl Streams {
         let mut open = Open::new();
         open.request_bytes = bytes;
         open.fill(request, head.content(), moved);
+        tell(id, &open, Step::Started, out);
         if id > self.last_taken {
             open.cut(Unanswered::GoneAway, moved.at_ns);
         }
@@ -190,7 +207,11 @@ impl Streams {
         }
         if let Some(open) = self.open.get_mut(&id) {
             open.answer_bytes += bytes;
-            open.answer(head, moved.at_ns);
+            let was_answered = open.answered().is_some();
+            open.answer(head, moved);
+            if !was_answered && let Some(answered) = open.answered() {
+                tell(id, open, answered, out);
+            }
         }
     }
 
@@ -232,7 +253,7 @@ impl Streams {
             }
             (Some(open), None) => {
                 let was_early = open.request.is_none();
-                self.take(id);
+                self.forget(id, out);
                 if was_early {
                     self.early -= 1;
                     self.account(id, out);
@@ -272,6 +293,9 @@ impl Streams {
             self.missed(others, out);
             self.next = self.next.max(highest.saturating_add(2));
         }
+        for (&id, open) in &self.open {
+            tell(id, open, Step::Dropped, out);
+        }
         self.early = 0;
         self.weight = 0;
         self.open = HashMap::with_hasher(Ids::new());
@@ -294,7 +318,7 @@ impl Streams {
                 continue;
             };
             open.cut(Unanswered::Closed, at_ns);
-            out(open.finish(id));
+            finish(id, open, out);
         }
         self.early = 0;
     }
@@ -315,6 +339,18 @@ impl Streams {
         let open = self.open.remove(&id)?;
         self.weight -= open.weight();
         Some(open)
+    }
+
+    /// Takes a stream of which no exchange will come.
+    fn forget(&mut self, id: u32, out: &mut impl FnMut(Event)) {
+        if let Some(open) = self.take(id) {
+            tell(id, &open, Step::Dropped, out);
+        }
+    }
+
+    /// The requests that are open.
+    pub(super) fn opened(&self) -> impl Iterator<Item = Opened> {
+        self.open.iter().filter_map(|(&id, open)| open.opened(id))
     }
 
     fn ids(&self) -> Vec<u32> {
@@ -374,10 +410,31 @@ impl Streams {
         if self.open.get(&id).is_some_and(Open::is_over)
             && let Some(open) = self.take(id)
         {
-            out(open.finish(id));
+            finish(id, open, out);
         }
         if self.open.is_empty() && self.open.capacity() > KEPT_STREAMS {
             self.open = HashMap::with_hasher(Ids::new());
+        }
+    }
+}
+
+/// Says what happened to a stream's request.
+fn tell(id: u32, open: &Open, step: Step, out: &mut impl FnMut(Event)) {
+    if let Some(opened) = open.opened(id) {
+        out(Event::Open(opened, step));
+    }
+}
+
+/// Hands a stream on, or says that it can't be told.
+fn finish(id: u32, open: Open, out: &mut impl FnMut(Event)) {
+    let opened = open.opened(id);
+    match open.finish(id) {
+        Ok(stream) => out(Event::Done(stream)),
+        Err(reason) => {
+            if let Some(opened) = opened {
+                out(Event::Open(opened, Step::Dropped));
+            }
+            out(Event::Lost(reason, 1));
         }
     }
 }

@@ -45,8 +45,9 @@ fn piece(is_requests: bool, position: u64, length: u64, data: &[u8], at_ns: u64)
 fn told(events: &[Event]) -> Vec<String> {
     events
         .iter()
-        .map(|event| match event {
-            Event::Done(done) => format!(
+        .filter_map(|event| match event {
+            Event::Open(..) => None,
+            Event::Done(done) => Some(format!(
                 "{} {} {:?}{} {}/{}",
                 done.request.method,
                 done.request.path,
@@ -54,8 +55,8 @@ fn told(events: &[Event]) -> Vec<String> {
                 done.cut.map_or(String::new(), |cut| format!(" {cut:?}")),
                 done.request.bytes,
                 done.response_bytes,
-            ),
-            Event::Lost(reason, count) => format!("{} {count}", reason.name()),
+            )),
+            Event::Lost(reason, count) => Some(format!("{} {count}", reason.name())),
         })
         .collect()
 }
@@ -100,8 +101,9 @@ fn requests_of_one_record_are_told_apart() {
     );
     let keys: Vec<_> = events
         .iter()
-        .map(|event| match event {
-            Event::Done(done) => (done.request.number, done.request.index),
+        .filter_map(|event| match event {
+            Event::Open(..) => None,
+            Event::Done(done) => Some((done.request.number, done.request.index)),
             Event::Lost(..) => panic!("{event:?}"),
         })
         .collect();

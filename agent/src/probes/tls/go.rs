@@ -75,10 +75,14 @@ const MARKS: [&str; 4] = [
     ".data.rel.ro.gopclntab",
 ];
 
+/// Whether Go's linker made it, as far as its sections tell.
+pub(super) fn is_marked(image: &Image<'_>) -> bool {
+    MARKS.iter().any(|mark| image.section(mark).is_some())
+}
+
 /// The functions of crypto/tls in a Go program.
 pub(super) fn inspect(image: &Image<'_>) -> Result<Targets, Why> {
-    let marked = MARKS.iter().any(|mark| image.section(mark).is_some());
-    if !marked && !image.sections.is_empty() {
+    if !is_marked(image) && !image.sections.is_empty() {
         return Err(Why::NotTls);
     }
     let table = find_table(image)?;

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     l7::exchange::Side,
     telemetry::{
-        Parents,
+        Parents, parents,
         testing::{attribute, collect, exchange},
     },
 };
@@ -57,7 +57,7 @@ fn counts_are_read_at_each_collection() {
     events.register_messages(Arc::clone(&counts));
     let mut decoder = l7::Decoder::new(l7::Limits::default());
     events.register_messages(decoder.counts());
-    decoder.record(b"short", &mut |_| {});
+    decoder.record(b"short", &mut |_: l7::exchange::Exchange| {});
     let metrics = collect(&events);
     let Data::Counter(points) = &metrics[0].data else {
         panic!("{metrics:?}")
@@ -72,11 +72,11 @@ fn counts_are_read_at_each_collection() {
 #[test]
 fn the_search_for_parents_is_accounted_for() {
     let events = Events::default();
-    let mut parents = Parents::default();
+    let mut parents = Parents::new(0);
     events.register_parents(parents.counts());
     let mut client = exchange();
     client.side = Side::Client;
-    assert_eq!(parents.ended(&client), None);
+    assert_eq!(parents.ended(&client), parents::Parent::Unknown);
     let metrics = collect(&events);
     let Data::Counter(points) = &metrics[0].data else {
         panic!("{metrics:?}")
@@ -94,6 +94,7 @@ fn the_search_for_parents_is_accounted_for() {
         [
             of("parented", 0),
             of("own", 0),
+            of("passed", 0),
             of("alone", 1),
             of("ambiguous", 0)
         ]

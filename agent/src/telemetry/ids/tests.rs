@@ -2,8 +2,8 @@ use fathom_abi::ConnectionId;
 
 use super::*;
 use crate::{
-    l7::exchange::TraceParent,
-    telemetry::{parents::Thread, testing::exchange},
+    l7::exchange::{Opened, Started, Thread, TraceParent},
+    telemetry::testing::exchange,
 };
 
 fn key(sock: u64, born_ns: u64, message: u32) -> ExchangeKey {
@@ -63,7 +63,7 @@ fn random_keys_differ() {
 fn a_span_stands_where_its_request_says() {
     let ids = Ids::new([7; 16]);
     let mut exchange = exchange();
-    let alone = ids.context(&exchange);
+    let alone = ids.context(&exchange, &Parent::Unknown);
     assert_eq!(
         (alone.trace_id, alone.span_id),
         (ids.trace_id(&exchange.key), ids.span_id(&exchange.key))
@@ -75,18 +75,28 @@ fn a_span_stands_where_its_request_says() {
         span_id: [2; 8],
         flags: 0,
     });
-    let server = ids.context(&exchange);
+    exchange.trace_state = Some("a=1".into());
+    let server = ids.context(&exchange, &Parent::Unknown);
     assert_eq!(
         (server.trace_id, server.parent_span_id, server.flags),
         ([1; 16], Some([2; 8]), 0)
     );
+    assert_eq!(server.trace_state.as_deref(), Some("a=1"));
     assert_eq!(server.span_id, ids.span_id(&exchange.key));
 
     exchange.side = Side::Client;
-    let client = ids.context(&exchange);
+    let client = ids.context(&exchange, &Parent::Own);
     assert_eq!(
         (client.trace_id, client.span_id, client.parent_span_id),
         ([1; 16], [2; 8], None)
+    );
+    assert_eq!(client.trace_state.as_deref(), Some("a=1"));
+
+    // The span that is named is that of who asked the proxy: the proxy's exchange is another.
+    let passed = ids.context(&exchange, &Parent::Passed);
+    assert_eq!(
+        (passed.trace_id, passed.span_id, passed.parent_span_id),
+        ([1; 16], ids.span_id(&exchange.key), Some([2; 8]))
     );
 }
 
@@ -103,18 +113,29 @@ fn a_child_is_where_its_server_will_be() {
     ] {
         let mut server = exchange();
         server.parent = parent;
+        server.trace_state = parent.map(|_| "a=1".into());
         let started = Started {
             key: server.key,
-            thread: Thread { tgid: 1, tid: 2 },
-            start_ns: 3,
-            parent,
+            side: Side::Server,
+            multiplexed: false,
+            request: Opened {
+                message: server.key.message,
+                part: server.key.part,
+                thread: Thread { tgid: 1, tid: 2 },
+                start_ns: 3,
+                parent,
+                trace_state: server.trace_state.clone(),
+                partial: false,
+            },
         };
         let mut client = exchange();
         (client.side, client.key.message) = (Side::Client, 9);
-        let (of_server, of_client) = (ids.context(&server), ids.child(&client, &started));
+        let of_server = ids.context(&server, &Parent::Unknown);
+        let of_client = ids.context(&client, &Parent::Server(Box::new(started)));
         assert_eq!(of_client.trace_id, of_server.trace_id);
         assert_eq!(of_client.parent_span_id, Some(of_server.span_id));
         assert_eq!(of_client.flags, of_server.flags);
+        assert_eq!(of_client.trace_state, of_server.trace_state);
         assert_eq!(of_client.span_id, ids.span_id(&client.key));
     }
 }

@@ -7,6 +7,7 @@ mod http_exact;
 mod memory;
 mod otlp;
 mod overflow;
+mod parents;
 mod profile_shares;
 mod seen;
 mod sigkill;
@@ -31,6 +32,7 @@ fn code(name: &str) -> Option<fn(&mut Context) -> Result<()>> {
         "sigkill" => sigkill::run,
         "memory" => memory::run,
         "otlp" => otlp::run,
+        "parents" => parents::run,
         "seen" => seen::run,
         "torture" => torture::http1::run,
         "torture-http2" => torture::http2::run,
@@ -60,7 +62,7 @@ pub fn run(scenario: &Entry, tap: Option<&str>, options: &Options) -> Report {
     let mut facts = Default::default();
     let of_kernel = || tap.and_then(kernel::lacks).map(str::to_owned);
     let lacks = match scenario.name {
-        "otlp" | "seen" => receiver::missing(),
+        "otlp" | "parents" | "seen" => receiver::missing(),
         "torture" => receiver::missing().or_else(of_kernel),
         "torture-http2" => torture::http2::missing().or_else(of_kernel),
         "overflow" => overflow::missing().or_else(of_kernel),

@@ -146,7 +146,7 @@ pub fn run(context: &mut Context) -> Result<()> {
 }
 
 /// Asks again and again until there is no error, or the time is up.
-fn until_it_holds<T>(mut holds: impl FnMut() -> Result<T>) -> Result<T> {
+pub(super) fn until_it_holds<T>(mut holds: impl FnMut() -> Result<T>) -> Result<T> {
     let deadline = Instant::now() + LIMIT;
     loop {
         match holds() {
@@ -176,12 +176,12 @@ fn same(truth: &BTreeMap<Answer, u64>, seen: &BTreeMap<Answer, u64>) -> Result<(
 }
 
 /// Items of a repeated field.
-fn items<'a>(of: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
+pub(super) fn items<'a>(of: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
     of[field].as_array().into_iter().flatten()
 }
 
 /// An attribute's value as text.
-fn attribute(of: &Value, key: &str) -> Option<String> {
+pub(super) fn attribute(of: &Value, key: &str) -> Option<String> {
     let attribute = items(of, "attributes").find(|attribute| attribute["key"] == key)?;
     let value = attribute["value"].as_object()?.values().next()?;
     Some(
@@ -191,7 +191,7 @@ fn attribute(of: &Value, key: &str) -> Option<String> {
     )
 }
 
-fn is_of(resource: &Value, service: &str) -> bool {
+pub(super) fn is_of(resource: &Value, service: &str) -> bool {
     attribute(resource, "service.name").as_deref() == Some(service)
 }
 

@@ -18,14 +18,24 @@ use crate::{
     config::Config,
     export::otlp::queue::Queue,
     identity::Identity,
-    l7::{self, Decoder, exchange::Exchange},
+    l7::{
+        self, Decoder, Listener,
+        exchange::{Exchange, Side, Started, Step},
+    },
     net::{Flow, Flows},
     probes::{
         self,
         finder::{Finder, Found},
         net::{Net, NetOptions},
     },
-    telemetry::{Clock, Events, Red, Spans, Tcp, events::Stage, red, span::Span, tcp},
+    telemetry::{
+        Clock, Events, Parents, Red, Spans, Tcp,
+        events::Stage,
+        parents::{Parent, runtime},
+        red,
+        span::Span,
+        tcp,
+    },
 };
 
 /// How long records may wait in a ring that does not fill up.
@@ -45,6 +55,17 @@ const SPARES_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Records that are taken out of one ring before the other has its turn.
 const TURN: usize = 4096;
+
+/// The procfs of the initial pid namespace.
+const PROC: &str = "/proc";
+
+/// Counts of what the tap saw and could not tell of: what it was is not known.
+const UNTOLD: [NetCounter; 4] = [
+    NetCounter::MessageRingFull,
+    NetCounter::ConnectionsFull,
+    NetCounter::InflightFull,
+    NetCounter::ReturnMissed,
+];
 
 /// Processes that are remembered.
 const PROCESSES: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
@@ -121,10 +142,10 @@ impl Watch {
             read,
             clock: Arc::clone(&shared.clock),
             out: Out {
-                identity: Identity::new("/proc", PROCESSES),
+                identity: Identity::new(PROC, PROCESSES),
                 red,
                 tcp,
-                spans: spans.map(|queue| (Spans::new(Arc::clone(&shared.clock)), queue)),
+                spans: spans.map(|queue| Traces::new(&shared, queue)),
                 shared,
             },
         };
@@ -230,8 +251,56 @@ struct Out {
     identity: Identity,
     red: Arc<Red>,
     tcp: Arc<Tcp>,
-    spans: Option<(Spans, Arc<Queue<Span>>)>,
+    spans: Option<Traces>,
     shared: Shared,
+}
+
+/// What makes spans, where a backend takes them.
+struct Traces {
+    spans: Spans,
+    queue: Arc<Queue<Span>>,
+    parents: Parents,
+    /// The sum of [`UNTOLD`].
+    untold: u64,
+}
+
+impl Traces {
+    fn new(shared: &Shared, queue: Arc<Queue<Span>>) -> Self {
+        let parents = Parents::new(Clock::monotonic_ns());
+        shared.events.register_parents(parents.counts());
+        Self {
+            spans: Spans::new(Arc::clone(&shared.clock)),
+            queue,
+            parents,
+            untold: 0,
+        }
+    }
+}
+
+/// Hears what the decoder finds in the records that are taken out at this time.
+struct Hearer<'a> {
+    out: &'a mut Out,
+    now_ns: u64,
+}
+
+impl Listener for Hearer<'_> {
+    fn open(&mut self, request: &Started, step: Step) {
+        let Some(traces) = &mut self.out.spans else {
+            return;
+        };
+        let tgid = request.request.thread.tgid;
+        if request.side == Side::Server && !traces.parents.knows(tgid) {
+            let process = self.out.identity.process(tgid, self.now_ns);
+            if runtime::shares_threads(PROC.as_ref(), &process) {
+                traces.parents.multiplexes(tgid);
+            }
+        }
+        traces.parents.open(request, step);
+    }
+
+    fn exchange(&mut self, exchange: Exchange) {
+        self.out.exchange(&exchange, self.now_ns);
+    }
 }
 
 impl Pipeline {
@@ -293,13 +362,21 @@ impl Pipeline {
         let mut all = 0;
         loop {
             // Flows first: they name processes that may be gone by now.
+            if let Some(traces) = &mut self.out.spans {
+                let counters = &self.net.counters;
+                let untold = UNTOLD.iter().map(|&counter| counters.get(counter)).sum();
+                if std::mem::replace(&mut traces.untold, untold) != untold {
+                    traces.parents.lost(Clock::monotonic_ns());
+                }
+            }
             let (flows, out) = (&mut self.flows, &mut self.out);
             let flow_records = self.net.flows.drain(TURN, |record| {
                 flows.record(record, &mut |flow| out.flow(&flow, now_ns));
             });
             let decoder = &mut self.decoder;
+            let mut hearer = Hearer { out, now_ns };
             let messages = self.net.messages.drain(TURN, |record| {
-                decoder.record(record, &mut |exchange| out.exchange(&exchange, now_ns));
+                decoder.record(record, &mut hearer);
             });
             self.read
                 .messages
@@ -319,23 +396,29 @@ impl Pipeline {
 
     fn poll_idle(&mut self) {
         let now_ns = Clock::monotonic_ns();
-        let (connections, out) = (&self.net.connections, &mut self.out);
+        let connections = &self.net.connections;
+        let mut hearer = Hearer {
+            out: &mut self.out,
+            now_ns,
+        };
         self.decoder
-            .poll_idle(now_ns, &mut |sock| connections.get(sock), &mut |exchange| {
-                out.exchange(&exchange, now_ns)
-            });
+            .poll_idle(now_ns, &mut |sock| connections.get(sock), &mut hearer);
     }
 }
 
 impl Out {
     fn exchange(&mut self, exchange: &Exchange, now_ns: u64) {
         let process = self.identity.process(exchange.tgid, now_ns);
-        let context = self.shared.ids.context(exchange);
+        let parent = match &mut self.spans {
+            Some(traces) => traces.parents.ended(exchange),
+            None => Parent::Unknown,
+        };
+        let context = self.shared.ids.context(exchange, &parent);
         if self.shared.joined {
             self.shared.links.ended(exchange.key, &context);
         }
         let route = self.red.record(exchange, &process, &context);
-        if let Some((spans, queue)) = &mut self.spans {
+        if let Some(Traces { spans, queue, .. }) = &mut self.spans {
             queue.push(spans.span(exchange, &process, &context, route.as_deref()));
         }
     }

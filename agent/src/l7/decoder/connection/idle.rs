@@ -3,7 +3,10 @@
 use fathom_abi::message::ConnectionState;
 
 use super::{Connection, Now};
-use crate::l7::{counts::ExchangeOutcome, decoder::out::Out, exchange::Exchange};
+use crate::l7::{
+    counts::ExchangeOutcome,
+    decoder::out::{Listener, Out},
+};
 
 /// A chunked response to which nothing was added for so long is taken as ended.
 const QUIET_NS: u64 = 1_000_000_000;
@@ -23,7 +26,7 @@ pub(in crate::l7::decoder) enum Idle {
 
 impl Connection {
     /// What the kernel says of a quiet connection; `state` is its entry, if it still is this connection's.
-    pub(in crate::l7::decoder) fn idle<E: FnMut(Exchange)>(
+    pub(in crate::l7::decoder) fn idle<E: Listener>(
         &mut self,
         state: Option<&ConnectionState>,
         now_ns: u64,

@@ -1,5 +1,7 @@
 //! An exchange that is not over.
 
+use std::sync::Arc;
+
 use fathom_abi::{
     ConnectionId,
     message::{MAX_CAPTURE, MessageEvent},
@@ -7,7 +9,7 @@ use fathom_abi::{
 
 use crate::l7::{
     counts::ExchangeOutcome,
-    exchange::{ExchangeKey, TraceParent, Unanswered},
+    exchange::{ExchangeKey, Opened, Thread, TraceParent, Unanswered},
     http1::{self, Body},
     pipeline::{self, Begun, BegunAnswer, Finished},
 };
@@ -18,6 +20,13 @@ pub(super) struct Pending {
     tgid: u32,
     tid: u32,
     start_ns: u64,
+    /// The listener knows of it.
+    pub(super) told: bool,
+    /// And that its answer has begun.
+    pub(super) told_answer: bool,
+    /// What the request's head says so far of the trace.
+    parent: Option<TraceParent>,
+    trace_state: Option<Arc<str>>,
     request: Option<Request>,
     /// Bytes of the whole request, where its framing says so.
     pub(super) request_total: Option<u64>,
@@ -32,7 +41,6 @@ struct Request {
     method: String,
     path: String,
     version: Option<&'static str>,
-    parent: Option<TraceParent>,
     /// Its body is chunked, and its end was not seen.
     endless: bool,
     expects_continue: bool,
@@ -67,6 +75,10 @@ impl Pending {
             tgid: event.tgid,
             tid: event.tid,
             start_ns: event.at_ns,
+            told: false,
+            told_answer: false,
+            parent: None,
+            trace_state: None,
             request: None,
             request_total: None,
             request_bytes: 0,
@@ -79,6 +91,36 @@ impl Pending {
         self.request.as_ref().map_or("", |request| &request.method)
     }
 
+    /// Takes what a request's head, of which there may be more, says of the trace.
+    pub(super) fn take_context(&mut self, head: &http1::Request<'_>) {
+        self.parent = head.fields.parent;
+        self.trace_state = head.fields.kept_trace_state();
+    }
+
+    /// What is known of the request.
+    pub(super) fn opened(&self) -> Opened {
+        Opened {
+            message: self.key.message,
+            part: self.key.part,
+            thread: Thread {
+                tgid: self.tgid,
+                tid: self.tid,
+            },
+            start_ns: self.start_ns,
+            parent: self.parent,
+            trace_state: self.trace_state.clone(),
+            partial: self
+                .request
+                .as_ref()
+                .is_none_or(|request| request.head == 0),
+        }
+    }
+
+    /// Whether enough of the request was read to make an exchange of it.
+    pub(super) fn is_readable(&self) -> bool {
+        self.request.is_some()
+    }
+
     /// Takes what a request's head says; `bytes` are the message's, from its start.
     pub(super) fn take_request(&mut self, head: &http1::Request<'_>, bytes: &[u8]) {
         let chunked = head.fields.body == Body::Chunked;
@@ -86,11 +128,11 @@ impl Pending {
             Some(length) if chunked => whole_chunked(bytes, length),
             _ => head.total(),
         };
+        self.take_context(head);
         self.request = Some(Request {
             method: head.method.to_owned(),
             path: http1::path(head.method, head.target),
             version: head.version,
-            parent: head.fields.parent,
             endless: chunked && self.request_total.is_none(),
             expects_continue: head.fields.expects_continue,
             head: head.length.unwrap_or_default() as u64,
@@ -218,7 +260,8 @@ impl Pending {
                 .version
                 .or(answer.map(|answer| answer.version))
                 .unwrap_or("1.1"),
-            parent: request.parent,
+            parent: self.parent,
+            trace_state: self.trace_state,
             bytes: self.request_bytes.saturating_sub(request.front),
         })
     }

@@ -5,8 +5,8 @@ use fathom_abi::message::{Direction, MessageEvent};
 use super::{Connection, Mode, Now, pending::Pending};
 use crate::l7::{
     counts::{ExchangeOutcome, RecordOutcome},
-    decoder::out::Out,
-    exchange::Exchange,
+    decoder::out::{Listener, Out},
+    exchange::{Step, Thread},
     http1::{self, MAX_HEAD, Refused},
     record::Record,
 };
@@ -22,7 +22,7 @@ impl Connection {
     }
 
     /// Finds out what a new message is.
-    pub(super) fn open<E: FnMut(Exchange)>(
+    pub(super) fn open<E: Listener>(
         &mut self,
         record: &Record<'_>,
         out: &mut Out<'_, E>,
@@ -52,7 +52,7 @@ impl Connection {
         match (&pending.answer, is_response) {
             (None, true) => {
                 self.now = Now::Response(0);
-                self.read_response(record.data, 0, event.at_ns, out)
+                self.read_response(record.data, 0, event, out)
             }
             (None, false) => {
                 // After an interim answer: the body that it asked for, or that was under way.
@@ -85,11 +85,7 @@ impl Connection {
     }
 
     /// A message in the direction of requests, and nothing is open.
-    fn start<E: FnMut(Exchange)>(
-        &mut self,
-        record: &Record<'_>,
-        out: &mut Out<'_, E>,
-    ) -> RecordOutcome {
+    fn start<E: Listener>(&mut self, record: &Record<'_>, out: &mut Out<'_, E>) -> RecordOutcome {
         let parsed = http1::first_request(record.data);
         // Where the direction of requests is not known, a few letters are not enough to tell it.
         let unsure = self.requests == Direction::NONE
@@ -106,11 +102,7 @@ impl Connection {
     }
 
     /// A message that no open request explains.
-    fn orphan<E: FnMut(Exchange)>(
-        &mut self,
-        record: &Record<'_>,
-        out: &mut Out<'_, E>,
-    ) -> RecordOutcome {
+    fn orphan<E: Listener>(&mut self, record: &Record<'_>, out: &mut Out<'_, E>) -> RecordOutcome {
         let Ok(response) = http1::response(record.data) else {
             return RecordOutcome::NotHttp;
         };
@@ -128,7 +120,7 @@ impl Connection {
     }
 
     /// Takes as much of the open request's head as is there: `parsed` is what `head` says.
-    pub(super) fn read_request<E: FnMut(Exchange)>(
+    pub(super) fn read_request<E: Listener>(
         &mut self,
         head: &[u8],
         parsed: Result<http1::Request<'_>, Refused>,
@@ -149,33 +141,46 @@ impl Connection {
                     .and_then(|total| head.get(usize::try_from(total).ok()?..));
                 let more = behind.map_or(0, http1::count_requests);
                 if more > 0 {
-                    self.pending = None;
-                    self.pipelined(1 + more, out);
+                    self.give_up(ExchangeOutcome::Pipelined, out);
+                    self.pipelined(more, out);
                     return RecordOutcome::Pipelined;
                 }
             }
             Err(Refused::NotHttp) => {
-                self.pending = None;
                 self.now = Now::Stranger;
                 if event.offset > 0 {
-                    out.lost(ExchangeOutcome::BadRequest, 1);
+                    self.give_up(ExchangeOutcome::BadRequest, out);
                     self.after_gap = true;
                 }
+                self.pending = None;
                 return RecordOutcome::NotHttp;
             }
-            Ok(_) | Err(Refused::Short) => pending.partial = Some(head.to_vec()),
+            Ok(request) => {
+                pending.take_context(&request);
+                pending.partial = Some(head.to_vec());
+            }
+            Err(Refused::Short) => pending.partial = Some(head.to_vec()),
         }
+        // What of a head is beyond the capture, or still to come, need not be known for that.
+        self.tell(Step::Started, out);
         RecordOutcome::Delivered
     }
 
     /// Reads as much of the answer's head as is there; `head` starts `skipped` bytes into the message.
-    pub(super) fn read_response<E: FnMut(Exchange)>(
+    pub(super) fn read_response<E: Listener>(
         &mut self,
         mut head: &[u8],
         mut skipped: u64,
-        at_ns: u64,
+        event: &MessageEvent,
         out: &mut Out<'_, E>,
     ) -> RecordOutcome {
+        let answered = Step::Answered {
+            thread: Thread {
+                tgid: event.tgid,
+                tid: event.tid,
+            },
+            at_ns: event.at_ns,
+        };
         let Some(pending) = self.pending.as_mut() else {
             return self.unused();
         };
@@ -197,9 +202,18 @@ impl Connection {
                 Ok(response) if response.length.is_some() => {
                     self.now = Now::Response(skipped);
                     pending.take_response(&response, head);
-                    return self.answered(response.status, head, skipped, at_ns, out);
+                    self.tell(answered, out);
+                    return self.answered(response.status, head, skipped, event.at_ns, out);
                 }
-                Ok(_) | Err(Refused::Short) => break,
+                Ok(response) => {
+                    pending.partial = Some(head.to_vec());
+                    self.now = Now::Response(skipped);
+                    if !response.is_interim() {
+                        self.tell(answered, out);
+                    }
+                    return RecordOutcome::Delivered;
+                }
+                Err(Refused::Short) => break,
                 Err(Refused::NotHttp) => {
                     self.now = Now::Stranger;
                     self.give_up(ExchangeOutcome::BadResponse, out);
@@ -213,7 +227,7 @@ impl Connection {
     }
 
     /// The answer's head is whole; perhaps the answer is.
-    fn answered<E: FnMut(Exchange)>(
+    fn answered<E: Listener>(
         &mut self,
         status: u16,
         body: &[u8],

@@ -42,7 +42,7 @@ impl Bench {
             state
         };
         self.decoder
-            .poll_idle(now_ns, &mut lookup, &mut |exchange| {
+            .poll_idle(now_ns, &mut lookup, &mut |exchange: Exchange| {
                 exchanges.push(exchange)
             });
         exchanges
@@ -52,7 +52,7 @@ impl Bench {
         let mut exchanges = Vec::new();
         for record in &tap.records[self.fed..] {
             self.decoder
-                .record(record, &mut |exchange| exchanges.push(exchange));
+                .record(record, &mut |exchange: Exchange| exchanges.push(exchange));
         }
         self.fed = tap.records.len();
         exchanges

@@ -7,6 +7,7 @@ use fathom_abi::{
     message::{ConnectionState, Direction, MAX_CAPTURE, MessageEvent, MessageKind},
 };
 
+use super::ledger::Ledger;
 use crate::l7::{Counts, Decoder, Limits, exchange::Exchange, record::Record};
 
 pub(super) const SERVER: Role = Role::SERVER;
@@ -196,15 +197,13 @@ impl Tap {
 /// What a decoder makes of records, and of a look long after the last.
 pub(super) fn decode(records: &[Vec<u8>]) -> (Vec<Exchange>, Arc<Counts>) {
     let mut decoder = Decoder::new(Limits::default());
-    let mut exchanges = Vec::new();
+    let mut ledger = Ledger::default();
     for record in records {
-        decoder.record(record, &mut |exchange| exchanges.push(exchange));
+        decoder.record(record, &mut ledger);
     }
     // Ended connections are handed on; the others find the kernel silent once, which settles nothing.
-    decoder.poll_idle(u64::MAX, &mut |_| None, &mut |exchange| {
-        exchanges.push(exchange)
-    });
-    (exchanges, decoder.counts())
+    decoder.poll_idle(u64::MAX, &mut |_| None, &mut ledger);
+    (ledger.exchanges, decoder.counts())
 }
 
 /// SplitMix64: the same numbers for the same seed, everywhere.

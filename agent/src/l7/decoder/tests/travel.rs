@@ -4,7 +4,10 @@ use super::{tap::Random, *};
 
 const HEAD: &[u8] = b"POST /up HTTP/1.1\r\nContent-Length: 3000\r\n\r\n";
 
-fn told(tap: &Tap) -> (Vec<(String, Result<u16, Unanswered>, u64, u64)>, u64) {
+/// Path, status, and bytes of both.
+type Told = (String, Result<u16, Unanswered>, u64, u64);
+
+fn told(tap: &Tap) -> (Vec<Told>, u64) {
     let (exchanges, counts) = decode(&tap.records);
     let exchanges = exchanges
         .into_iter()

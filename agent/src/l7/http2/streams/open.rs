@@ -1,12 +1,14 @@
 //! One open stream.
 
+use std::sync::Arc;
+
 use super::{
-    super::{Event, Stream, head::RequestHead},
+    super::{Stream, head::RequestHead},
     Body, Content, Head, Moved,
 };
 use crate::l7::{
     counts::ExchangeOutcome,
-    exchange::{TraceParent, Unanswered},
+    exchange::{Opened, Step, Thread, TraceParent, Unanswered},
     grpc::{self, Walker},
 };
 
@@ -26,7 +28,7 @@ pub struct Request {
     /// The `traceparent` that it carried.
     pub parent: Option<TraceParent>,
     /// The `tracestate`, of at most 512 bytes, where there is a parent.
-    pub trace_state: Option<String>,
+    pub trace_state: Option<Arc<str>>,
 }
 
 pub(super) struct Open {
@@ -36,8 +38,8 @@ pub(super) struct Open {
     pub(super) request_ended: bool,
     pub(super) answer_bytes: u64,
     answer_ended: bool,
-    /// When its answer was first seen, if that was before its request.
-    answered_ns: Option<u64>,
+    /// When, and by whom, its answer was first moved.
+    answered: Option<Moved>,
     status: Option<u16>,
     /// Why there will be no status though there was an answer.
     bad_answer: Option<ExchangeOutcome>,
@@ -75,7 +77,7 @@ impl Open {
             request_ended: false,
             answer_bytes: 0,
             answer_ended: false,
-            answered_ns: None,
+            answered: None,
             status: None,
             bad_answer: None,
             end_ns: 0,
@@ -88,7 +90,7 @@ impl Open {
     /// What it counts against the limit: one, and one for each 512 bytes of text that it holds. Only filling it changes that.
     pub(super) fn weight(&self) -> usize {
         let text = self.request.as_ref().map_or(0, |request| {
-            request.path.len() + request.trace_state.as_ref().map_or(0, String::len)
+            request.path.len() + request.trace_state.as_ref().map_or(0, |state| state.len())
         });
         1 + text / 512
     }
@@ -98,8 +100,8 @@ impl Open {
         self.partial |= head.partial;
         // A call that returned late began before its answer was there.
         let start_ns = self
-            .answered_ns
-            .map_or(moved.at_ns, |answered| answered.min(moved.at_ns));
+            .answered
+            .map_or(moved.at_ns, |answered| answered.at_ns.min(moved.at_ns));
         self.request = Some(Request {
             tgid: moved.tgid,
             tid: moved.tid,
@@ -119,11 +121,9 @@ impl Open {
     }
 
     /// A header block of the server.
-    pub(super) fn answer(&mut self, head: &Head, at_ns: u64) {
+    pub(super) fn answer(&mut self, head: &Head, moved: Moved) {
         self.partial |= head.is_partial();
-        if self.request.is_none() {
-            self.answered_ns.get_or_insert(at_ns);
-        }
+        self.answered.get_or_insert(moved);
         if self.status.is_none() && self.bad_answer.is_none() {
             match head.answer() {
                 // RFC 9110 section 15.2: the final answer is still to come.
@@ -201,22 +201,47 @@ impl Open {
         }
     }
 
+    /// What is known of its request; none while only its answer was seen.
+    pub(super) fn opened(&self, id: u32) -> Option<Opened> {
+        let request = self.request.as_ref()?;
+        Some(Opened {
+            message: id,
+            part: 0,
+            thread: Thread {
+                tgid: request.tgid,
+                tid: request.tid,
+            },
+            start_ns: request.start_ns,
+            parent: request.parent,
+            trace_state: request.trace_state.clone(),
+            partial: self.partial,
+        })
+    }
+
+    /// Its final answer, where that was seen.
+    pub(super) fn answered(&self) -> Option<Step> {
+        let moved = self.answered.filter(|_| self.status.is_some())?;
+        Some(Step::Answered {
+            thread: moved.thread(),
+            at_ns: moved.at_ns,
+        })
+    }
+
     pub(super) fn is_over(&self) -> bool {
         let ended = self.request_ended && self.answer_ended;
         self.request.is_some() && (ended || self.cut.is_some())
     }
 
-    pub(super) fn finish(self, id: u32) -> Event {
-        let Some(request) = self.request else {
-            return Event::Lost(ExchangeOutcome::NoRequest, 1);
-        };
+    /// The stream as it ended, or why it can't be told.
+    pub(super) fn finish(self, id: u32) -> Result<Stream, ExchangeOutcome> {
+        let request = self.request.ok_or(ExchangeOutcome::NoRequest)?;
         if let Some(reason) = self.bad_answer {
-            return Event::Lost(reason, 1);
+            return Err(reason);
         }
         let status = match (self.status, self.cut) {
             (Some(status), _) => Ok(status),
             (None, Some(why)) => Err(why),
-            (None, None) => return Event::Lost(ExchangeOutcome::BadResponse, 1),
+            (None, None) => return Err(ExchangeOutcome::BadResponse),
         };
         let rpc = self.rpc.filter(|rpc| rpc.certain).map(|rpc| {
             let (service, method) = grpc::service_and_method(&request.path);
@@ -228,7 +253,7 @@ impl Open {
                 response: rpc.answer.messages(),
             }
         });
-        Event::Done(Stream {
+        Ok(Stream {
             id,
             status,
             cut: self.cut,

@@ -290,6 +290,7 @@ pub(crate) struct Outcome {
 impl Outcome {
     pub(crate) fn take(&mut self, event: Event) {
         match event {
+            Event::Open(..) => {}
             Event::Done(stream) => self.streams.push(stream),
             Event::Lost(reason, count) => *self.losses.entry(reason.name()).or_default() += count,
         }

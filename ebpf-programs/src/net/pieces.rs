@@ -20,7 +20,7 @@ use crate::{
     io::Call,
     kernel::read,
     maps::{self, FRAMINGS, Framing, SCRATCH, Scratch, Walk},
-    record,
+    record, sniff,
     straight::{is_less, is_some, min},
 };
 
@@ -39,6 +39,12 @@ const PREFACE: u64 = 24;
 /// The type of a DATA frame.
 const DATA: u8 = 0;
 
+/// Frames were lost track of, and user space was told.
+const LOST: u64 = 1;
+
+/// Where frames start was not found yet.
+const UNFOUND: u64 = 2;
+
 /// More than any connection moves, and than any segment holds.
 const LONGEST: u64 = u64::MAX >> 1;
 
@@ -49,7 +55,7 @@ pub enum Start {
     Bytes,
     /// The preface, then frames; frames alone the other way.
     Preface,
-    /// Frames both ways.
+    /// Frames, of which this call starts with one. Where those of the other direction start is still to be found.
     Frames,
 }
 
@@ -65,13 +71,15 @@ pub fn start(
     let [received, sent] = &mut scratch.framings.0;
     received.start(all);
     sent.start(all);
-    if start == Start::Preface {
-        let requests = if call.direction == Direction::SENT {
-            sent
-        } else {
-            received
-        };
-        requests.keep.set(PREFACE);
+    let (same, other) = if call.direction == Direction::SENT {
+        (sent, received)
+    } else {
+        (received, sent)
+    };
+    match start {
+        Start::Bytes => {}
+        Start::Preface => same.keep.set(PREFACE),
+        Start::Frames => other.lost.set(UNFOUND),
     }
     if FRAMINGS.insert(call.key, &scratch.framings, 0).is_err() {
         maps::count(NetCounter::FramingsFull);
@@ -129,6 +137,10 @@ pub fn walk(ctx: &impl EbpfContext, walkers: &ProgramArray, entry: u32) {
     } else {
         &mut framings.0[0]
     };
+    // A call that loses track is walked no further: this one is a later one.
+    if framing.lost.get() != 0 && starts_frame(framing, &scratch.walk) {
+        framing.start_again();
+    }
     if framing.lost.get() == 0 {
         let walk = &mut scratch.walk;
         walk.run.set(walk.cursor.get());
@@ -177,15 +189,18 @@ fn unread(state: &mut ConnectionState, framing: &mut Framing, scratch: &mut Scra
     let bytes = walk.here.get().wrapping_add(walk.behind.get());
     let position = framing.position.get();
     framing.position.add(bytes);
-    if framing.lost.get() != 0 {
+    let before = framing.lost.get();
+    if before == LOST {
         // Told once.
         return;
     }
     let kept = framing.keep.take(bytes);
     let skipped = framing.skip.take(bytes - kept);
     if kept + skipped != bytes {
-        framing.lost.set(1);
-        maps::count(NetCounter::FramesLost);
+        framing.lost.set(LOST);
+        if before != UNFOUND {
+            maps::count(NetCounter::FramesLost);
+        }
     }
     walk.run_len.set(0);
     send(state, position, bytes, scratch, entry);
@@ -264,6 +279,30 @@ fn next_segment(walk: &mut Walk) {
     walk.run.set(address);
     let here = walk.behind.take(len & LONGEST);
     walk.here.set(here);
+}
+
+/// Whether the call starts with what only a frame's header looks like, as the walk stands before its first byte.
+#[inline(always)]
+fn starts_frame(framing: &mut Framing, walk: &Walk) -> bool {
+    let here = walk.here.get();
+    if here < HEADER {
+        return false;
+    }
+    let at = framing.header.as_mut_ptr();
+    // SAFETY: the header has more room; the helper checks the user address, and writes behind the compiler's back.
+    let (failed, first, second, ninth) = unsafe {
+        let failed =
+            bpf_probe_read_user_bytes(at.cast(), HEADER as u32, walk.cursor.get() as *const _);
+        let words = at.cast::<u32>();
+        (
+            failed,
+            words.read_volatile(),
+            words.add(1).read_volatile(),
+            at.add(8).read_volatile(),
+        )
+    };
+    let bytes = here.wrapping_add(walk.behind.get());
+    failed == 0 && sniff::is_frame(first, second, ninth, HEADER as u32, bytes)
 }
 
 /// Reads a frame's header, or as much of it as is there; returns whether that was possible.

@@ -112,7 +112,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection of which nothing was seen. `requests` is the direction that goes from client to server, where that is known.
+    /// A connection of which nothing was seen. `requests` is the direction that goes from client to server, where that is known; of one that was open before it may be
+    /// a guess, which the first head corrects.
     pub fn new(requests: Option<Direction>, start: Start, limits: Limits) -> Self {
         let requests = requests.filter(|&requests| index(requests).is_some());
         let lane = |direction| {
@@ -129,6 +130,7 @@ impl Connection {
             streams: Streams::new(start != Start::Joined, limits.streams),
             roles: Roles {
                 requests,
+                certain: start != Start::Joined,
                 max_frame: frame::INITIAL_MAX_FRAME,
             },
             fault: None,
@@ -294,6 +296,14 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// Whether bytes start with a frame as a server's first one is (RFC 9113 section 3.4).
+pub fn starts_with_settings(bytes: &[u8]) -> bool {
+    bytes.first_chunk().is_none_or(|bytes| {
+        let header = frame::Header::read(bytes);
+        header.kind == frame::kind::SETTINGS && !header.has(frame::flag::ACK) && header.is_valid()
+    })
 }
 
 fn index(direction: Direction) -> Option<usize> {

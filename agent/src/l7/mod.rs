@@ -11,5 +11,5 @@ pub mod piece;
 pub mod pipeline;
 pub mod record;
 
-pub use counts::{Counts, ExchangeOutcome, RecordOutcome};
+pub use counts::{Counts, ExchangeOutcome, Recognized, RecordOutcome};
 pub use decoder::{Decoder, Limits};

@@ -5,4 +5,5 @@ pub mod flows;
 pub mod sockets;
 pub mod wire;
 
+pub use existing::Existing;
 pub use flows::{Flow, Flows};

@@ -2,12 +2,12 @@
 
 use fathom_abi::{
     Endpoints, Role,
-    message::{Direction, MessageKind},
+    message::{Direction, MessageEvent, MessageKind},
 };
 
-use super::pieces::Pieces;
+use super::{SILENCE_NS, pieces::Pieces};
 use crate::l7::{
-    counts::{Counts, ExchangeOutcome, RecordOutcome},
+    counts::{Counts, ExchangeOutcome, Recognized, RecordOutcome},
     exchange::Exchange,
     http1,
     record::Record,
@@ -81,6 +81,8 @@ pub(super) struct Connection {
     after_gap: bool,
     /// Something on it was HTTP/1.
     speaks_http: bool,
+    /// It was open before, and requests from then may still be under way.
+    late: bool,
     /// Messages that are missing, received and sent, for as long as it is not known which are requests.
     missing: [u64; 2],
     /// Its end was seen: no other will come.
@@ -116,6 +118,7 @@ impl Connection {
             mode: Mode::Http,
             after_gap: false,
             speaks_http: false,
+            late: event.role == Role::UNKNOWN,
             missing: [0; 2],
             ended: false,
             queued: false,
@@ -148,6 +151,7 @@ impl Connection {
     ) -> RecordOutcome {
         let event = &record.event;
         let mut outcome = None;
+        let was_silent = self.was_silent(event);
         if event.message == self.message.wrapping_add(1) && event.direction != self.direction {
             self.close(event.previous_bytes, event.previous_last_ns, out);
         } else if event.message > self.message {
@@ -161,8 +165,23 @@ impl Connection {
         self.bytes = u64::from(event.io_bytes);
         self.touched(event.at_ns);
         self.now = Now::Stranger;
+        if was_silent {
+            self.late = false;
+            if self.mode == Mode::Pipelined {
+                self.mode = Mode::Http;
+            }
+        }
         let opened = self.open(record, out);
         outcome.unwrap_or(opened)
+    }
+
+    /// Whether this message, of a connection that was open before, comes after a silence in which no request can have been under way.
+    fn was_silent(&self, event: &MessageEvent) -> bool {
+        self.late
+            && event.message == self.message.wrapping_add(1)
+            && event.direction == self.requests
+            && self.direction == opposite(self.requests)
+            && event.at_ns.saturating_sub(event.previous_last_ns) >= SILENCE_NS
     }
 
     /// A head goes on.
@@ -260,6 +279,7 @@ impl Connection {
     ) -> (RecordOutcome, Pieces) {
         let event = &record.event;
         let mut pieces = Pieces::new(event, self.requests);
+        pieces.took_turns(self.late, self.speaks_http);
         if event.message != self.message.wrapping_add(1) {
             self.speaks_http(out);
             self.gap(event.message, event.direction, out);
@@ -276,7 +296,7 @@ impl Connection {
                 Some(request) => pieces.upgraded(request, behind, opposite(self.requests), out),
                 None => out.lost(ExchangeOutcome::BadRequest, 1),
             }
-        } else if pending.answer.is_none() && !pending.request_is_open() {
+        } else if pending.answer.is_none() && !pending.request_is_open() && !self.late {
             match pending.request() {
                 Some(request) => pieces.behind(request),
                 None => out.lost(ExchangeOutcome::BadRequest, 1),
@@ -400,7 +420,12 @@ impl Connection {
                 answer.bytes += total.saturating_sub(skipped);
                 answer.end_ns = last_ns;
                 if answer.total.is_some_and(|total| answer.bytes > total) {
-                    out.lost(ExchangeOutcome::BadResponse, 1);
+                    if self.late {
+                        // Another answer behind it: this one is of a request from before.
+                        self.pipelined(1, out);
+                    } else {
+                        out.lost(ExchangeOutcome::BadResponse, 1);
+                    }
                 } else if pending.request_is_open() {
                     self.pending = Some(pending);
                 } else {
@@ -444,6 +469,9 @@ impl Connection {
 
     /// The connection is known to speak HTTP/1: by a head that was read, or because the tap makes such records of no other.
     fn speaks_http<E: FnMut(Exchange)>(&mut self, out: &Out<'_, E>) {
+        if self.late && !self.speaks_http {
+            out.counts.recognize(Recognized::Http1);
+        }
         self.speaks_http = true;
         self.count_missing(out);
     }

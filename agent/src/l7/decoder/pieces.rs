@@ -4,14 +4,17 @@
 //! before in its direction, with no record missing, means that the tap left out bytes that no framing needs.
 
 use fathom_abi::{
-    ConnectionId, Endpoints,
+    ConnectionId, Endpoints, Role,
     message::{Direction, MessageEvent, PLAIN_TEXT},
 };
 
-use super::connection::{Out, opposite};
+use super::{
+    SILENCE_NS,
+    connection::{Out, opposite},
+};
 use crate::{
     l7::{
-        counts::{ExchangeOutcome, RecordOutcome},
+        counts::{ExchangeOutcome, Recognized, RecordOutcome},
         exchange::{Exchange, ExchangeKey, Side},
         http1,
         http2::{self, Start},
@@ -29,11 +32,24 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 enum Protocol {
     /// Nothing was seen yet.
     Unknown,
+    /// HTTP/1, with answers to come of requests that were not seen.
+    Behind(Behind),
     Http1(Box<Pipeline>),
     Http2(Box<http2::Connection>),
     /// It can't be read any more, or never could.
     Other,
 }
+
+/// A pipeline that was open before, until it falls silent.
+#[derive(Clone, Copy, Default)]
+struct Behind {
+    /// When the newest piece was moved, and which way.
+    last: (u64, Direction),
+    pieces: u32,
+}
+
+/// Pieces after which a pipeline from before that never falls silent is given up.
+const MAX_BEHIND: u32 = 4096;
 
 pub(super) struct Pieces {
     id: ConnectionId,
@@ -47,6 +63,12 @@ pub(super) struct Pieces {
     /// Bytes of each direction that came before position 0.
     before: [u64; 2],
     protocol: Protocol,
+    /// The direction of requests, as far as the ports tell.
+    believed: Direction,
+    /// It was open before, and requests from then may still be under way.
+    late: bool,
+    /// What it speaks is counted among what connections from before speak, or it is none.
+    counted: bool,
 }
 
 impl Pieces {
@@ -60,7 +82,21 @@ impl Pieces {
             next: [0; 2],
             before: [0; 2],
             protocol: Protocol::Unknown,
+            believed: Direction::NONE,
+            late: event.role == Role::UNKNOWN,
+            counted: event.role != Role::UNKNOWN,
         }
+    }
+
+    /// Where the direction of requests is not known, it may be this one.
+    pub(super) fn believe(&mut self, requests: Direction) {
+        self.believed = requests;
+    }
+
+    /// It was open before, took turns, and is perhaps counted already as one that speaks HTTP/1; whether requests from then may be under way.
+    pub(super) fn took_turns(&mut self, late: bool, counted: bool) {
+        self.late = late;
+        self.counted |= counted;
     }
 
     /// A connection of which nothing was seen before its first piece.
@@ -146,6 +182,10 @@ impl Pieces {
         if matches!(self.protocol, Protocol::Unknown) {
             self.protocol = self.recognize(&piece);
         }
+        if let Protocol::Behind(behind) = self.protocol {
+            self.protocol = self.wait(behind, &piece, out);
+        }
+        self.count(out);
         let expected = self.next[at].saturating_add(self.before[at]);
         self.next[at] = event.previous_bytes.saturating_add(length);
         if is_next && start > expected {
@@ -176,21 +216,70 @@ impl Pieces {
         }
         if http1::first_request(piece.data).is_ok() {
             self.requests = piece.direction;
-            return Protocol::Http1(Box::default());
+            return if self.late {
+                Protocol::Behind(Behind::default())
+            } else {
+                Protocol::Http1(Box::default())
+            };
         }
         match self.requests {
             // Not seen from its start.
-            Direction::NONE => http2(None, Start::Joined),
+            Direction::NONE => http2(Some(self.believed), Start::Joined),
             // The server may speak first.
-            requests if requests != piece.direction => http2(Some(requests), Start::Preface),
-            _ => Protocol::Other,
+            requests if requests != piece.direction && http2::starts_with_settings(piece.data) => {
+                http2(Some(requests), Start::Preface)
+            }
+            // A layer whose start was missed: its library's functions were found later.
+            requests => http2(Some(requests), Start::Joined),
         }
+    }
+
+    /// A piece of a pipeline of which it is not known how many answers are to come. Behind a silence none are.
+    fn wait<E: FnMut(Exchange)>(
+        &self,
+        mut behind: Behind,
+        piece: &Piece<'_>,
+        out: &Out<'_, E>,
+    ) -> Protocol {
+        let (at_ns, direction) = behind.last;
+        let is_requests = piece.direction == self.requests;
+        let silent =
+            direction == opposite(self.requests) && piece.at_ns.saturating_sub(at_ns) >= SILENCE_NS;
+        if is_requests && silent && http1::first_request(piece.data).is_ok() {
+            return Protocol::Http1(Box::default());
+        }
+        if is_requests {
+            out.lost(
+                ExchangeOutcome::Pipelined,
+                http1::count_requests(piece.data),
+            );
+        }
+        behind.last = (piece.at_ns, piece.direction);
+        behind.pieces += 1;
+        if behind.pieces > MAX_BEHIND {
+            return Protocol::Other;
+        }
+        Protocol::Behind(behind)
+    }
+
+    /// Counts what a connection from before speaks, once that is certain.
+    fn count<E: FnMut(Exchange)>(&mut self, out: &Out<'_, E>) {
+        if self.counted {
+            return;
+        }
+        let as_what = match &self.protocol {
+            Protocol::Behind(_) | Protocol::Http1(_) => Recognized::Http1,
+            Protocol::Http2(connection) if connection.requests().is_some() => Recognized::Http2,
+            _ => return,
+        };
+        self.counted = true;
+        out.counts.recognize(as_what);
     }
 
     fn give<E: FnMut(Exchange)>(&mut self, piece: &Piece<'_>, number: u32, out: &mut Out<'_, E>) {
         let (id, endpoints) = (self.id, &self.endpoints);
         match &mut self.protocol {
-            Protocol::Unknown | Protocol::Other => {}
+            Protocol::Unknown | Protocol::Other | Protocol::Behind(_) => {}
             Protocol::Http1(pipeline) => {
                 let is_requests = piece.direction == self.requests;
                 let side = side(self.requests);
@@ -205,9 +294,7 @@ impl Pieces {
                     let requests = known.unwrap_or(Direction::NONE);
                     out.streamed(event, id, endpoints, side(requests));
                 });
-                if known.is_none()
-                    && let Some(requests) = connection.requests()
-                {
+                if let Some(requests) = connection.requests() {
                     self.requests = requests;
                 }
             }
@@ -219,7 +306,7 @@ impl Pieces {
     pub(super) fn lost<E: FnMut(Exchange)>(&mut self, out: &mut Out<'_, E>) {
         match &mut self.protocol {
             Protocol::Unknown => self.protocol = Protocol::Other,
-            Protocol::Other => {}
+            Protocol::Other | Protocol::Behind(_) => {}
             Protocol::Http1(pipeline) => pipeline.lost(&mut |event| out.count(&event)),
             Protocol::Http2(connection) => connection.lost(&mut |event| {
                 if let http2::Event::Lost(reason, count) = event {
@@ -243,7 +330,7 @@ impl Pieces {
         let (id, endpoints) = (self.id, &self.endpoints);
         let side = side(self.requests);
         match &mut self.protocol {
-            Protocol::Unknown | Protocol::Other => {}
+            Protocol::Unknown | Protocol::Other | Protocol::Behind(_) => {}
             Protocol::Http1(pipeline) => pipeline.end(event.at_ns, &mut |event| {
                 out.pipelined(event, id, endpoints, side);
             }),
@@ -261,7 +348,7 @@ impl Pieces {
         out: &Out<'_, E>,
     ) {
         let open = match &self.protocol {
-            Protocol::Unknown | Protocol::Other => 0,
+            Protocol::Unknown | Protocol::Other | Protocol::Behind(_) => 0,
             Protocol::Http1(pipeline) => pipeline.open(),
             Protocol::Http2(connection) => connection.open(),
         };
@@ -275,7 +362,7 @@ impl Pieces {
 
     fn drop_broken(&mut self) {
         let is_broken = match &self.protocol {
-            Protocol::Unknown | Protocol::Other => false,
+            Protocol::Unknown | Protocol::Other | Protocol::Behind(_) => false,
             Protocol::Http1(pipeline) => pipeline.is_broken(),
             Protocol::Http2(connection) => connection.is_broken(),
         };

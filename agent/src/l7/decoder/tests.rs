@@ -1,5 +1,6 @@
 mod framing;
 mod idle;
+mod late;
 mod loss;
 mod tap;
 

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fathom_abi::counters::NetCounter;
+use fathom_abi::{Role, counters::NetCounter};
 use tracing::{info, warn};
 
 use super::{Shared, Watch};
@@ -19,13 +19,15 @@ use crate::{
     export::otlp::queue::Queue,
     identity::Identity,
     l7::{self, Decoder, exchange::Exchange},
-    net::{Flow, Flows},
+    net::{Existing, Flow, Flows, existing::Search},
     probes::{
         self,
         finder::{Finder, Found},
         net::{Net, NetOptions},
     },
-    telemetry::{Clock, Events, Red, Spans, Tcp, events::Stage, red, span::Span, tcp},
+    telemetry::{
+        Clock, Events, ExistingConnections, Red, Spans, Tcp, events::Stage, red, span::Span, tcp,
+    },
 };
 
 /// How long records may wait in a ring that does not fill up.
@@ -42,6 +44,9 @@ const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How often the kernel is asked whether it kept calls from the tap.
 const SPARES_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the search for connections from before may take. 100,000 take a fifth of it.
+const SEARCH_LIMIT: Duration = Duration::from_secs(1);
 
 /// Records that are taken out of one ring before the other has its turn.
 const TURN: usize = 4096;
@@ -82,7 +87,9 @@ impl Watch {
         let tcp = Arc::new(Tcp::new(tcp::Limits::default()));
         self.show(Arc::clone(&red) as _);
         self.show(Arc::clone(&tcp) as _);
-        let decoder = Decoder::new(l7::Limits::default());
+        // The taps are attached: what they did not see opening is there to be found. It is, while probes are put on TLS libraries.
+        let search = Search::start(SEARCH_LIMIT).map_err(probes::Error::Thread)?;
+        let mut decoder = Decoder::new(l7::Limits::default());
         let flows = Flows::default();
         let read = Arc::new(Read::default());
         register_taps(&shared.events, &net, &read);
@@ -112,6 +119,13 @@ impl Watch {
         } else {
             None
         };
+        let existing = Arc::new(search.finish());
+        shared.events.register_existing(Arc::clone(&existing));
+        self.show(Arc::new(ExistingConnections::new(
+            Arc::clone(&existing),
+            decoder.counts(),
+        )));
+        decoder = decoder.with_existing(Arc::clone(&existing));
         let pipeline = Pipeline {
             net,
             found,
@@ -123,6 +137,7 @@ impl Watch {
                 identity: Identity::new("/proc", PROCESSES),
                 red,
                 tcp,
+                existing,
                 spans: spans.map(|queue| (Spans::new(Arc::clone(&shared.clock)), queue)),
                 shared,
             },
@@ -247,6 +262,7 @@ struct Out {
     identity: Identity,
     red: Arc<Red>,
     tcp: Arc<Tcp>,
+    existing: Arc<Existing>,
     spans: Option<(Spans, Arc<Queue<Span>>)>,
     shared: Shared,
 }
@@ -360,6 +376,11 @@ impl Out {
     fn flow(&mut self, flow: &Flow, now_ns: u64) {
         self.identity.name(flow.tgid, flow.comm);
         let process = self.identity.process(flow.tgid, now_ns);
-        self.tcp.record(flow, &process);
+        if flow.role == Role::UNKNOWN {
+            let role = self.existing.role(flow.local, flow.remote);
+            self.tcp.record(&Flow { role, ..*flow }, &process);
+        } else {
+            self.tcp.record(flow, &process);
+        }
     }
 }

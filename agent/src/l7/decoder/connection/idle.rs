@@ -70,7 +70,12 @@ impl Connection {
         let done = match answer.total {
             Some(total) if bytes > total => {
                 self.now = Now::Done(None);
-                self.give_up(ExchangeOutcome::BadResponse, out);
+                if self.late {
+                    self.pending = None;
+                    self.pipelined(1, out);
+                } else {
+                    self.give_up(ExchangeOutcome::BadResponse, out);
+                }
                 return Idle::Finished;
             }
             Some(total) => bytes == total,

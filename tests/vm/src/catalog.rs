@@ -48,7 +48,7 @@ pub fn known_tap(name: &str) -> Result<&'static str> {
 }
 
 /// Every scenario, in the order in which they are run.
-pub const ALL: [Entry; 10] = [
+pub const ALL: [Entry; 11] = [
     Entry {
         name: "http-exact",
         shows: "requests in the RED metrics equal nginx's access log, and every record is accounted for",
@@ -100,6 +100,12 @@ pub const ALL: [Entry; 10] = [
     Entry {
         name: "torture-http2",
         shows: "the same for HTTP/2 in frames made by hand, and 10,000 streams on one connection",
+        taps: Taps::Each,
+        place: Place::Native,
+    },
+    Entry {
+        name: "late-join",
+        shows: "connections that were open before the agent, in the midst of whatever: exact from their next message on, and no wrong exchange",
         taps: Taps::Each,
         place: Place::Native,
     },

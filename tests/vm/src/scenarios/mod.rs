@@ -33,6 +33,7 @@ fn code(name: &str) -> Option<fn(&mut Context) -> Result<()>> {
         "seen" => seen::run,
         "torture" => torture::http1::run,
         "torture-http2" => torture::http2::run,
+        "late-join" => torture::late::run,
         "bad-input" => bad_input::run,
         _ => return None,
     })
@@ -60,6 +61,7 @@ pub fn run(scenario: &Entry, tap: Option<&str>, options: &Options) -> Report {
     let lacks = match scenario.name {
         "otlp" | "seen" => receiver::missing(),
         "torture" => receiver::missing().or_else(of_kernel),
+        "late-join" => torture::late::missing().or_else(of_kernel),
         "torture-http2" => torture::http2::missing().or_else(of_kernel),
         _ => of_kernel(),
     };

@@ -2,11 +2,11 @@
 
 use fathom_abi::message::ConnectionState;
 
-use super::{Connection, Now, Out, opposite};
+use super::{Connection, Now, Out, SILENCE_NS, opposite};
 use crate::l7::{counts::ExchangeOutcome, exchange::Exchange};
 
-/// A chunked response to which nothing was added for so long is taken as ended.
-const QUIET_NS: u64 = 1_000_000_000;
+/// A chunked response to which nothing was added for so long is taken as ended, and so is any on a connection that was open before.
+const QUIET_NS: u64 = SILENCE_NS;
 /// How often a connection must be found gone, or ahead, before what it had open is given up: the records that explain it may
 /// still be in the ring.
 const PATIENCE: u8 = 3;
@@ -78,7 +78,8 @@ impl Connection {
                 }
                 return Idle::Finished;
             }
-            Some(total) => bytes == total,
+            // What follows may be the answer to a request from before.
+            Some(total) => bytes == total && (quiet || !self.late),
             None => (answer.chunked || self.ended) && quiet,
         };
         let exact = answer.total.is_some();

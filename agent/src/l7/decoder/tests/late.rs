@@ -60,9 +60,16 @@ fn its_last_answer_is_handed_on_when_it_has_gone_quiet() {
     }
     assert_eq!(exchanges, []);
     let state = tap.state();
-    decoder.poll_idle(150 * MS, &mut |_| Some(state), &mut |exchange| {
-        exchanges.push(exchange);
-    });
+    let mut look = |now_ns: u64| {
+        decoder.poll_idle(now_ns, &mut |_| Some(state), &mut |exchange| {
+            exchanges.push(exchange);
+        });
+        exchanges.len()
+    };
+    assert_eq!(
+        [look(150 * MS), look(900 * MS), look(1_100 * MS)],
+        [0, 0, 1]
+    );
     assert_eq!(paths(&exchanges), ["/a"]);
     assert_eq!(exchanges[0].end_ns, 2 * MS);
 }

@@ -48,8 +48,8 @@ struct Behind {
     pieces: u32,
 }
 
-/// Pieces after which a pipeline from before that never falls silent is given up.
-const MAX_BEHIND: u32 = 4096;
+/// Pieces after which a pipeline from before that never falls silent is given up: 64 MiB, so that a large answer may come to its end.
+const MAX_BEHIND: u32 = 1 << 15;
 
 pub(super) struct Pieces {
     id: ConnectionId,
@@ -306,7 +306,9 @@ impl Pieces {
     pub(super) fn lost<E: FnMut(Exchange)>(&mut self, out: &mut Out<'_, E>) {
         match &mut self.protocol {
             Protocol::Unknown => self.protocol = Protocol::Other,
-            Protocol::Other | Protocol::Behind(_) => {}
+            Protocol::Other => {}
+            // What is missing may have been a request.
+            Protocol::Behind(behind) => behind.last = Default::default(),
             Protocol::Http1(pipeline) => pipeline.lost(&mut |event| out.count(&event)),
             Protocol::Http2(connection) => connection.lost(&mut |event| {
                 if let http2::Event::Lost(reason, count) = event {

@@ -62,6 +62,10 @@ pub(super) struct Pieces {
     next: [u64; 2],
     /// Bytes of each direction that came before position 0.
     before: [u64; 2],
+    /// Whether the newest piece of each direction had no bytes.
+    bare: [bool; 2],
+    /// Whether records are missing since the newest piece of each direction, which may have been its.
+    doubt: [bool; 2],
     protocol: Protocol,
     /// The direction of requests, as far as the ports tell.
     believed: Direction,
@@ -81,6 +85,8 @@ impl Pieces {
             number: event.message,
             next: [0; 2],
             before: [0; 2],
+            bare: [false; 2],
+            doubt: [false; 2],
             protocol: Protocol::Unknown,
             believed: Direction::NONE,
             late: event.role == Role::UNKNOWN,
@@ -166,6 +172,7 @@ impl Pieces {
         self.number = event.message;
         if !is_next {
             self.lost(out);
+            self.doubt = [true; 2];
         }
         let at = index(event.direction);
         let start = event.previous_bytes.saturating_add(self.before[at]);
@@ -197,6 +204,17 @@ impl Pieces {
             };
             self.give(&hole, event.message, out);
         }
+        // The tap passes over the rest of a frame, or over all until it finds where one starts: what it hands on behind that starts with one.
+        let passed_over = start > expected || self.bare[at];
+        if passed_over
+            && !self.doubt[at]
+            && !record.data.is_empty()
+            && let Protocol::Http2(connection) = &mut self.protocol
+        {
+            connection.aligned(piece.direction);
+        }
+        self.bare[at] = record.data.is_empty();
+        self.doubt[at] = false;
         self.give(&piece, event.message, out);
         match self.protocol {
             Protocol::Other => RecordOutcome::NotHttp,

@@ -152,6 +152,22 @@ impl Stream {
         self
     }
 
+    /// Bytes that the tap passed over; it tells of them or not.
+    fn pass(&mut self, direction: Direction, length: u64, told: bool) -> &mut Self {
+        if told {
+            self.piece(direction, &[], MS);
+            let event = MessageEvent {
+                previous_last_ns: length,
+                ..Record::decode(self.tap.records.last().expect("a record"))
+                    .expect("a record")
+                    .event
+            };
+            *self.tap.records.last_mut().expect("a record") = Record::encode(&event, &[]);
+        }
+        self.at[usize::from(direction == Direction::SENT)] += length;
+        self
+    }
+
     fn receive(&mut self, data: &[u8], at_ns: u64) -> &mut Self {
         self.piece(Direction::RECEIVED, data, at_ns)
     }
@@ -224,6 +240,36 @@ fn exchange_of_http2(stream: &mut Stream, id: u8) {
     stream
         .receive(&frame(1, 5, id, &[0x82, 0x84]), MS)
         .send(&frame(1, 5, id, &[0x88]), 2 * MS);
+}
+
+#[test]
+fn a_direction_of_http2_is_joined_where_the_tap_finds_its_frames() {
+    for (told, untold) in [(100, 0), (100, 7_000)] {
+        let mut stream = Stream::behind(late());
+        exchange_in_parts(&mut stream, 3, |stream| {
+            stream
+                .pass(Direction::SENT, told, true)
+                .pass(Direction::SENT, untold, false);
+        });
+        exchange_in_parts(&mut stream, 5, |_| {});
+        exchange_in_parts(&mut stream, 7, |_| {});
+        let (exchanges, counts) = decode(&stream.tap.records);
+        let ids: Vec<_> = exchanges
+            .iter()
+            .map(|exchange| exchange.key.message)
+            .collect();
+        // What was asked while the answers could not be read is counted.
+        assert_eq!(ids, [5, 7], "{told} {untold}");
+        assert_eq!(counts.lost(), 1);
+    }
+}
+
+/// One with each frame's header in a piece of its own, and with something before its answer.
+fn exchange_in_parts(stream: &mut Stream, id: u8, before: impl FnOnce(&mut Stream)) {
+    let (request, answer) = (frame(1, 5, id, &[0x82, 0x84]), frame(1, 5, id, &[0x88]));
+    stream.receive(&request, MS);
+    before(stream);
+    stream.send(&answer[..9], 2 * MS).send(&answer[9..], 2 * MS);
 }
 
 #[test]

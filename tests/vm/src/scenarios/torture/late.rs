@@ -32,9 +32,6 @@ const NOT_DECODED: [&str; 3] = ["/inflight/", "/unknown/", "/behind/"];
 /// Requests of which the path is in the header table of before, on each connection of HTTP/2 and seen from both ends.
 const UNKNOWN_PATHS: u64 = 5;
 
-/// Streams of HTTP/2 that were under way on each such connection.
-const STREAMS_UNDER_WAY: u64 = 2;
-
 /// More than the buffers of both ends hold, in bytes.
 const LARGE: usize = 12 << 20;
 
@@ -121,18 +118,19 @@ fn known(metrics: &Metrics, said: &Said) -> Result<()> {
         let name = format!("rpc_{side}_call_duration_seconds_count");
         let service = service("client");
         let calls = metrics.count(&name, &[("service_name", &service)]);
+        // The first may come before it is found where the answers' frames start, and is counted as lost then.
         ensure!(
-            calls == said.calls,
+            (said.calls - 1..=said.calls).contains(&calls),
             "{} calls were made behind the stream from before, and {calls} are counted on the {side}'s side",
             said.calls
         );
     }
-    // With and without TLS, from both ends.
+    // With and without TLS, from both ends. The first of them may be lost for another reason, as above, and so may an answer's end.
     let connections = 4;
     for (reason, least) in [
-        ("header_unknown", connections * UNKNOWN_PATHS),
-        ("no_request", connections * STREAMS_UNDER_WAY),
-        ("pipelined", 2),
+        ("header_unknown", connections * (UNKNOWN_PATHS - 1)),
+        ("no_request", connections),
+        ("pipelined", connections),
     ] {
         let lost = lost(metrics, reason);
         ensure!(

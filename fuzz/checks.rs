@@ -11,7 +11,10 @@ use fathom::{
     l7::{
         Decoder, ExchangeOutcome, Limits, RecordOutcome, exchange::Exchange, http1, record::Record,
     },
-    net::flows::Flows,
+    net::{
+        flows::Flows,
+        sockets::{diag, roles::Roles},
+    },
     probes::{mappings, tls},
     telemetry::route::{self, BadPattern, Pattern, Patterns},
 };
@@ -107,6 +110,22 @@ pub fn perf_record(data: &[u8]) {
     if let Ok(Some(mappings::Event::Mapped(mapped))) = mappings::parse(data) {
         assert!(mapped.inode != 0 && !mapped.path.contains(&0));
     }
+}
+
+/// A datagram of sock_diag.
+pub fn sock_diag(data: &[u8]) {
+    let mut roles = Roles::new("32768 60999");
+    let mut count = 0;
+    // The sequence number of the seeds.
+    for message in diag::messages(data, 1) {
+        count += 1;
+        if let Ok(diag::Message::Socket(socket)) = message {
+            roles.listens(&socket);
+            assert_eq!(roles.role(socket.local), Role::SERVER);
+        }
+    }
+    // Each takes a header at least.
+    assert!(count <= data.len() / 16 + 1);
 }
 
 /// The flow decoder: each record is delivered or counted.

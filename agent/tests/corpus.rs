@@ -95,6 +95,11 @@ fn flow_records() {
 }
 
 #[test]
+fn lists_of_sockets() {
+    replay("sock_diag", checks::sock_diag);
+}
+
+#[test]
 fn files_that_may_hold_tls() {
     replay("tls", checks::tls);
 }

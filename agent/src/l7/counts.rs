@@ -50,7 +50,7 @@ outcomes! {
         RecordLost = "record_lost",
         /// A response whose request was not seen: the connection was open before fathom, or the request was no HTTP/1.
         NoRequest = "no_request",
-        /// It shared a message with other requests.
+        /// It shared a message with other requests; or the connection was open before, and pipelines: which answer is whose can't be known.
         Pipelined = "pipelined",
         /// Its request's head could not be read, or never became whole.
         BadRequest = "bad_request",
@@ -75,11 +75,22 @@ outcomes! {
     }
 }
 
+outcomes! {
+    /// What a connection turned out to speak that nobody saw opening, as it was open before.
+    Recognized {
+        /// HTTP/1.
+        Http1 = "http/1",
+        /// HTTP/2.
+        Http2 = "http/2",
+    }
+}
+
 /// The decoder's counts, shared with whoever shows them. One thread writes.
 #[derive(Debug, Default)]
 pub struct Counts {
     records: [AtomicU64; RecordOutcome::ALL.len()],
     exchanges: [AtomicU64; ExchangeOutcome::ALL.len()],
+    recognized: [AtomicU64; Recognized::ALL.len()],
 }
 
 impl Counts {
@@ -93,6 +104,11 @@ impl Counts {
         self.exchanges[outcome as usize].load(Relaxed)
     }
 
+    /// Connections from before that turned out to speak this. Their plain text behind TLS counts as a connection.
+    pub fn recognized(&self, as_what: Recognized) -> u64 {
+        self.recognized[as_what as usize].load(Relaxed)
+    }
+
     /// Exchanges that are known to have happened and were not handed on.
     pub fn lost(&self) -> u64 {
         let losses = ExchangeOutcome::ALL
@@ -103,6 +119,10 @@ impl Counts {
 
     pub(super) fn record(&self, outcome: RecordOutcome) {
         add(&self.records[outcome as usize], 1);
+    }
+
+    pub(super) fn recognize(&self, as_what: Recognized) {
+        add(&self.recognized[as_what as usize], 1);
     }
 
     pub(super) fn exchange(&self, outcome: ExchangeOutcome, count: u64) {

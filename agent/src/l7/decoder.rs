@@ -9,6 +9,10 @@
 //! gone quiet, by [`Decoder::poll_idle`], which asks the kernel for the totals: a response that has all of its
 //! `Content-Length` is done, a chunked one is when nothing was added for a second, and one that lasts until the close
 //! waits for the close. In each case `end_ns` is the time of the response's last I/O call, never the time of the look.
+//!
+//! **Connections from before.** Nobody knows how many requests were under way on them. One that takes turns is exact from its next message on. On one that pipelines, each answer would
+//! go to the wrong request: there, exchanges are handed on only when the answer's message is known to hold nothing else, and once two requests or two answers follow each other, nothing is
+//! until the connection was silent behind an answer for [`SILENCE_NS`].
 
 mod connection;
 mod out;
@@ -17,8 +21,8 @@ mod pieces;
 use std::{collections::VecDeque, num::NonZeroUsize, sync::Arc};
 
 use fathom_abi::{
-    ConnectionId,
-    message::{ConnectionState, MessageKind},
+    ConnectionId, Role,
+    message::{ConnectionState, Direction, MessageEvent, MessageKind},
 };
 use lru::LruCache;
 
@@ -28,9 +32,12 @@ use self::{
     out::Out,
     pieces::Pieces,
 };
-use crate::l7::{
-    counts::{Counts, ExchangeOutcome, RecordOutcome},
-    record::Record,
+use crate::{
+    l7::{
+        counts::{Counts, ExchangeOutcome, RecordOutcome},
+        record::Record,
+    },
+    net::{Existing, wire::addresses},
 };
 
 /// A message that has been open for this long is looked up.
@@ -39,6 +46,9 @@ const LOOK_AFTER_NS: u64 = 100_000_000;
 const EAGER_LOOKS: u8 = 10;
 /// How long between two such looks.
 const LOOK_RARELY_NS: u64 = 1_000_000_000;
+
+/// A connection on which an answer came last and nothing for so long after it has no request under way.
+const SILENCE_NS: u64 = 1_000_000_000;
 
 /// Ended connections that are kept for a moment, at most.
 const MAX_ENDED: usize = 1024;
@@ -88,6 +98,8 @@ pub struct Decoder {
     evicted: bool,
     /// Connections whose bytes travel for nothing; see [`Decoder::take_given_up`].
     given_up: Vec<ConnectionId>,
+    /// Connections that were open before.
+    existing: Arc<Existing>,
 }
 
 #[derive(Clone, Copy)]
@@ -108,7 +120,14 @@ impl Decoder {
             counts: Arc::default(),
             evicted: false,
             given_up: Vec::new(),
+            existing: Arc::default(),
         }
+    }
+
+    /// The same, that knows of the connections which were open before.
+    pub fn with_existing(mut self, existing: Arc<Existing>) -> Self {
+        self.existing = existing;
+        self
     }
 
     /// What came of the records and exchanges so far; stays current.
@@ -212,9 +231,11 @@ impl Decoder {
         let event = &record.event;
         self.make_room(event.id, out);
         let evicted = self.evicted;
+        let existing = &self.existing;
         let link = self.connections.get_or_insert_mut(event.id, || {
             let requests = connection::requests_of(event.role);
             let mut pieces = Pieces::starting(event, requests);
+            pieces.believe(believed(existing, event));
             if event.message != 1 {
                 // Records are missing, or the connection was dropped: where it stands can't be known.
                 pieces.lost(out);
@@ -256,7 +277,8 @@ impl Decoder {
             }
             None => Connection::new(record, self.evicted),
         };
-        let (outcome, pieces) = connection.travels(record, out);
+        let (outcome, mut pieces) = connection.travels(record, out);
+        pieces.believe(believed(&self.existing, &record.event));
         self.connections.put(id, Link::Pieces(Box::new(pieces)));
         outcome
     }
@@ -362,6 +384,15 @@ impl Decoder {
             }
         }
     }
+}
+
+/// The direction of requests on a connection that was open before, as far as its ports tell.
+fn believed(existing: &Existing, event: &MessageEvent) -> Direction {
+    if event.role != Role::UNKNOWN {
+        return Direction::NONE;
+    }
+    let (local, remote) = addresses(&event.endpoints);
+    connection::requests_of(existing.role(local, remote))
 }
 
 #[cfg(test)]

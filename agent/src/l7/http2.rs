@@ -115,7 +115,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection of which nothing was seen. `requests` is the direction that goes from client to server, where that is known.
+    /// A connection of which nothing was seen. `requests` is the direction that goes from client to server, where that is known; of one that was open before it may be
+    /// a guess, which the first head corrects.
     pub fn new(requests: Option<Direction>, start: Start, limits: Limits) -> Self {
         let requests = requests.filter(|&requests| index(requests).is_some());
         let lane = |direction| {
@@ -132,6 +133,7 @@ impl Connection {
             streams: Streams::new(start != Start::Joined, limits.streams),
             roles: Roles {
                 requests,
+                certain: start != Start::Joined,
                 max_frame: frame::INITIAL_MAX_FRAME,
             },
             fault: None,
@@ -306,9 +308,12 @@ impl Connection {
     }
 }
 
-/// Whether these bytes start with what each side's first frame is: SETTINGS, which acknowledges nothing (RFC 9113 section 3.4).
+/// Whether these bytes start as what each side's first frame is: SETTINGS, which acknowledges nothing (RFC 9113 section 3.4).
 pub fn starts_with_settings(bytes: &[u8]) -> bool {
-    matches!(bytes, [_, _, _, frame::kind::SETTINGS, 0, 0, 0, 0, 0, ..])
+    bytes.first_chunk().is_none_or(|bytes| {
+        let header = frame::Header::read(bytes);
+        header.kind == frame::kind::SETTINGS && !header.has(frame::flag::ACK) && header.is_valid()
+    })
 }
 
 fn index(direction: Direction) -> Option<usize> {

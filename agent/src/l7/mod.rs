@@ -12,5 +12,5 @@ pub mod pipeline;
 pub mod record;
 mod trace_state;
 
-pub use counts::{Counts, ExchangeOutcome, RecordOutcome};
+pub use counts::{Counts, ExchangeOutcome, Recognized, RecordOutcome};
 pub use decoder::{Decoder, Limits, Listener};

@@ -27,7 +27,7 @@ pub const WANTED: [Privilege; 7] = [
     privilege(
         21,
         "CAP_SYS_ADMIN",
-        "mount tracefs and bpffs in a mount namespace of its own",
+        "mount tracefs and bpffs in a mount namespace of its own, and list connections in other network namespaces",
         false,
     ),
     privilege(

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     l7::{self, ExchangeOutcome, RecordOutcome},
-    net::flows::FlowCounts,
+    net::{Existing, flows::FlowCounts},
 };
 
 /// A stop on the way of the data.
@@ -89,6 +89,17 @@ impl Events {
             give("passed", counts.passed());
             give("alone", counts.alone());
             give("ambiguous", counts.ambiguous());
+        });
+    }
+
+    /// Adds the search for connections that were open before.
+    pub fn register_existing(&self, existing: Arc<Existing>) {
+        self.register(Stage::Tap, "existing", move |give| {
+            let counts = existing.counts();
+            give("delivered", counts.listed.connections - counts.forgotten);
+            give("role_forgotten", counts.forgotten);
+            give("namespace_denied", counts.listed.denied);
+            give("namespace_incomplete", counts.listed.incomplete);
         });
     }
 

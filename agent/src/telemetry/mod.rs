@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod cpu;
 pub mod events;
+pub mod existing;
 pub mod failure;
 pub mod ids;
 pub mod links;
@@ -21,6 +22,7 @@ pub(crate) mod testing;
 pub use clock::Clock;
 pub use cpu::Cpu;
 pub use events::Events;
+pub use existing::ExistingConnections;
 pub use ids::Ids;
 pub use links::Links;
 pub use parents::Parents;

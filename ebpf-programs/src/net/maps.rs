@@ -232,7 +232,7 @@ pub struct Framing {
     pub skip: Kept,
     /// Bytes of the next frame's header that are here already.
     pub have: Kept,
-    /// 1 once the frames were lost track of.
+    /// Not 0 while it is not known where frames start; see `pieces.rs`.
     pub lost: Kept,
     /// That header, and room for what a masked length may add to a masked place.
     pub header: [u8; 32],
@@ -243,7 +243,14 @@ impl Framing {
     #[inline(always)]
     pub fn start(&mut self, keep: u64) {
         self.position.set(0);
+        self.start_again();
         self.keep.set(keep);
+    }
+
+    /// The next byte starts a frame.
+    #[inline(always)]
+    pub fn start_again(&mut self) {
+        self.keep.set(0);
         self.skip.set(0);
         self.have.set(0);
         self.lost.set(0);

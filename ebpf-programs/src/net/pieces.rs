@@ -20,7 +20,7 @@ use crate::{
     io::Call,
     kernel::read,
     maps::{self, FRAMINGS, Framing, SCRATCH, Scratch, Walk},
-    record,
+    record, sniff,
     straight::{is_less, is_some, min},
 };
 
@@ -42,6 +42,12 @@ const PREFACE_LEN: u64 = 24;
 /// The type of a DATA frame.
 const DATA: u8 = 0;
 
+/// Frames were lost track of, and user space was told.
+const LOST: u64 = 1;
+
+/// Where frames start was not found yet.
+const UNFOUND: u64 = 2;
+
 /// More than any connection moves, and than any segment holds.
 const LONGEST: u64 = u64::MAX >> 1;
 
@@ -50,7 +56,9 @@ const LONGEST: u64 = u64::MAX >> 1;
 pub enum Start {
     /// Bytes that the tap knows nothing of.
     Bytes,
-    /// Frames both ways, the client's behind its preface.
+    /// The preface, then frames; frames alone the other way.
+    Preface,
+    /// Frames, of which this call starts with one. Where those of the other direction start is still to be found: they may be the client's, behind its preface.
     Frames,
 }
 
@@ -66,6 +74,14 @@ pub fn start(
     let [received, sent] = &mut scratch.framings.0;
     received.start(all);
     sent.start(all);
+    if start == Start::Frames {
+        let other = if call.direction == Direction::SENT {
+            received
+        } else {
+            sent
+        };
+        other.lost.set(UNFOUND);
+    }
     if FRAMINGS.insert(call.key, &scratch.framings, 0).is_err() {
         maps::count(NetCounter::FramingsFull);
         state.gear = Gear::COUNT;
@@ -134,6 +150,10 @@ pub fn walk_as(ctx: &impl EbpfContext, walkers: &ProgramArray, index: u32, entry
     } else {
         &mut framings.0[0]
     };
+    // A call that loses track is walked no further: this one is a later one.
+    if framing.lost.get() != 0 && starts_frame(framing, &scratch.walk) {
+        framing.start_again();
+    }
     if framing.lost.get() == 0 {
         let walk = &mut scratch.walk;
         walk.run.set(walk.cursor.get());
@@ -182,15 +202,18 @@ fn unread(state: &mut ConnectionState, framing: &mut Framing, scratch: &mut Scra
     let bytes = walk.here.get().wrapping_add(walk.behind.get());
     let position = framing.position.get();
     framing.position.add(bytes);
-    if framing.lost.get() != 0 {
+    let before = framing.lost.get();
+    if before == LOST {
         // Told once.
         return;
     }
     let kept = framing.keep.take(bytes);
     let skipped = framing.skip.take(bytes - kept);
     if kept + skipped != bytes {
-        framing.lost.set(1);
-        maps::count(NetCounter::FramesLost);
+        framing.lost.set(LOST);
+        if before != UNFOUND {
+            maps::count(NetCounter::FramesLost);
+        }
     }
     walk.run_len.set(0);
     send(state, position, bytes, scratch, entry);
@@ -269,6 +292,30 @@ fn next_segment(walk: &mut Walk) {
     walk.run.set(address);
     let here = walk.behind.take(len & LONGEST);
     walk.here.set(here);
+}
+
+/// Whether the call starts with the preface or with what only a frame's header looks like, as the walk stands before its first byte.
+#[inline(always)]
+fn starts_frame(framing: &mut Framing, walk: &Walk) -> bool {
+    let here = walk.here.get();
+    if here < HEADER {
+        return false;
+    }
+    let at = framing.header.as_mut_ptr();
+    // SAFETY: the header has more room; the helper checks the user address, and writes behind the compiler's back.
+    let (failed, first, second, ninth) = unsafe {
+        let failed =
+            bpf_probe_read_user_bytes(at.cast(), HEADER as u32, walk.cursor.get() as *const _);
+        let words = at.cast::<u32>();
+        (
+            failed,
+            words.read_volatile(),
+            words.add(1).read_volatile(),
+            at.add(8).read_volatile(),
+        )
+    };
+    let bytes = here.wrapping_add(walk.behind.get());
+    failed == 0 && (first == PREFACE || sniff::is_frame(first, second, ninth, HEADER as u32, bytes))
 }
 
 /// Reads a frame's header, or as much of it as is there; returns whether that was possible.

@@ -93,9 +93,9 @@ fn is_tls(first: u32) -> bool {
 
 /// Whether the first nine bytes of a call, of which the last is `ninth`, are the header of a frame that starts or keeps up a connection of
 /// HTTP/2 (RFC 9113 section 4.1): SETTINGS, PING, WINDOW_UPDATE, or HEADERS in one frame, of the length that it must
-/// have. Few protocols start like that; what the frames say is checked in user space.
+/// have; or DATA that is all there is in the call's `bytes`. Few protocols start like that; what the frames say is checked in user space.
 #[inline(always)]
-pub fn is_frame(first: u32, second: u32, ninth: u8, captured: u32) -> bool {
+pub fn is_frame(first: u32, second: u32, ninth: u8, captured: u32, bytes: u64) -> bool {
     if captured < 9 {
         return false;
     }
@@ -106,6 +106,11 @@ pub fn is_frame(first: u32, second: u32, ninth: u8, captured: u32) -> bool {
         return false;
     }
     match kind {
+        // DATA of a client's stream, or of its answer. As much of what such a connection moves is nothing else.
+        0 => {
+            let length = u64::from(u32::from_be(first) >> 8);
+            flags & !9 == 0 && id_0 & 0x80 == 0 && ninth & 1 == 1 && length + 9 == bytes
+        }
         // HEADERS, whole, of a client's stream or its answer.
         1 => flags & !0x29 == 4 && id_0 & 0x80 == 0 && ninth & 1 == 1,
         // SETTINGS.

@@ -135,7 +135,7 @@ fn more(
     if state.message == 1 && look(captured, scratch) == Look::Preface {
         // Behind what a proxy put before it.
         state.bytes = offset;
-        return Next::Travels(Start::Frames);
+        return Next::Travels(Start::Preface);
     }
     keep_head_open(state, call, captured, scratch);
     call.fill(state, MessageKind::MORE, scratch);
@@ -161,9 +161,9 @@ fn flip(
     }
     if state.gear == Gear::UNKNOWN {
         if look == Look::Preface {
-            return Next::Travels(Start::Frames);
+            return Next::Travels(Start::Preface);
         }
-        if is_frame(state, captured, scratch) {
+        if is_frame(captured, call.bytes, scratch) {
             return Next::Travels(Start::Frames);
         }
         if look == Look::Stranger || look == Look::Tls {
@@ -242,16 +242,14 @@ fn is_request(scratch: &Scratch, at: u32, captured: u32) -> bool {
     sniff::look(first, second, 8) == Look::Request
 }
 
-/// Whether the captured bytes are a frame's header, on a connection that has not shown anything yet.
+/// Whether the captured bytes of a call start with a frame's header, on a connection that has not shown anything yet. What came before may have been
+/// the rest of a frame, where the connection was open before.
 #[inline(always)]
-fn is_frame(state: &ConnectionState, captured: u32, scratch: &Scratch) -> bool {
-    if state.strangers != 0 && state.message == 0 {
-        return false;
-    }
+fn is_frame(captured: u32, bytes: u64, scratch: &Scratch) -> bool {
     let data = scratch.data.as_ptr().cast::<u32>();
     // SAFETY: the scratch holds more than nine bytes, aligned to eight.
     let (first, second, ninth) = unsafe { (*data, *data.add(1), *data.add(2) as u8) };
-    sniff::is_frame(first, second, ninth, captured)
+    sniff::is_frame(first, second, ninth, captured, bytes)
 }
 
 /// Sends the rest of a request's head that one record did not hold, as far as it lies in one piece of user memory, where the walk in this entry

@@ -48,7 +48,7 @@ pub fn known_tap(name: &str) -> Result<&'static str> {
 }
 
 /// Every scenario, in the order in which they are run.
-pub const ALL: [Entry; 12] = [
+pub const ALL: [Entry; 13] = [
     Entry {
         name: "http-exact",
         shows: "requests in the RED metrics equal nginx's access log, and every record is accounted for",
@@ -113,6 +113,12 @@ pub const ALL: [Entry; 12] = [
         name: "overflow",
         shows: "a ring that overflows while its reader stands still: what was lost is counted, nothing is made up, and all is seen again afterwards",
         taps: Taps::Auto,
+        place: Place::Native,
+    },
+    Entry {
+        name: "late-join",
+        shows: "connections that were open before the agent, in the midst of whatever: exact from their next message on, and no wrong exchange",
+        taps: Taps::Each,
         place: Place::Native,
     },
     Entry {

@@ -2,15 +2,16 @@
 
 use fathom_abi::{
     Endpoints, Role,
-    message::{Direction, MessageKind},
+    message::{Direction, MessageEvent, MessageKind},
 };
 
 use super::{
+    SILENCE_NS,
     out::{Listener, Out, Place},
     pieces::Pieces,
 };
 use crate::l7::{
-    counts::{ExchangeOutcome, RecordOutcome},
+    counts::{ExchangeOutcome, Recognized, RecordOutcome},
     exchange::Step,
     http1,
     record::Record,
@@ -67,6 +68,8 @@ pub(super) struct Connection {
     after_gap: bool,
     /// Something on it was HTTP/1.
     speaks_http: bool,
+    /// It was open before, and requests from then may still be under way.
+    late: bool,
     /// Messages that are missing, received and sent, for as long as it is not known which are requests.
     missing: [u64; 2],
     /// Its end was seen: no other will come.
@@ -102,6 +105,7 @@ impl Connection {
             mode: Mode::Http,
             after_gap: false,
             speaks_http: false,
+            late: event.role == Role::UNKNOWN,
             missing: [0; 2],
             ended: false,
             queued: false,
@@ -134,6 +138,7 @@ impl Connection {
     ) -> RecordOutcome {
         let event = &record.event;
         let mut outcome = None;
+        let was_silent = self.was_silent(event);
         if event.message == self.message.wrapping_add(1) && event.direction != self.direction {
             self.close(event.previous_bytes, event.previous_last_ns, out);
         } else if event.message > self.message {
@@ -147,8 +152,23 @@ impl Connection {
         self.bytes = u64::from(event.io_bytes);
         self.touched(event.at_ns);
         self.now = Now::Stranger;
+        if was_silent {
+            self.late = false;
+            if self.mode == Mode::Pipelined {
+                self.mode = Mode::Http;
+            }
+        }
         let opened = self.open(record, out);
         outcome.unwrap_or(opened)
+    }
+
+    /// Whether this message, of a connection that was open before, comes after a silence in which no request can have been under way.
+    fn was_silent(&self, event: &MessageEvent) -> bool {
+        self.late
+            && event.message == self.message.wrapping_add(1)
+            && event.direction == self.requests
+            && self.direction == self.requests.opposite()
+            && event.at_ns.saturating_sub(event.previous_last_ns) >= SILENCE_NS
     }
 
     /// A head goes on.
@@ -246,6 +266,7 @@ impl Connection {
     ) -> (RecordOutcome, Pieces) {
         let event = &record.event;
         let mut pieces = Pieces::new(event, self.requests);
+        pieces.took_turns(self.late, self.speaks_http);
         if event.message != self.message.wrapping_add(1) {
             self.speaks_http(out);
             self.gap(event.message, event.direction, out);
@@ -268,7 +289,13 @@ impl Connection {
         } else {
             let place = self.place(&pending);
             let opened = pending.opened();
-            match pending.begun() {
+            // Of a connection from before it is not known which answer is whose.
+            let begun = if self.late {
+                Err(ExchangeOutcome::Pipelined)
+            } else {
+                pending.begun()
+            };
+            match begun {
                 Ok(begun) => pieces.within(begun),
                 Err(reason) => {
                     out.lost(reason, 1);
@@ -397,7 +424,13 @@ impl Connection {
                 answer.bytes += total.saturating_sub(skipped);
                 answer.end_ns = last_ns;
                 if answer.total.is_some_and(|total| answer.bytes > total) {
-                    self.lose(&pending, ExchangeOutcome::BadResponse, out);
+                    if self.late {
+                        // Another answer behind it: this one is of a request from before.
+                        self.mode = Mode::Pipelined;
+                        self.lose(&pending, ExchangeOutcome::Pipelined, out);
+                    } else {
+                        self.lose(&pending, ExchangeOutcome::BadResponse, out);
+                    }
                 } else if pending.request_is_open() {
                     self.pending = Some(pending);
                 } else {
@@ -441,6 +474,9 @@ impl Connection {
 
     /// The connection is known to speak HTTP/1: by a head that was read, or because the tap makes such records of no other.
     fn speaks_http<E: Listener>(&mut self, out: &mut Out<'_, E>) {
+        if self.late && !self.speaks_http {
+            out.counts.recognize(Recognized::Http1);
+        }
         self.speaks_http = true;
         self.count_missing(out);
     }

@@ -4,13 +4,16 @@
 //! before in its direction, with no record missing, means that the tap left out bytes that no framing needs.
 
 use fathom_abi::{
-    ConnectionId, Endpoints,
+    ConnectionId, Endpoints, Role,
     message::{Direction, MessageEvent},
 };
 
-use super::out::{Listener, Out, Place};
+use super::{
+    SILENCE_NS,
+    out::{Listener, Out, Place},
+};
 use crate::l7::{
-    counts::{ExchangeOutcome, RecordOutcome},
+    counts::{ExchangeOutcome, Recognized, RecordOutcome},
     exchange::Step,
     http1,
     http2::{self, Start},
@@ -26,11 +29,24 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 enum Protocol {
     /// Nothing was seen yet.
     Unknown,
+    /// HTTP/1, with answers to come of requests that were not seen.
+    Behind(Behind),
     Http1(Box<Pipeline>),
     Http2(Box<http2::Connection>),
     /// It can't be read any more, or never could.
     Other,
 }
+
+/// A pipeline that was open before, until it falls silent.
+#[derive(Clone, Copy, Default)]
+struct Behind {
+    /// When the newest piece was moved, and which way.
+    last: (u64, Direction),
+    pieces: u32,
+}
+
+/// Pieces after which a pipeline from before that never falls silent is given up: 64 MiB, so that a large answer may come to its end.
+const MAX_BEHIND: u32 = 1 << 15;
 
 pub(super) struct Pieces {
     id: ConnectionId,
@@ -43,7 +59,17 @@ pub(super) struct Pieces {
     next: [u64; 2],
     /// Bytes of each direction that came before those that the tap numbers.
     before: [u64; 2],
+    /// Whether the newest piece of each direction had no bytes.
+    bare: [bool; 2],
+    /// Whether records are missing since the newest piece of each direction, which may have been its.
+    doubt: [bool; 2],
     protocol: Protocol,
+    /// The direction of requests, as far as the ports tell.
+    believed: Direction,
+    /// It was open before, and requests from then may still be under way.
+    late: bool,
+    /// What it speaks is counted among what connections from before speak, or it is none.
+    counted: bool,
 }
 
 impl Pieces {
@@ -56,8 +82,24 @@ impl Pieces {
             number: event.message,
             next: [0; 2],
             before: [0; 2],
+            bare: [false; 2],
+            doubt: [false; 2],
             protocol: Protocol::Unknown,
+            believed: Direction::NONE,
+            late: event.role == Role::UNKNOWN,
+            counted: event.role != Role::UNKNOWN,
         }
+    }
+
+    /// Where the direction of requests is not known, it may be this one.
+    pub(super) fn believe(&mut self, requests: Direction) {
+        self.believed = requests;
+    }
+
+    /// It was open before, took turns, and is perhaps counted already as one that speaks HTTP/1; whether requests from then may be under way.
+    pub(super) fn took_turns(&mut self, late: bool, counted: bool) {
+        self.late = late;
+        self.counted |= counted;
     }
 
     /// A connection of which nothing was seen before its first piece.
@@ -131,6 +173,7 @@ impl Pieces {
         self.number = event.message;
         if !is_next {
             self.lost(out);
+            self.doubt = [true; 2];
         }
         let at = index(event.direction);
         let start = event.previous_bytes.saturating_add(self.before[at]);
@@ -147,6 +190,10 @@ impl Pieces {
         if matches!(self.protocol, Protocol::Unknown) {
             self.protocol = self.recognize(&piece);
         }
+        if let Protocol::Behind(behind) = self.protocol {
+            self.protocol = self.wait(behind, &piece, out);
+        }
+        self.count(out);
         let expected = std::mem::replace(&mut self.next[at], start.saturating_add(length));
         if is_next && start > expected {
             let hole = Piece {
@@ -157,6 +204,17 @@ impl Pieces {
             };
             self.give(&hole, event.message, out);
         }
+        // The tap passes over the rest of a frame, or over all until it finds where one starts: what it hands on behind that starts with one.
+        let passed_over = start > expected || self.bare[at];
+        if passed_over
+            && !self.doubt[at]
+            && !record.data.is_empty()
+            && let Protocol::Http2(connection) = &mut self.protocol
+        {
+            connection.aligned(piece.direction);
+        }
+        self.bare[at] = record.data.is_empty();
+        self.doubt[at] = false;
         self.give(&piece, event.message, out);
         match self.protocol {
             Protocol::Other => RecordOutcome::NotHttp,
@@ -176,7 +234,11 @@ impl Pieces {
         }
         if http1::first_request(piece.data).is_ok() {
             self.requests = piece.direction;
-            return Protocol::Http1(Box::default());
+            return if self.late {
+                Protocol::Behind(Behind::default())
+            } else {
+                Protocol::Http1(Box::default())
+            };
         }
         match self.requests {
             // The server may speak first.
@@ -184,9 +246,12 @@ impl Pieces {
                 http2(None, Start::Preface)
             }
             // Not seen from its start.
-            Direction::NONE => http2(None, Start::Joined),
-            requests if requests != piece.direction => http2(Some(requests), Start::Preface),
-            _ => Protocol::Other,
+            Direction::NONE => http2(Some(self.believed), Start::Joined),
+            requests if requests != piece.direction && http2::starts_with_settings(piece.data) => {
+                http2(Some(requests), Start::Preface)
+            }
+            // A layer whose start was missed: its library's functions were found later.
+            requests => http2(Some(requests), Start::Joined),
         }
     }
 
@@ -198,10 +263,52 @@ impl Pieces {
         }
     }
 
+    /// A piece of a pipeline of which it is not known how many answers are to come. Behind a silence none are.
+    fn wait<E: Listener>(
+        &self,
+        mut behind: Behind,
+        piece: &Piece<'_>,
+        out: &Out<'_, E>,
+    ) -> Protocol {
+        let (at_ns, direction) = behind.last;
+        let is_requests = piece.direction == self.requests;
+        let silent = direction == self.requests.opposite()
+            && piece.at_ns.saturating_sub(at_ns) >= SILENCE_NS;
+        if is_requests && silent && http1::first_request(piece.data).is_ok() {
+            return Protocol::Http1(Box::default());
+        }
+        if is_requests {
+            out.lost(
+                ExchangeOutcome::Pipelined,
+                http1::count_requests(piece.data),
+            );
+        }
+        behind.last = (piece.at_ns, piece.direction);
+        behind.pieces += 1;
+        if behind.pieces > MAX_BEHIND {
+            return Protocol::Other;
+        }
+        Protocol::Behind(behind)
+    }
+
+    /// Counts what a connection from before speaks, once that is certain.
+    fn count<E: Listener>(&mut self, out: &Out<'_, E>) {
+        if self.counted {
+            return;
+        }
+        let as_what = match &self.protocol {
+            Protocol::Behind(_) | Protocol::Http1(_) => Recognized::Http1,
+            Protocol::Http2(connection) if connection.requests().is_some() => Recognized::Http2,
+            _ => return,
+        };
+        self.counted = true;
+        out.counts.recognize(as_what);
+    }
+
     fn give<E: Listener>(&mut self, piece: &Piece<'_>, number: u32, out: &mut Out<'_, E>) {
         let place = self.place();
         match &mut self.protocol {
-            Protocol::Unknown | Protocol::Other => {}
+            Protocol::Unknown | Protocol::Other | Protocol::Behind(_) => {}
             Protocol::Http1(pipeline) => {
                 let is_requests = piece.direction == self.requests;
                 pipeline.piece(is_requests, piece, number, &mut |event| {
@@ -216,9 +323,7 @@ impl Pieces {
                     ..place
                 };
                 connection.piece(piece, &mut |event| out.streamed(event, place));
-                if known.is_none()
-                    && let Some(requests) = connection.requests()
-                {
+                if let Some(requests) = connection.requests() {
                     self.requests = requests;
                 }
             }
@@ -232,6 +337,8 @@ impl Pieces {
         match &mut self.protocol {
             Protocol::Unknown => self.protocol = Protocol::Other,
             Protocol::Other => {}
+            // What is missing may have been a request.
+            Protocol::Behind(behind) => behind.last = Default::default(),
             Protocol::Http1(pipeline) => pipeline.lost(&mut |event| out.pipelined(event, place)),
             Protocol::Http2(connection) => connection.lost(&mut |event| out.streamed(event, place)),
         }
@@ -250,7 +357,7 @@ impl Pieces {
         }
         let place = self.place();
         match &mut self.protocol {
-            Protocol::Unknown | Protocol::Other => {}
+            Protocol::Unknown | Protocol::Other | Protocol::Behind(_) => {}
             Protocol::Http1(pipeline) => {
                 pipeline.end(event.at_ns, &mut |event| out.pipelined(event, place));
             }
@@ -265,7 +372,7 @@ impl Pieces {
     pub(super) fn drop_open<E: Listener>(&self, reason: ExchangeOutcome, out: &mut Out<'_, E>) {
         let place = self.place();
         match &self.protocol {
-            Protocol::Unknown | Protocol::Other => {}
+            Protocol::Unknown | Protocol::Other | Protocol::Behind(_) => {}
             Protocol::Http1(pipeline) => {
                 out.lost(reason, pipeline.open() as u64);
                 for opened in pipeline.opened() {
@@ -288,7 +395,7 @@ impl Pieces {
 
     fn drop_broken(&mut self) {
         let is_broken = match &self.protocol {
-            Protocol::Unknown | Protocol::Other => false,
+            Protocol::Unknown | Protocol::Other | Protocol::Behind(_) => false,
             Protocol::Http1(pipeline) => pipeline.is_broken(),
             Protocol::Http2(connection) => connection.is_broken(),
         };

@@ -1,5 +1,6 @@
 mod framing;
 mod idle;
+mod late;
 mod ledger;
 mod loss;
 mod tap;

@@ -44,6 +44,8 @@ pub(super) trait Sink {
 pub(super) struct Roles {
     /// The client's direction.
     pub(super) requests: Option<Direction>,
+    /// That was seen, and is no guess.
+    pub(super) certain: bool,
     /// The largest frame that any of the two takes.
     pub(super) max_frame: u32,
 }
@@ -66,6 +68,7 @@ impl<E> Hearer<'_, E> {
     }
 
     fn is(&mut self, client: bool) {
+        self.roles.certain = true;
         self.roles.requests = Some(if client {
             self.direction
         } else {
@@ -90,7 +93,7 @@ impl<E: FnMut(Event)> Sink for Hearer<'_, E> {
     }
 
     fn head(&mut self, stream: u32, head: &mut Head, bytes: u64) -> Result<(), Fault> {
-        if self.roles.requests.is_none()
+        if !self.roles.certain
             && let Some(client) = head.is_request()
         {
             self.is(client);
@@ -117,9 +120,9 @@ impl<E: FnMut(Event)> Sink for Hearer<'_, E> {
 
     fn promise(&mut self) -> Result<(), Fault> {
         match self.is_client() {
-            Some(true) => return Err(Fault::Promise),
+            Some(true) if self.roles.certain => return Err(Fault::Promise),
             Some(false) => {}
-            None => self.is(false),
+            Some(true) | None => self.is(false),
         }
         (self.out)(Event::Lost(ExchangeOutcome::Pushed, 1));
         Ok(())

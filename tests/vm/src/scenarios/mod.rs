@@ -37,6 +37,7 @@ fn code(name: &str) -> Option<fn(&mut Context) -> Result<()>> {
         "torture" => torture::http1::run,
         "torture-http2" => torture::http2::run,
         "overflow" => overflow::run,
+        "late-join" => torture::late::run,
         "bad-input" => bad_input::run,
         _ => return None,
     })
@@ -64,6 +65,7 @@ pub fn run(scenario: &Entry, tap: Option<&str>, options: &Options) -> Report {
     let lacks = match scenario.name {
         "otlp" | "parents" | "seen" => receiver::missing(),
         "torture" => receiver::missing().or_else(of_kernel),
+        "late-join" => torture::late::missing().or_else(of_kernel),
         "torture-http2" => torture::http2::missing().or_else(of_kernel),
         "overflow" => overflow::missing().or_else(of_kernel),
         _ => of_kernel(),

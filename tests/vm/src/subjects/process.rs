@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::Write as _,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -38,6 +39,14 @@ impl Running {
     /// Its status, if it has ended.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
+    }
+
+    /// Writes to its standard input, which is a pipe.
+    pub fn tell(&mut self, text: &str) -> Result<()> {
+        let input = self.child.stdin.as_mut().context("no pipe to it")?;
+        input
+            .write_all(text.as_bytes())
+            .with_context(|| format!("cannot write to {}", self.name))
     }
 
     /// Sends it a signal.

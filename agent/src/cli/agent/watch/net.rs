@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fathom_abi::counters::NetCounter;
+use fathom_abi::{Role, counters::NetCounter};
 use tracing::{info, warn};
 
 use super::{Shared, Watch};
@@ -22,14 +22,14 @@ use crate::{
         self, Decoder, Listener,
         exchange::{Exchange, Side, Started, Step},
     },
-    net::{Flow, Flows},
+    net::{Existing, Flow, Flows, existing::Search},
     probes::{
         self,
         finder::{Finder, Found},
         net::{Net, NetOptions},
     },
     telemetry::{
-        Clock, Events, Parents, Red, Spans, Tcp,
+        Clock, Events, ExistingConnections, Parents, Red, Spans, Tcp,
         events::Stage,
         parents::{Parent, runtime},
         red,
@@ -52,6 +52,9 @@ const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How often the kernel is asked whether it kept calls from the tap.
 const SPARES_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the search for connections from before may take. 100,000 take a fifth of it.
+const SEARCH_LIMIT: Duration = Duration::from_secs(1);
 
 /// Records that are taken out of one ring before the other has its turn.
 const TURN: usize = 4096;
@@ -104,7 +107,9 @@ impl Watch {
         let tcp = Arc::new(Tcp::new(tcp::Limits::default()));
         self.show(Arc::clone(&red) as _);
         self.show(Arc::clone(&tcp) as _);
-        let decoder = Decoder::new(l7::Limits::default());
+        // The taps are attached: what they did not see opening is there to be found. It is, while probes are put on TLS libraries.
+        let search = Search::start(SEARCH_LIMIT).map_err(probes::Error::Thread)?;
+        let mut decoder = Decoder::new(l7::Limits::default());
         let flows = Flows::default();
         let read = Arc::new(Read::default());
         register_taps(&shared.events, &net, &read);
@@ -134,6 +139,13 @@ impl Watch {
         } else {
             None
         };
+        let existing = Arc::new(search.finish());
+        shared.events.register_existing(Arc::clone(&existing));
+        self.show(Arc::new(ExistingConnections::new(
+            Arc::clone(&existing),
+            decoder.counts(),
+        )));
+        decoder = decoder.with_existing(Arc::clone(&existing));
         let pipeline = Pipeline {
             net,
             found,
@@ -145,6 +157,7 @@ impl Watch {
                 identity: Identity::new(PROC, PROCESSES),
                 red,
                 tcp,
+                existing,
                 spans: spans.map(|queue| Traces::new(&shared, queue)),
                 shared,
             },
@@ -251,6 +264,7 @@ struct Out {
     identity: Identity,
     red: Arc<Red>,
     tcp: Arc<Tcp>,
+    existing: Arc<Existing>,
     spans: Option<Traces>,
     shared: Shared,
 }
@@ -426,6 +440,11 @@ impl Out {
     fn flow(&mut self, flow: &Flow, now_ns: u64) {
         self.identity.name(flow.tgid, flow.comm);
         let process = self.identity.process(flow.tgid, now_ns);
-        self.tcp.record(flow, &process);
+        if flow.role == Role::UNKNOWN {
+            let role = self.existing.role(flow.local, flow.remote);
+            self.tcp.record(&Flow { role, ..*flow }, &process);
+        } else {
+            self.tcp.record(flow, &process);
+        }
     }
 }

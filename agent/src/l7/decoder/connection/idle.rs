@@ -2,14 +2,14 @@
 
 use fathom_abi::message::ConnectionState;
 
-use super::{Connection, Now};
+use super::{Connection, Now, SILENCE_NS};
 use crate::l7::{
     counts::ExchangeOutcome,
     decoder::out::{Listener, Out},
 };
 
-/// A chunked response to which nothing was added for so long is taken as ended.
-const QUIET_NS: u64 = 1_000_000_000;
+/// A chunked response to which nothing was added for so long is taken as ended, and so is any on a connection that was open before.
+const QUIET_NS: u64 = SILENCE_NS;
 /// How often a connection must be found gone, or ahead, before what it had open is given up: the records that explain it may
 /// still be in the ring.
 const PATIENCE: u8 = 3;
@@ -73,10 +73,16 @@ impl Connection {
         let done = match answer.total {
             Some(total) if bytes > total => {
                 self.now = Now::Done(None);
-                self.give_up(ExchangeOutcome::BadResponse, out);
+                if self.late {
+                    self.pending = None;
+                    self.pipelined(1, out);
+                } else {
+                    self.give_up(ExchangeOutcome::BadResponse, out);
+                }
                 return Idle::Finished;
             }
-            Some(total) => bytes == total,
+            // What follows may be the answer to a request from before.
+            Some(total) => bytes == total && (quiet || !self.late),
             None => (answer.chunked || self.ended) && quiet,
         };
         let exact = answer.total.is_some();

@@ -253,7 +253,7 @@ impl Connection {
             let behind = body.get(head..).unwrap_or_default();
             self.behind_upgrade = (behind.to_vec(), bytes.saturating_sub(answer.head));
             self.pending = Some(pending);
-        } else if answer.total == Some(bytes) && !request_is_open {
+        } else if answer.total == Some(bytes) && !request_is_open && !self.late {
             answer.bytes = bytes;
             answer.end_ns = at_ns;
             self.now = Now::Done(Some(self.bytes));

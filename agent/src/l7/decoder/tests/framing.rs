@@ -255,7 +255,8 @@ fn a_connection_that_was_joined_late_starts_with_the_next_request() {
     let mut tap = Tap::new(fathom_abi::Role::UNKNOWN);
     tap.send(b"the rest of a body", 1)
         .receive(GET, 2)
-        .send(OK, 3);
+        .send(OK, 3)
+        .close(4);
     let (seen, counts) = statuses(&tap);
     assert_eq!((seen.as_slice(), counts.lost()), ([200].as_slice(), 0));
     assert_eq!(counts.records(RecordOutcome::NotHttp), 1);
@@ -264,7 +265,7 @@ fn a_connection_that_was_joined_late_starts_with_the_next_request() {
 #[test]
 fn an_answer_whose_request_was_not_seen_is_counted() {
     let mut tap = Tap::new(fathom_abi::Role::UNKNOWN);
-    tap.send(OK, 1).receive(GET, 2).send(OK, 3);
+    tap.send(OK, 1).receive(GET, 2).send(OK, 3).close(4);
     let (seen, counts) = statuses(&tap);
     assert_eq!(
         (

@@ -167,6 +167,16 @@ impl Tap {
         self
     }
 
+    /// A record of another message than the newest, without bytes.
+    pub(super) fn event_of(&self, kind: MessageKind, message: u32, at_ns: u64) -> MessageEvent {
+        MessageEvent {
+            message,
+            previous_bytes: self.bytes,
+            previous_last_ns: self.last_ns,
+            ..self.event(kind, at_ns)
+        }
+    }
+
     fn event(&self, kind: MessageKind, at_ns: u64) -> MessageEvent {
         let address = |last| {
             let mut address = [0; 16];

@@ -35,6 +35,26 @@ fn streams_that_start_later_are_decoded() {
 }
 
 #[test]
+fn a_wrong_guess_of_who_asks_is_corrected_by_the_first_head() {
+    let mut tape = Tape::new();
+    tape.request(&get(1, "/1"))
+        .answer(&ok(1))
+        .answer(&data(3, flag::END_STREAM, b"of before"))
+        .request(&get(5, "/5"))
+        .answer(&ok(5))
+        .request(&get(7, "/7"))
+        .answer(&ok(7));
+    for guess in [REQUESTS, ANSWERS] {
+        for from in 4..7 {
+            let outcome = decode_with(joined(Some(guess)), &late(&tape, from));
+            let ids: Vec<_> = outcome.streams.iter().map(|stream| stream.id).collect();
+            let whole = if from < 6 { &[5, 7][..] } else { &[7] };
+            assert_eq!(ids, whole, "{guess:?} {from}");
+        }
+    }
+}
+
+#[test]
 fn headers_of_before_are_unknown() {
     let indexed = |stream| frame(kind::HEADERS, flag::BOTH, stream, &[0x82, 0xbe]);
     let mut tape = Tape::new();

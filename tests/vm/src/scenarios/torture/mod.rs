@@ -5,6 +5,7 @@
 
 pub mod http1;
 pub mod http2;
+pub mod late;
 mod truth;
 
 use std::process::Command;

@@ -1,0 +1,66 @@
+//! Whose a socket is: one walk over the descriptors of all processes.
+
+use std::{ffi::OsStr, fs, path::Path, time::Instant};
+
+/// What a walk came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Walked {
+    /// Processes that were looked at.
+    pub processes: u64,
+    /// Descriptors that were.
+    pub descriptors: u64,
+    /// Processes whose descriptors may not be seen (`CAP_SYS_PTRACE`).
+    pub denied: u64,
+    /// Whether the time was up before the end.
+    pub cut_short: bool,
+}
+
+/// Hands each socket's inode to `f`, with the process (as `proc` numbers it) that has a descriptor of it; a socket that several have is handed on for each. `proc` is where procfs is mounted.
+///
+/// It reads a link for each descriptor on the machine: some 1.5 µs each.
+pub fn each(proc: &Path, until: Instant, mut f: impl FnMut(u32, u32)) -> Walked {
+    let mut walked = Walked::default();
+    let Ok(processes) = fs::read_dir(proc) else {
+        return walked;
+    };
+    for process in processes.flatten() {
+        let Some(pid) = number(&process.file_name()) else {
+            continue;
+        };
+        let descriptors = match fs::read_dir(process.path().join("fd")) {
+            Ok(descriptors) => descriptors,
+            Err(error) => {
+                // Else it has ended.
+                walked.denied += u64::from(error.kind() == std::io::ErrorKind::PermissionDenied);
+                continue;
+            }
+        };
+        walked.processes += 1;
+        for descriptor in descriptors.flatten() {
+            // A process may have a million of them.
+            if Instant::now() >= until {
+                walked.cut_short = true;
+                return walked;
+            }
+            walked.descriptors += 1;
+            let target = fs::read_link(descriptor.path());
+            if let Some(inode) = target.ok().and_then(|target| inode(target.as_os_str())) {
+                f(pid, inode);
+            }
+        }
+    }
+    walked
+}
+
+/// `socket:[4711]`.
+fn inode(target: &OsStr) -> Option<u32> {
+    let name = target.to_str()?.strip_prefix("socket:[")?;
+    name.strip_suffix(']')?.parse().ok()
+}
+
+fn number(name: &OsStr) -> Option<u32> {
+    name.to_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,19 +10,21 @@ pub mod plan;
 pub mod process;
 pub mod program;
 mod script;
+mod slow;
 pub mod truth;
 mod wget;
+mod wire;
 mod wrk;
 
 use std::fmt;
 
 use serde::Serialize;
 
-pub use self::certificate::Certificate;
 use self::program::Program::{
     self, Curl, CurlGnutls, Go, GoStripped, GrpcPython, GrpcRust, H2load, Nginx, Node, Python,
     Wget, Wrk,
 };
+pub use self::{certificate::Certificate, script::compile, wire::Wire};
 
 /// How much of what a program did was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -202,7 +202,7 @@ mod tests {
         };
         let latency = Latency {
             by: Clock::Own,
-            other: Some(100.0),
+            other: Some(280.0),
             fathom: 300.0,
         };
         Row {
@@ -226,13 +226,28 @@ mod tests {
     }
 
     #[test]
+    fn a_median_that_is_off_and_too_few_spans_are_problems() {
+        let mut row = row(Seen::Fully, Seen::Fully, &[]);
+        row.is_timed = true;
+        assert!(row.problem().is_none());
+        let Found::Tested(verdict, Some(latency)) = &mut row.found else {
+            unreachable!("it was tested");
+        };
+        let verdict = verdict.clone();
+        latency.other = Some(240.0);
+        assert!(row.problem().is_some_and(|why| why.contains("240")));
+        row.found = Found::Tested(verdict, None);
+        assert!(row.problem().is_some_and(|why| why.contains("span")));
+    }
+
+    #[test]
     fn a_row_says_what_was_found_or_why_not() {
         let page = markdown(&[
             row(Seen::Partly, Seen::Not, &[]),
             Row::not_tested(1, &SUBJECTS[1], Role::Client, "no h2load"),
         ]);
         assert!(
-            page.contains("| 10 | partly (3) | 300 µs | 100 µs | its own |"),
+            page.contains("| 10 | partly (3) | 300 µs | 280 µs | its own |"),
             "{page}"
         );
         assert!(page.contains("not tested: no h2load"), "{page}");

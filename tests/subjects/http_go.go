@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"os"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -48,10 +49,15 @@ type request struct {
 }
 
 type exchange struct {
-	Side    string  `json:"side"`
-	Method  string  `json:"method"`
-	Path    string  `json:"path"`
-	Status  int     `json:"status"`
+	Side   string `json:"side"`
+	Method string `json:"method"`
+	Path   string `json:"path"`
+	Status int    `json:"status"`
+	*took
+}
+
+// When it began, and how long it was.
+type took struct {
 	Start   float64 `json:"start"`
 	Seconds float64 `json:"seconds"`
 }
@@ -61,8 +67,8 @@ type notes struct {
 	file *os.File
 }
 
-func (n *notes) write(e exchange) {
-	line, err := json.Marshal(e)
+func (n *notes) write(of any) {
+	line, err := json.Marshal(of)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -81,6 +87,56 @@ func monotonic() float64 {
 		log.Fatal(errno)
 	}
 	return float64(now.Sec) + float64(now.Nsec)/1e9
+}
+
+// The frames that package http2 reads and writes, as it tells when it debugs itself: its own clock, next to its connection. What a handler or a caller sees is some
+// goroutines away from that.
+type frames struct {
+	notes *notes
+	// Who asks: a client writes requests, a server reads them.
+	asks string
+	open map[string]float64
+}
+
+var frame = regexp.MustCompile(`^http2: Framer (\S+): (read|wrote) (HEADERS|DATA|RST_STREAM) (?:flags=(\S+) )?stream=(\d+)`)
+
+// The logger calls it for one line at a time.
+func (f *frames) Write(line []byte) (int, error) {
+	now := monotonic()
+	parts := frame.FindSubmatch(line)
+	if parts == nil {
+		return len(line), nil
+	}
+	stream := string(parts[1]) + " " + string(parts[5])
+	start, open := f.open[stream]
+	if string(parts[2]) == f.asks {
+		if !open && string(parts[3]) == "HEADERS" {
+			f.open[stream] = now
+		}
+	} else if open && (bytes.Contains(parts[4], []byte("END_STREAM")) || string(parts[3]) == "RST_STREAM") {
+		delete(f.open, stream)
+		f.notes.write(took{start, now - start})
+	}
+	return len(line), nil
+}
+
+// Has package http2 tell its frames, which it looks for in the environment before this program runs.
+func watchFrames(n *notes, asks string) {
+	const setting = "http2debug=2"
+	if !strings.Contains(os.Getenv("GODEBUG"), setting) {
+		environment := append(os.Environ(), "GODEBUG="+setting)
+		log.Fatal(syscall.Exec("/proc/self/exe", os.Args, environment))
+	}
+	log.SetFlags(0)
+	log.SetOutput(&frames{notes: n, asks: asks, open: map[string]float64{}})
+}
+
+// None over HTTP/2, where the frames tell.
+func tookFrom(start, seconds float64) *took {
+	if *http2 {
+		return nil
+	}
+	return &took{start, seconds}
 }
 
 func say(more map[string]any) {
@@ -128,7 +184,7 @@ func serve(n *notes) error {
 		}
 		// Written out here, not when the handler is over, so that the time is that of the answer.
 		flusher.Flush()
-		n.write(exchange{"server", r.Method, path, status, start, monotonic() - start})
+		n.write(exchange{"server", r.Method, path, status, tookFrom(start, monotonic()-start)})
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -193,13 +249,12 @@ func (t timed) Read(into []byte) (int, error) {
 func transport(m *moment) (*http.Transport, error) {
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		connection, err := (&net.Dialer{}).DialContext(ctx, network, address)
-		if err != nil || *certificate != "" {
-			// crypto/tls is to hold what it holds everywhere: *net.TCPConn. The clock is then further from the socket.
-			return connection, err
+		if err != nil {
+			return nil, err
 		}
 		return timed{connection, m}, nil
 	}
-	transport := &http.Transport{MaxIdleConnsPerHost: 1, DialContext: dial}
+	transport := &http.Transport{MaxIdleConnsPerHost: 1}
 	if *certificate != "" {
 		pem, err := os.ReadFile(*certificate)
 		if err != nil {
@@ -211,10 +266,20 @@ func transport(m *moment) (*http.Transport, error) {
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: roots}
 	}
-	if *http2 {
+	switch {
+	case *http2:
 		transport.ForceAttemptHTTP2 = true
-	} else {
-		transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
+	case *certificate != "":
+		// The clock is around crypto/tls, which is to hold what it holds everywhere: *net.TCPConn.
+		transport.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			connection, err := (&tls.Dialer{Config: transport.TLSClientConfig}).DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return timed{connection, m}, nil
+		}
+	default:
+		transport.DialContext = dial
 	}
 	return transport, nil
 }
@@ -241,11 +306,7 @@ func work(plan []request, n *notes) error {
 			return err
 		}
 		// From when the connection stands.
-		var got float64
-		trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
-			m.reset()
-			got = monotonic()
-		}}
+		trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { m.reset() }}
 		request = request.WithContext(httptrace.WithClientTrace(request.Context(), trace))
 		response, err := connection.RoundTrip(request)
 		if err != nil {
@@ -256,14 +317,11 @@ func work(plan []request, n *notes) error {
 			return err
 		}
 		start, seconds := m.get()
-		if *certificate != "" {
-			start, seconds = got, monotonic()-got
-		}
 		response.Body.Close()
 		if want := map[bool]int{false: 1, true: 2}[*http2]; response.ProtoMajor != want {
 			return fmt.Errorf("the server speaks %s", response.Proto)
 		}
-		n.write(exchange{"client", ask.Method, ask.Path, response.StatusCode, start, seconds})
+		n.write(exchange{"client", ask.Method, ask.Path, response.StatusCode, tookFrom(start, seconds)})
 	}
 	connection.CloseIdleConnections()
 	return nil
@@ -303,8 +361,12 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	n := &notes{file: file}
+	if *http2 {
+		watchFrames(n, map[string]string{"server": "read", "client": "wrote"}[os.Args[1]])
+	}
 	role := map[string]func(*notes) error{"server": serve, "client": ask}[os.Args[1]]
-	if err := role(&notes{file: file}); err != nil {
+	if err := role(n); err != nil {
 		log.Fatal(err)
 	}
 }

@@ -42,7 +42,7 @@ impl Agent {
         if let Some(tap) = &context.tap {
             command.args(["--tap", tap]);
         }
-        // In a guest each program takes seconds to verify, and nothing there speaks TLS.
+        // In a guest each program takes its time to verify. What watches TLS there says so.
         if context.patience > 1 && !arguments.contains(&"--capabilities") {
             command.args(["--capabilities", "net,profile,gpu"]);
         }

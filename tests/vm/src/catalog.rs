@@ -95,7 +95,7 @@ pub const ALL: [Entry; 13] = [
         name: "seen",
         shows: "which servers and clients are seen over which protocols, against what each says of itself",
         taps: Taps::Auto,
-        place: Place::Native,
+        place: Place::Everywhere,
     },
     Entry {
         name: "torture",

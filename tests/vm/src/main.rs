@@ -318,5 +318,6 @@ fn compile(dir: &std::path::Path) -> Result<PathBuf> {
             bail!("{} does not compile", source.display());
         }
     }
+    subjects::compile(dir)?;
     Ok(dir.to_path_buf())
 }

@@ -55,7 +55,12 @@ impl Receiver {
 
     /// The requests of one signal so far, in the order in which they came.
     pub fn requests(&self, signal: &str) -> Result<Vec<Value>> {
-        let lines = self.lines()?.into_iter();
+        self.requests_with(signal, "")
+    }
+
+    /// The same, those with `text` in them: whatever else runs on this machine may fill the file.
+    pub fn requests_with(&self, signal: &str, text: &str) -> Result<Vec<Value>> {
+        let lines = self.lines_with(text)?.into_iter();
         Ok(lines
             .filter(|line| line["signal"] == signal)
             .map(|mut line| line["request"].take())
@@ -68,11 +73,16 @@ impl Receiver {
     }
 
     fn lines(&self) -> Result<Vec<Value>> {
+        self.lines_with("")
+    }
+
+    fn lines_with(&self, wanted: &str) -> Result<Vec<Value>> {
         let text = self.text()?;
         // The last line may be half written.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole
             .lines()
+            .filter(|line| line.contains(wanted))
             .map(|line| serde_json::from_str(line).context("a line that is no JSON"))
             .collect()
     }

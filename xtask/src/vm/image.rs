@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -15,14 +16,18 @@ use crate::shell;
 /// What the guest starts: just enough of a system for [`fathom_scenarios::plan`] to be carried out.
 const INIT: &str = "#!/bin/sh
 export PATH=/bin:/usr/sbin:/usr/bin:/sbin HOME=/root
+. /etc/settings
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/shm && mount -t tmpfs tmpfs /dev/shm
-mount -t tmpfs tmpfs /tmp
+mkdir -p /tmp
 ip link set lo up
 exec /bin/scenario guest --plan /plan.json --records /dev/ttyS1
 ";
+
+/// Variables of the environment, as the shell reads them.
+const SETTINGS: &str = "etc/settings";
 
 const DIRECTORY: u32 = 0o040_755;
 const FILE: u32 = 0o100_644;
@@ -31,7 +36,15 @@ const LINK: u32 = 0o120_777;
 
 /// An initramfs in the making: paths in the guest, each with its mode and content.
 pub struct Image {
-    entries: BTreeMap<String, (u32, Vec<u8>)>,
+    entries: BTreeMap<String, Member>,
+    settings: String,
+}
+
+struct Member {
+    mode: u32,
+    /// Seconds since 1970. What Python has compiled is good for a source of that very time.
+    modified: u32,
+    content: Vec<u8>,
 }
 
 impl Image {
@@ -39,6 +52,7 @@ impl Image {
     pub fn new() -> Result<Self> {
         let mut image = Self {
             entries: BTreeMap::new(),
+            settings: String::new(),
         };
         for dir in ["dev", "proc", "sys", "run", "root", "var/log/nginx", "tmp"] {
             image.directory(dir);
@@ -59,6 +73,7 @@ impl Image {
             FILE,
             b"127.0.0.1 localhost\n::1 localhost\n".to_vec(),
         );
+        image.file(SETTINGS, Vec::new());
         image.busybox()?;
         Ok(image)
     }
@@ -69,14 +84,74 @@ impl Image {
             .file_name()
             .with_context(|| format!("{} has no name", file.display()))?
             .to_string_lossy();
+        if fs::metadata(file)?.permissions().mode() & 0o111 == 0 {
+            bail!("{} is no program", file.display());
+        }
         self.add(&format!("bin/{name}"), PROGRAM, read(file)?);
+        self.libraries_of(file)
+    }
+
+    fn libraries_of(&mut self, file: &Path) -> Result<()> {
         for library in libraries(file)? {
-            let inside = library.to_string_lossy().trim_start_matches('/').to_owned();
+            let inside = inside(&library);
             if !self.entries.contains_key(&inside) {
                 self.add(&inside, PROGRAM, read(&library)?);
             }
         }
         Ok(())
+    }
+
+    /// Puts `path`, a file or a folder with everything below it, where it lies here, with the libraries that programs and modules among it need.
+    /// A link stays a link, and the file that it leads to is put there, too.
+    pub fn same(&mut self, path: &Path) -> Result<()> {
+        let inside = inside(path);
+        let about = fs::symlink_metadata(path).with_context(|| format!("no {}", path.display()))?;
+        if self.entries.contains_key(&inside) && !about.is_dir() {
+            return Ok(());
+        }
+        if about.is_dir() {
+            self.directory(&inside);
+            for entry in fs::read_dir(path)? {
+                self.same(&entry?.path())?;
+            }
+        } else if about.is_symlink() {
+            let to = fs::read_link(path)?;
+            self.link(&inside, &to.to_string_lossy());
+            let to = path.parent().unwrap_or(path).join(to);
+            if to.is_file() {
+                self.same(&to)?;
+            }
+        } else {
+            let content = read(path)?;
+            let mode = match about.permissions().mode() & 0o111 {
+                0 => FILE,
+                _ => PROGRAM,
+            };
+            if content.starts_with(b"\x7fELF") {
+                self.libraries_of(path)?;
+            }
+            self.add(&inside, mode, content);
+            if let Some(member) = self.entries.get_mut(&inside) {
+                member.modified = u32::try_from(about.mtime()).unwrap_or(0);
+            }
+        }
+        Ok(())
+    }
+
+    /// A variable of every program's environment.
+    pub fn setting(&mut self, name: &str, value: &str) {
+        let _ = writeln!(self.settings, "export {name}='{value}'");
+        self.file(SETTINGS, self.settings.clone().into_bytes());
+    }
+
+    /// A link to `target`.
+    fn link(&mut self, inside: &str, target: &str) {
+        self.add(inside, LINK, target.as_bytes().to_vec());
+    }
+
+    /// An empty folder that lies where it lies here.
+    pub fn same_directory(&mut self, path: &Path) {
+        self.directory(&inside(path));
     }
 
     /// Puts the program `name` of the system into the guest; `package` is what a user installs when it is missing.
@@ -95,10 +170,10 @@ impl Image {
     /// buffer-format.rst). It is not compressed: the emulated processor would take longer to unpack it than to copy it.
     pub fn write(&self, to: &Path) -> Result<()> {
         let mut archive = Vec::new();
-        for (inode, (name, (mode, content))) in self.entries.iter().enumerate() {
-            entry(&mut archive, inode + 1, name, *mode, content)?;
+        for (inode, (name, member)) in self.entries.iter().enumerate() {
+            entry(&mut archive, inode + 1, name, member)?;
         }
-        entry(&mut archive, 0, "TRAILER!!!", 0, &[])?;
+        entry(&mut archive, 0, "TRAILER!!!", &Member::of(0, Vec::new()))?;
         fs::write(to, &archive).with_context(|| format!("cannot write {}", to.display()))
     }
 
@@ -110,7 +185,7 @@ impl Image {
         }
         let applets = shell::output(Command::new(&file).arg("--list"))?;
         for applet in applets.lines() {
-            self.add(&format!("bin/{applet}"), LINK, b"/bin/busybox".to_vec());
+            self.link(&format!("bin/{applet}"), "/bin/busybox");
         }
         self.add("bin/busybox", PROGRAM, read(&file)?);
         Ok(())
@@ -125,7 +200,7 @@ impl Image {
             so_far.push_str(part);
             self.entries
                 .entry(so_far.clone())
-                .or_insert((DIRECTORY, Vec::new()));
+                .or_insert_with(|| Member::of(DIRECTORY, Vec::new()));
         }
     }
 
@@ -133,21 +208,37 @@ impl Image {
         if let Some((parent, _)) = inside.rsplit_once('/') {
             self.directory(parent);
         }
-        self.entries.insert(inside.to_owned(), (mode, content));
+        self.entries
+            .insert(inside.to_owned(), Member::of(mode, content));
     }
+}
+
+impl Member {
+    fn of(mode: u32, content: Vec<u8>) -> Self {
+        Self {
+            mode,
+            modified: 0,
+            content,
+        }
+    }
+}
+
+/// The name within the archive of what lies at `path`.
+fn inside(path: &Path) -> String {
+    path.to_string_lossy().trim_start_matches('/').to_owned()
 }
 
 /// One member of a `newc` archive: a header of thirteen eight-digit numbers, the name and the content, each padded to
 /// four bytes.
-fn entry(archive: &mut Vec<u8>, inode: usize, name: &str, mode: u32, content: &[u8]) -> Result<()> {
-    let size = u32::try_from(content.len()).with_context(|| format!("{name} is too big"))?;
+fn entry(archive: &mut Vec<u8>, inode: usize, name: &str, member: &Member) -> Result<()> {
+    let size = u32::try_from(member.content.len()).with_context(|| format!("{name} is too big"))?;
     let fields = [
         u32::try_from(inode)?,
-        mode,
+        member.mode,
         0,
         0,
         1,
-        0,
+        member.modified,
         size,
         0,
         0,
@@ -163,7 +254,7 @@ fn entry(archive: &mut Vec<u8>, inode: usize, name: &str, mode: u32, content: &[
     archive.extend_from_slice(name.as_bytes());
     archive.push(0);
     pad(archive);
-    archive.extend_from_slice(content);
+    archive.extend_from_slice(&member.content);
     pad(archive);
     Ok(())
 }
@@ -178,9 +269,6 @@ fn read(file: &Path) -> Result<Vec<u8>> {
 
 /// The shared libraries that `program` loads at its start, as the dynamic linker resolves them; none for a static one.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    if fs::metadata(program)?.permissions().mode() & 0o111 == 0 {
-        bail!("{} is no program", program.display());
-    }
     let output = Command::new("ldd")
         .arg(program)
         .output()
@@ -208,7 +296,7 @@ fn library(line: &str) -> Option<PathBuf> {
 mod tests {
     use std::path::PathBuf;
 
-    use super::{entry, library};
+    use super::{Member, entry, library};
 
     #[test]
     fn ldd_lines_name_libraries_by_path() {
@@ -229,7 +317,8 @@ mod tests {
     #[test]
     fn an_archive_member_is_padded_to_four_bytes() {
         let mut archive = Vec::new();
-        entry(&mut archive, 1, "a", 0o100_644, b"xyzzy").expect("a member");
+        let member = Member::of(0o100_644, b"xyzzy".to_vec());
+        entry(&mut archive, 1, "a", &member).expect("a member");
         // 110 bytes of header, two of name, no padding; five of content, three of padding.
         assert_eq!(archive.len(), 112 + 8);
         assert!(archive.starts_with(b"07070100000001000081A4"));

@@ -5,6 +5,7 @@ mod image;
 mod kernels;
 mod matrix;
 mod qemu;
+mod subjects;
 
 use std::{
     fs,
@@ -44,6 +45,9 @@ const SCALE: &str = "0.02";
 
 /// How many times longer than natively things may take in an emulated guest.
 pub const PATIENCE: &str = "8";
+
+/// The same for what is verified only where TLS is watched: the kernel walks many times as much.
+const SEEN_PATIENCE: &str = "20";
 
 /// Flags of `cargo xtask vm`.
 #[derive(clap::Args)]
@@ -165,6 +169,7 @@ impl Guests {
         ] {
             image.system_program(name, package)?;
         }
+        subjects::add(&mut image)?;
         image.file("plan.json", serde_json::to_vec(plan)?);
         let to = self.dir.join(name).with_extension("cpio");
         image.write(&to)?;
@@ -304,11 +309,15 @@ fn plan(args: &Args) -> Result<Plan> {
                 continue;
             }
             let mut words = vec![entry.name, "--fathom", "/bin/fathom", "--programs", "/bin"];
-            words.extend(["--scale", SCALE, "--patience", PATIENCE]);
+            let (patience, limit_s) = match entry.name {
+                "seen" => (SEEN_PATIENCE, 2 * SCENARIO_LIMIT_S),
+                _ => (PATIENCE, SCENARIO_LIMIT_S),
+            };
+            words.extend(["--scale", SCALE, "--patience", patience]);
             words.extend(tap.iter().flat_map(|tap| ["--tap", tap]));
             steps.push(Step {
                 action: Action::Scenario(words.into_iter().map(str::to_owned).collect()),
-                limit_s: SCENARIO_LIMIT_S,
+                limit_s,
             });
         }
     }
@@ -352,9 +361,18 @@ fn build(profile: Profile) -> Result<Vec<PathBuf>> {
     let scenario = shell::target().join("debug/scenario");
     let compiled = shell::target().join("programs");
     shell::run(shell::command(&scenario).arg("compile").arg(&compiled))?;
-    let mut programs = vec![shell::target().join(folder).join("fathom"), scenario];
+    // Its libraries are large without optimization.
+    shell::run(shell::cargo().args(["build", "--release", "--package", "fathom-subject-grpc"]))?;
+    let mut programs = vec![
+        shell::target().join(folder).join("fathom"),
+        scenario,
+        shell::target().join("release/subject-grpc"),
+    ];
     for entry in fs::read_dir(&compiled)? {
-        programs.push(entry?.path());
+        let path = entry?.path();
+        if path.is_file() {
+            programs.push(path);
+        }
     }
     Ok(programs)
 }

@@ -20,8 +20,8 @@ const OLDEST: u32 = 10;
 /// How many processors a guest has.
 pub const CPUS: u32 = 2;
 
-/// How much memory a guest has. The initramfs lies in it.
-const MEMORY_MIB: u32 = 1536;
+/// How much memory a guest has. The initramfs lies in it, twice while it is unpacked.
+const MEMORY_MIB: u32 = 2560;
 
 /// How many lines of a crashed guest's console are shown.
 const TAIL: usize = 40;

@@ -8,7 +8,7 @@ use super::{
     plan::{Ask, connections},
     process,
     program::{Asking, Done, Library},
-    truth::{Log, Timed},
+    truth::Log,
 };
 
 /// What curl prints of each request.
@@ -68,11 +68,7 @@ fn work(asking: &Asking<'_>, worker: usize, plan: &[Ask]) -> Result<Log> {
                 .with_context(|| format!("a strange address: {url}"))?;
             log.add(method, path, status);
             let (before, total): (f64, f64) = (before.parse()?, total.parse()?);
-            log.times.push(Timed {
-                // Nobody asks a client when.
-                start: 0.0,
-                seconds: total - before,
-            });
+            log.times.push(total - before);
         }
     }
     Ok(log)

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::{
     Certificate, process,
     program::{Asking, Done, Library},
-    truth::{Log, Timed, total},
+    truth::{Log, total},
 };
 
 /// Asks for all paths of the plan in turn, with a connection for each of its workers.
@@ -43,10 +43,7 @@ pub fn ask(asking: &Asking<'_>) -> Result<Done> {
             anyhow::bail!("not a line of h2load's log: {line}");
         };
         *own.entry(status.to_owned()).or_insert(0) += 1;
-        done.times.push(Timed {
-            start: 0.0,
-            seconds: microseconds.parse::<f64>()? / 1e6,
-        });
+        done.times.push(microseconds.parse::<f64>()? / 1e6);
     }
     let asked = u64::try_from(asking.requests())?;
     let after = asking

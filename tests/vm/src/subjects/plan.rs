@@ -15,6 +15,9 @@ pub struct Ask {
     pub fresh: bool,
 }
 
+/// How many slow requests there are.
+const SLOW: usize = 15;
+
 /// Workers, and what each asks for, one after the other.
 pub type Plan = Vec<Vec<Ask>>;
 
@@ -56,6 +59,17 @@ pub fn http(workers: usize, rounds: usize, methods: &[&str]) -> Plan {
             })
             .collect()
     })
+}
+
+/// What nginx takes its time for.
+pub fn slow() -> Plan {
+    let ask = Ask {
+        method: "GET",
+        path: "/slow".to_owned(),
+        body: 0,
+        fresh: false,
+    };
+    vec![vec![ask; SLOW]]
 }
 
 /// The mix over gRPC.

@@ -14,8 +14,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::path::find;
 
-/// For how long a client may do its plan.
-const LIMIT: Duration = Duration::from_secs(60);
+/// For how long a client may do its plan, on an emulated processor, too.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// For how long a server may take to end.
 const END: Duration = Duration::from_secs(5);
@@ -53,6 +53,11 @@ impl Running {
     pub fn signal(&self, signal: Signal) -> Result<()> {
         kill_process(Pid::from_child(&self.child), signal)
             .with_context(|| format!("cannot signal {}", self.name))
+    }
+
+    /// Ends its standard input.
+    pub fn hang_up(&mut self) {
+        self.child.stdin.take();
     }
 
     /// Waits for its end.

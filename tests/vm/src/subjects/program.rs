@@ -20,6 +20,9 @@ use super::{
 };
 use crate::{nginx::named_copy, path::find, receiver};
 
+/// For how long a server may take to write down what it answered.
+const ANSWERED: Duration = Duration::from_secs(20);
+
 /// A program that serves, asks, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
@@ -55,7 +58,7 @@ pub struct Ground {
     pub dir: PathBuf,
     /// The certificate of this run; none where none can be made.
     pub certificate: Option<Certificate>,
-    /// Where Go's programs are compiled.
+    /// Where Go's programs are compiled, or lie.
     pub programs: PathBuf,
 }
 
@@ -119,7 +122,7 @@ impl Program {
             Self::Nginx | Self::Wrk | Self::H2load | Self::Curl | Self::Wget | Self::Node => {
                 needs(self.name())
             }
-            Self::Go | Self::GoStripped => needs("go"),
+            Self::Go | Self::GoStripped => script::go_missing(),
             Self::Python | Self::GrpcPython => receiver::missing(),
             Self::CurlGnutls => script::pycurl_missing(),
             Self::GrpcRust => match script::tonic() {
@@ -198,8 +201,12 @@ impl Program {
 /// The name under which fathom knows the program: its own for this run, so that another run on this machine is not counted, and of 15 bytes, for the
 /// kernel keeps no more.
 pub fn service(number: usize, program: Program, role: &str) -> String {
-    let run = std::process::id() % 0x1000;
-    format!("{}-{role}{number:02}-{run:03x}", program.name())
+    format!("{}-{role}{number:02}{}", program.name(), of_this_run())
+}
+
+/// How all those names end.
+pub fn of_this_run() -> String {
+    format!("-{:03x}", std::process::id() % 0x1000)
 }
 
 /// What a client is told.
@@ -264,7 +271,7 @@ impl Server {
 
     /// What it says that it answered, once that is `count` in all.
     pub fn answered(&self, count: u64) -> Result<Log> {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + ANSWERED;
         loop {
             let log = truth::read(&self.log);
             if Instant::now() >= deadline {

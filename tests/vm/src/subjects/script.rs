@@ -3,7 +3,7 @@
 use std::{
     env,
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
     thread,
@@ -19,10 +19,10 @@ use super::{
     program::{Asking, Done, Ground, Library, Program, Server, sources},
     truth,
 };
-use crate::receiver;
+use crate::{path::find, receiver};
 
-/// For how long a server may take to listen.
-const LISTENING: Duration = Duration::from_secs(20);
+/// For how long a server may take to listen, on an emulated processor, too.
+const LISTENING: Duration = Duration::from_secs(60);
 
 /// The interpreter that Debian's python3-pycurl is for.
 const PYTHON: &str = "/usr/bin/python3";
@@ -124,7 +124,7 @@ fn command(program: Program, ground: &Ground) -> Result<Command> {
         command.arg(sources().join(script));
         command
     };
-    let node = || crate::path::find("node").context("no node on this machine");
+    let node = || find("node").context("no node on this machine");
     Ok(match program {
         Program::Python => interpreted(receiver::interpreter()?, "http_python.py"),
         Program::GrpcPython => interpreted(receiver::interpreter()?, "grpc_python.py"),
@@ -140,29 +140,57 @@ fn command(program: Program, ground: &Ground) -> Result<Command> {
     })
 }
 
-/// Compiles the program in Go, once in this process; nothing but Go's own library is needed.
+/// The programs in Go: with symbols, and without.
+const GO: [&str; 2] = ["subject-go", "subject-go-stripped"];
+
+/// The program in Go: compiled once in this process, or brought along where there is no compiler.
 fn go(ground: &Ground, stripped: bool) -> Result<PathBuf> {
     static BUILT: [OnceLock<()>; 2] = [OnceLock::new(), OnceLock::new()];
-    let name = ["subject-go", "subject-go-stripped"][usize::from(stripped)];
-    let program = ground.programs.join(name);
-    if BUILT[usize::from(stripped)].get().is_none() {
-        let mut go = process::command("go")?;
-        go.arg("build").arg("-o").arg(&program);
-        if stripped {
-            go.args(["-ldflags", "-s -w"]);
-        }
-        go.arg(sources().join("http_go.go")).envs([
-            ("GOFLAGS", "-mod=mod"),
-            ("GOPROXY", "off"),
-            ("GO111MODULE", "off"),
-        ]);
-        if env::var_os("HOME").is_none() {
-            go.env("GOCACHE", ground.programs.join("go-cache"));
-        }
-        process::run(go).context("it does not compile")?;
-        let _ = BUILT[usize::from(stripped)].set(());
+    let built = &BUILT[usize::from(stripped)];
+    if built.get().is_none() && find("go").is_some() {
+        compile_go(&ground.programs, stripped)?;
+        let _ = built.set(());
     }
-    Ok(program)
+    Ok(ground.programs.join(GO[usize::from(stripped)]))
+}
+
+/// Compiles the programs in Go into `dir`, where there is a compiler.
+pub fn compile(dir: &Path) -> Result<()> {
+    if find("go").is_none() {
+        return Ok(());
+    }
+    [false, true]
+        .into_iter()
+        .try_for_each(|stripped| compile_go(dir, stripped))
+}
+
+/// Nothing but Go's own library is needed.
+fn compile_go(dir: &Path, stripped: bool) -> Result<()> {
+    let mut go = process::command("go")?;
+    go.arg("build")
+        .arg("-o")
+        .arg(dir.join(GO[usize::from(stripped)]));
+    if stripped {
+        go.args(["-ldflags", "-s -w"]);
+    }
+    go.arg(sources().join("http_go.go")).envs([
+        ("GOFLAGS", "-mod=mod"),
+        ("GOPROXY", "off"),
+        ("GO111MODULE", "off"),
+        // A guest has not this machine's libc.
+        ("CGO_ENABLED", "0"),
+    ]);
+    if env::var_os("HOME").is_none() {
+        go.env("GOCACHE", dir.join("go-cache"));
+    }
+    process::run(go).context("it does not compile")?;
+    Ok(())
+}
+
+/// Why there is no program in Go.
+pub fn go_missing() -> Option<String> {
+    let none = find("go").is_none() && find(GO[0]).is_none();
+    none.then(|| "no go; `cargo xtask setup` installs it".to_owned())
 }
 
 /// The gRPC program in Rust, which is built beside this one.

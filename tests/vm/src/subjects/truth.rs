@@ -36,22 +36,13 @@ pub fn total(answers: &Answers) -> u64 {
     answers.values().sum()
 }
 
-/// When an exchange took place.
-#[derive(Clone, Copy, Debug)]
-pub struct Timed {
-    /// CLOCK_MONOTONIC, seconds.
-    pub start: f64,
-    /// How long it took.
-    pub seconds: f64,
-}
-
 /// A log.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
     /// What was asked and answered.
     pub answers: Answers,
-    /// When; empty where the program does not tell closely enough.
-    pub times: Vec<Timed>,
+    /// How long they took, seconds; empty where the program does not tell closely enough.
+    pub times: Vec<f64>,
 }
 
 impl Log {
@@ -92,11 +83,20 @@ enum Line {
         #[serde(flatten)]
         time: Option<Time>,
     },
+    /// Of an exchange that another line tells.
+    Alone(Alone),
 }
 
 #[derive(Clone, Copy, Deserialize)]
 struct Time {
-    start: f64,
+    seconds: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Alone {
+    #[serde(rename = "start")]
+    _start: f64,
     seconds: f64,
 }
 
@@ -106,7 +106,8 @@ pub fn read(path: &Path) -> Result<Log> {
     parse(&text).with_context(|| format!("{} is not as agreed", path.display()))
 }
 
-fn parse(text: &str) -> Result<Log> {
+/// Reads lines of a log.
+pub fn parse(text: &str) -> Result<Log> {
     let mut log = Log::default();
     for line in text.lines() {
         let read = serde_json::from_str(line).with_context(|| format!("the line {line}"))?;
@@ -129,9 +130,9 @@ fn parse(text: &str) -> Result<Log> {
                 log.add("", &format!("{service}/{rpc}"), code);
                 time
             }
+            Line::Alone(Alone { seconds, .. }) => Some(Time { seconds }),
         };
-        log.times
-            .extend(time.map(|Time { start, seconds }| Timed { start, seconds }));
+        log.times.extend(time.map(|time| time.seconds));
     }
     Ok(log)
 }
@@ -154,7 +155,8 @@ mod tests {
         let log = parse(
             "{\"side\":\"server\",\"method\":\"GET\",\"path\":\"/users/7\",\"status\":200,\"start\":1.5,\"seconds\":0.25}\n\
              {\"side\":\"server\",\"service\":\"a.B\",\"rpc\":\"C\",\"code\":\"OK\",\"start\":2,\"seconds\":1}\n\
-             {\"side\":\"server\",\"method\":\"GET\",\"path\":\"/users/8\",\"status\":200}\n",
+             {\"side\":\"server\",\"method\":\"GET\",\"path\":\"/users/8\",\"status\":200}\n\
+             {\"start\":2,\"seconds\":1}\n",
         )
         .expect("a log");
         let answers: Vec<_> = log
@@ -163,12 +165,13 @@ mod tests {
             .map(|(answer, count)| format!("{answer}: {count}"))
             .collect();
         assert_eq!(answers, ["a.B/C OK: 1", "GET /users/{id} 200: 2"]);
-        assert_eq!((total(&log.answers), log.times.len()), (3, 2));
+        assert_eq!((total(&log.answers), log.times.len()), (3, 3));
     }
 
     #[test]
     fn a_line_of_another_form_is_an_error() {
         assert!(parse("{\"method\":\"GET\",\"path\":\"/\"}").is_err());
+        assert!(parse("{\"method\":\"GET\",\"start\":1,\"seconds\":1}").is_err());
         assert!(parse("GET / 200").is_err());
     }
 }

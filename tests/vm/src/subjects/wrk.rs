@@ -14,7 +14,7 @@ use super::{
     Certificate,
     process::{self, Running},
     program::{Asking, Done, Library},
-    truth::{Log, Timed, total},
+    truth::{Log, total},
 };
 
 /// What its script prints at the end.
@@ -44,7 +44,7 @@ pub fn ask(asking: &Asking<'_>) -> Result<Done> {
     let asked = u64::try_from(asking.requests())?;
     let after = asking.server.answered(total(&before) + asked)?.answers;
     running.signal(Signal::INT)?;
-    running.wait(Duration::from_secs(10))?;
+    running.wait(Duration::from_secs(60))?;
     let said = fs::read_to_string(&output)?;
     let line = said.lines().find(|line| line.starts_with('{'));
     let summary: Summary = serde_json::from_str(line.context("wrk printed no summary")?)?;
@@ -60,10 +60,7 @@ pub fn ask(asking: &Asking<'_>) -> Result<Done> {
             log.answers.insert(answer, count);
         }
     }
-    log.times.push(Timed {
-        start: 0.0,
-        seconds: summary.median_us / 1e6,
-    });
+    log.times.push(summary.median_us / 1e6);
     Ok(Done {
         library: library(asking)?,
         log,

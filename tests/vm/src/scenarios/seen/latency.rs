@@ -7,57 +7,67 @@ use std::{
 };
 
 use anyhow::Result;
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 
-use super::{End, Role};
-use crate::receiver::Receiver;
+use super::{
+    End, Role,
+    load::{Clock, Timing},
+};
+use crate::{receiver::Receiver, subjects::program::of_this_run};
 
 /// For how long spans may be on their way.
-const ARRIVED: Duration = Duration::from_secs(10);
+const ARRIVED: Duration = Duration::from_secs(4);
 
-/// A moment by two clocks.
+/// A stretch of time, nanoseconds since 1970.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// CLOCK_MONOTONIC, seconds.
-    pub monotonic: f64,
-    /// Nanoseconds since 1970.
-    pub unix_ns: u64,
+pub struct Window {
+    since: u64,
+    until: u64,
 }
 
-impl Moment {
-    /// Now.
-    #[expect(clippy::cast_precision_loss, reason = "seconds since boot")]
+impl Window {
+    /// One that begins now and has no end yet.
     pub fn now() -> Self {
-        let monotonic = clock_gettime(ClockId::Monotonic);
-        let unix = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
         Self {
-            monotonic: monotonic.tv_sec as f64 + monotonic.tv_nsec as f64 / 1e9,
-            unix_ns: u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX),
+            since: now(),
+            until: u64::MAX,
         }
     }
+
+    /// The same, up to now.
+    pub fn until_now(self) -> Self {
+        Self {
+            until: now(),
+            ..self
+        }
+    }
+
+    fn holds(self, time: u64) -> bool {
+        (self.since..=self.until).contains(&time)
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Two medians of the same requests, microseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Latency {
-    /// By the program's own clock, or that of its client.
-    pub own: f64,
+    /// Whose clock it is compared with.
+    pub by: Clock,
+    /// By that clock; none where there is none.
+    pub other: Option<f64>,
     /// By fathom's.
     pub fathom: f64,
 }
 
 impl Latency {
-    /// How far they are apart.
-    pub fn apart(self) -> f64 {
-        (self.fathom - self.own).abs()
-    }
-
     /// Whether they are as close as promised: 5 % or 50 µs, whichever is more.
     pub fn is_close(self) -> bool {
-        self.apart() <= (self.own * 0.05).max(50.0)
+        self.other
+            .is_none_or(|other| (self.fathom - other).abs() <= (other * 0.05).max(50.0))
     }
 }
 
@@ -71,13 +81,28 @@ struct Span {
 }
 
 impl Spans {
-    /// The spans that came in, once there are `count`.
+    /// The spans that came in, once there are `count`, or so long after that no more will.
     pub fn of(receiver: &Receiver, count: u64) -> Result<Self> {
+        Self::once(receiver, |spans| {
+            let arrived: usize = spans.0.values().map(Vec::len).sum();
+            arrived as u64 >= count
+        })
+    }
+
+    /// The same, once those of what an end did in its timed part are there.
+    pub fn of_end(receiver: &Receiver, end: &End) -> Result<Self> {
+        Self::once(receiver, |spans| {
+            end.timing
+                .as_ref()
+                .is_none_or(|timing| spans.durations(end, timing).len() >= timing.requests)
+        })
+    }
+
+    fn once(receiver: &Receiver, complete: impl Fn(&Self) -> bool) -> Result<Self> {
         let deadline = Instant::now() + ARRIVED;
         loop {
-            let spans = Self::read(&receiver.requests("traces")?);
-            let arrived: usize = spans.0.values().map(Vec::len).sum();
-            if arrived as u64 >= count || Instant::now() >= deadline {
+            let spans = Self::read(&receiver.requests_with("traces", &of_this_run())?);
+            if complete(&spans) || Instant::now() >= deadline {
                 return Ok(spans);
             }
             thread::sleep(Duration::from_millis(500));
@@ -111,20 +136,37 @@ impl Spans {
         Self(spans)
     }
 
-    /// The medians of what an end did in its timed part; none where one of the two is not told.
+    /// The medians of what an end did in its timed part; none where a tenth of the requests or more have no span: the others may have another median.
     pub fn compare(&self, end: &End) -> Option<Latency> {
-        let spans = self.0.get(&(end.service.clone(), end.role.name()))?;
-        #[expect(clippy::cast_precision_loss, reason = "a duration")]
-        let mut of_fathom: Vec<f64> = spans
-            .iter()
-            .filter(|span| span.start_ns >= end.since.unix_ns)
-            .map(|span| span.end_ns.saturating_sub(span.start_ns) as f64 / 1e3)
-            .collect();
-        let mut own: Vec<f64> = end.times.iter().map(|time| time.seconds * 1e6).collect();
+        let timing = end.timing.as_ref()?;
+        let mut of_fathom = self.durations(end, timing);
+        if of_fathom.len() * 10 < timing.requests * 9 {
+            eprintln!(
+                "{}: {} spans of {} requests",
+                end.service,
+                of_fathom.len(),
+                timing.requests
+            );
+            return None;
+        }
+        let mut other: Vec<f64> = timing.times.iter().map(|time| time * 1e6).collect();
         Some(Latency {
-            own: median(&mut own)?,
+            by: timing.by,
+            other: median(&mut other),
             fathom: median(&mut of_fathom)?,
         })
+    }
+
+    /// What the requests of its timed part took, microseconds.
+    #[expect(clippy::cast_precision_loss, reason = "a duration")]
+    fn durations(&self, end: &End, timing: &Timing) -> Vec<f64> {
+        let spans = self.0.get(&(end.service.clone(), end.role.name()));
+        spans
+            .into_iter()
+            .flatten()
+            .filter(|span| timing.window.holds(span.start_ns))
+            .map(|span| span.end_ns.saturating_sub(span.start_ns) as f64 / 1e3)
+            .collect()
     }
 }
 
@@ -153,7 +195,7 @@ fn number(value: &Value) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Latency, Role, Spans, median};
+    use super::{Clock, Latency, Role, Spans, median};
 
     #[test]
     fn spans_are_told_apart_by_service_and_side() {
@@ -174,7 +216,11 @@ mod tests {
 
     #[test]
     fn close_is_five_percent_or_fifty_microseconds() {
-        let close = |own, fathom| Latency { own, fathom }.is_close();
+        let by = Clock::Own;
+        let close = |other, fathom| {
+            let other = Some(other);
+            Latency { by, other, fathom }.is_close()
+        };
         assert!(close(100.0, 149.0) && !close(100.0, 151.0));
         assert!(close(10_000.0, 10_400.0) && !close(10_000.0, 9_400.0));
         assert_eq!(median(&mut [3.0, 1.0, 2.0]), Some(2.0));

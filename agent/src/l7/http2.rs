@@ -152,6 +152,11 @@ impl Connection {
         self.roles.requests
     }
 
+    /// Whether that is certain: a guess is corrected by the first head.
+    pub fn knows_requests(&self) -> bool {
+        self.roles.certain && self.roles.requests.is_some()
+    }
+
     /// Streams that are open.
     pub fn open(&self) -> usize {
         self.streams.len()

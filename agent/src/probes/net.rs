@@ -160,7 +160,7 @@ impl Net {
             of(of_tap(Kind::First).map(Attachment::name).collect()),
         );
         let map_bytes = map_bytes(&ebpf, &[]);
-        Ok(Self {
+        let mut net = Self {
             tap,
             taps: Vec::new(),
             messages: ring(OBJECT, &mut ebpf, "MESSAGES")?,
@@ -181,7 +181,12 @@ impl Net {
             has_tls_programs: false,
             tls: uprobes::Links::default(),
             ebpf,
-        })
+        };
+        if tap == Tap::RawTracepoint && kernel_is_at_least(TRACEPOINTS_PREEMPTIBLE) {
+            // Sooner or later it will, and what is lost until then need not be.
+            net.attach_spares()?;
+        }
+        Ok(net)
     }
 
     /// Attaches the tap's second programs if the kernel has kept calls from the first ones since they were attached. Returns whether
@@ -193,6 +198,11 @@ impl Net {
         if self.spares.programs.is_empty() || self.misses.of_first() == 0 {
             return Ok(false);
         }
+        self.attach_spares()?;
+        Ok(true)
+    }
+
+    fn attach_spares(&mut self) -> Result<(), Error> {
         let btf = if self.tap == Tap::Fentry {
             Some(kernel_btf()?)
         } else {
@@ -212,7 +222,7 @@ impl Net {
         self.misses.spares_attached(Counted::of(
             programs.filter_map(|spare| self.ebpf.program(spare.name())),
         ));
-        Ok(true)
+        Ok(())
     }
 
     /// The programs that are loaded.
@@ -269,4 +279,19 @@ impl Net {
     pub fn mapped_bytes(&self) -> u64 {
         self.messages.mapped_bytes() + self.flows.mapped_bytes()
     }
+}
+
+/// The first kernel on whose tracepoints a task can be preempted (the one of the tested ones that does it).
+const TRACEPOINTS_PREEMPTIBLE: (u32, u32) = (7, 0);
+
+/// Whether the kernel that runs is this one or a later one.
+fn kernel_is_at_least(version: (u32, u32)) -> bool {
+    let release = rustix::system::uname();
+    let mut numbers = release
+        .release()
+        .to_str()
+        .unwrap_or_default()
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= version
 }

@@ -213,6 +213,6 @@ pub struct ConnectionState {
     pub watched: Watched,
     /// 1 once a layer of plain text lies over it.
     pub has_plain_text: u8,
-    /// Zero.
-    pub reserved: [u8; 4],
+    /// How far the direction of answers had come when the newest message began, where that is a request; see `sock::progress`.
+    pub answers: u32,
 }

@@ -42,6 +42,8 @@ offsets! {
     tp_bytes_sent = "tcp_sock.bytes_sent",
     tp_bytes_retrans = "tcp_sock.bytes_retrans",
     tp_bytes_received = "tcp_sock.bytes_received",
+    tp_write_seq = "tcp_sock.write_seq",
+    tp_copied_seq = "tcp_sock.copied_seq",
     tp_srtt_us = "tcp_sock.srtt_us",
     tp_total_retrans = "tcp_sock.total_retrans",
     task_stack = "task_struct.stack",

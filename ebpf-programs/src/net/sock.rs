@@ -1,6 +1,6 @@
 //! What a `struct sock` says.
 
-use fathom_abi::{Endpoints, offsets::ABSENT};
+use fathom_abi::{Endpoints, message::Direction, offsets::ABSENT};
 
 use aya_ebpf::helpers::bpf_get_current_task;
 
@@ -83,6 +83,16 @@ pub fn bytes_received(sock: u64) -> u64 {
     let received: u64 = read(sock, offset!(tp_bytes_received));
     let flags: u64 = read(sock, offset!(sk_flags));
     received.wrapping_sub((flags >> SOCK_DONE) & 1)
+}
+
+/// How far one direction has come, by the sequence numbers of what was handed to the kernel and what was taken from it.
+#[inline(always)]
+pub fn progress(sock: u64, direction: Direction) -> u32 {
+    if direction == Direction::SENT {
+        read(sock, offset!(tp_write_seq))
+    } else {
+        read(sock, offset!(tp_copied_seq))
+    }
 }
 
 /// The smoothed round-trip time in microseconds (the kernel keeps it times eight).

@@ -5,7 +5,7 @@ use core::hint::black_box;
 use fathom_abi::{
     ConnectionId,
     counters::NetCounter,
-    message::{ConnectionState, Direction, Gear, MAX_CAPTURE, MessageKind, Watched},
+    message::{ConnectionState, Direction, Gear, MAX_CAPTURE, MessageKind, PLAIN_TEXT, Watched},
     sample::ActiveExchange,
 };
 
@@ -17,6 +17,7 @@ use crate::{
     pieces::{self, Start},
     record,
     sniff::{self, Look},
+    sock,
 };
 
 /// Strange messages after which a connection is only counted, for good.
@@ -116,6 +117,10 @@ fn more(
     if state.watched != Watched::NO {
         // A request, and nothing has come the other way.
         if look(captured, scratch) == Look::Request {
+            if missed_answer(state, call) {
+                // User space sees the gap.
+                state.message = state.message.wrapping_add(1);
+            }
             return Next::Travels(Start::Bytes);
         }
         if state.watched == Watched::REQUEST {
@@ -177,6 +182,9 @@ fn flip(
         state.direction = call.direction;
         return Next::Turns;
     }
+    if look == Look::Request {
+        state.answers = sock::progress(call.key, call.direction.opposite());
+    }
     let ends_head = capture::ends_head(scratch, captured);
     state.watched = match look {
         Look::Request if ends_head => Watched::REQUEST,
@@ -225,6 +233,15 @@ fn flip(
         return Next::LongHead;
     }
     Next::Turns
+}
+
+/// Whether something has gone the other way since the newest request, though no call was seen: the kernel can keep one from the tap. (In a layer of
+/// plain text, what goes the other way may be the library's own.)
+#[inline(always)]
+fn missed_answer(state: &ConnectionState, call: &Call) -> bool {
+    state.watched == Watched::REQUEST
+        && call.key & PLAIN_TEXT == 0
+        && sock::progress(call.key, call.direction.opposite()) != state.answers
 }
 
 /// Whether another request starts at this place among the captured bytes.

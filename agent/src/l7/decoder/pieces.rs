@@ -66,7 +66,7 @@ pub(super) struct Pieces {
     protocol: Protocol,
     /// The direction of requests, as far as the ports tell.
     believed: Direction,
-    /// It was open before, and requests from then may still be under way.
+    /// It was open before, or records are missing from before its first piece: requests from then may still be under way.
     late: bool,
     /// What it speaks is counted among what connections from before speak, or it is none.
     counted: bool,
@@ -316,13 +316,17 @@ impl Pieces {
                 });
             }
             Protocol::Http2(connection) => {
-                let known = connection.requests();
-                // Nothing is over before it is known who asks.
-                let place = Place {
-                    requests: known.unwrap_or(Direction::NONE),
-                    ..place
-                };
-                connection.piece(piece, &mut |event| out.streamed(event, place));
+                if connection.knows_requests() {
+                    connection.piece(piece, &mut |event| out.streamed(event, place));
+                } else {
+                    // It may turn out within this piece who asks.
+                    let mut events = Vec::new();
+                    connection.piece(piece, &mut |event| events.push(event));
+                    let requests = connection.requests().unwrap_or(Direction::NONE);
+                    for event in events {
+                        out.streamed(event, Place { requests, ..place });
+                    }
+                }
                 if let Some(requests) = connection.requests() {
                     self.requests = requests;
                 }
@@ -335,11 +339,16 @@ impl Pieces {
     pub(super) fn lost<E: Listener>(&mut self, out: &mut Out<'_, E>) {
         let place = self.place();
         match &mut self.protocol {
-            Protocol::Unknown => self.protocol = Protocol::Other,
+            // Like one that was open before.
+            Protocol::Unknown => self.late = true,
             Protocol::Other => {}
             // What is missing may have been a request.
             Protocol::Behind(behind) => behind.last = Default::default(),
-            Protocol::Http1(pipeline) => pipeline.lost(&mut |event| out.pipelined(event, place)),
+            Protocol::Http1(pipeline) => {
+                pipeline.lost(&mut |event| out.pipelined(event, place));
+                // Answers are to come of requests that are lost.
+                self.protocol = Protocol::Behind(Behind::default());
+            }
             Protocol::Http2(connection) => connection.lost(&mut |event| out.streamed(event, place)),
         }
         self.drop_broken();

@@ -103,7 +103,7 @@ pub struct Report {
     pub pairs: u32,
     pub seconds: u32,
     pub rows: Vec<Row>,
-    /// What is to be said below the table, as sentences.
+    /// What is to be said below the table, a line each.
     pub notes: Vec<String>,
 }
 
@@ -143,8 +143,8 @@ impl Report {
             // Writing to a string can't fail.
             let _ = writeln!(text, "{}", line(row));
         }
-        for note in &self.notes {
-            let _ = writeln!(text, "\n{note}");
+        if !self.notes.is_empty() {
+            let _ = writeln!(text, "\n{}", self.notes.join("\n"));
         }
         text
     }

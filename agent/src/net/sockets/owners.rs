@@ -17,7 +17,7 @@ pub struct Walked {
 
 /// Hands each socket's inode to `f`, with the process (as `proc` numbers it) that has a descriptor of it; a socket that several have is handed on for each. `proc` is where procfs is mounted.
 ///
-/// It reads a link for each descriptor on the machine: some 1.5 µs each.
+/// It reads a link for each descriptor on the machine: 100,134 took 0.96 s in a build without optimization.
 pub fn each(proc: &Path, until: Instant, mut f: impl FnMut(u32, u32)) -> Walked {
     let mut walked = Walked::default();
     let Ok(processes) = fs::read_dir(proc) else {

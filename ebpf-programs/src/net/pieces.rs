@@ -11,6 +11,7 @@ use aya_ebpf::{
     maps::ProgramArray,
 };
 use fathom_abi::{
+    Role,
     counters::NetCounter,
     message::{ConnectionState, DATA_HEAD, Direction, Gear, MAX_PIECE, MessageKind, SMALL_DATA},
 };
@@ -58,7 +59,8 @@ pub enum Start {
     Bytes,
     /// The preface, then frames; frames alone the other way.
     Preface,
-    /// Frames, of which this call starts with one. Where those of the other direction start is still to be found: they may be the client's, behind its preface.
+    /// Frames, of which this call starts with one; the client's, behind its preface, may still be to come. On a connection that was open before, where those of the other
+    /// direction start is still to be found.
     Frames,
 }
 
@@ -74,7 +76,7 @@ pub fn start(
     let [received, sent] = &mut scratch.framings.0;
     received.start(all);
     sent.start(all);
-    if start == Start::Frames {
+    if start == Start::Frames && state.role == Role::UNKNOWN {
         let other = if call.direction == Direction::SENT {
             received
         } else {

@@ -1,41 +1,37 @@
 //! Connections and the exchanges on them, from the rings to metrics and spans.
 
+mod counts;
+mod out;
+
 use std::{
     num::NonZeroUsize,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver},
     },
     time::{Duration, Instant},
 };
 
-use fathom_abi::{Role, counters::NetCounter};
 use tracing::{info, warn};
 
-use super::{Shared, Watch};
+use self::{
+    counts::{Read, register_taps},
+    out::{Hearer, Out, PROC, Traces},
+};
+use super::Watch;
 use crate::{
     config::Config,
     export::otlp::queue::Queue,
     identity::Identity,
-    l7::{
-        self, Decoder, Listener,
-        exchange::{Exchange, Side, Started, Step},
-    },
-    net::{Existing, Flow, Flows, existing::Search},
+    l7::{self, Decoder},
+    net::{Flows, existing::Search},
     probes::{
         self,
         finder::{Finder, Found},
         net::{Net, NetOptions},
     },
-    telemetry::{
-        Clock, Events, ExistingConnections, Parents, Red, Spans, Tcp,
-        events::Stage,
-        parents::{Parent, runtime},
-        red,
-        span::Span,
-        tcp,
-    },
+    telemetry::{Clock, ExistingConnections, Red, Tcp, events::Stage, red, span::Span, tcp},
 };
 
 /// How long records may wait in a ring that does not fill up.
@@ -58,17 +54,6 @@ const SEARCH_LIMIT: Duration = Duration::from_secs(2);
 
 /// Records that are taken out of one ring before the other has its turn.
 const TURN: usize = 4096;
-
-/// The procfs of the initial pid namespace.
-const PROC: &str = "/proc";
-
-/// Counts of what the tap saw and could not tell of: what it was is not known.
-const UNTOLD: [NetCounter; 4] = [
-    NetCounter::MessageRingFull,
-    NetCounter::ConnectionsFull,
-    NetCounter::InflightFull,
-    NetCounter::ReturnMissed,
-];
 
 /// Processes that are remembered.
 const PROCESSES: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
@@ -187,66 +172,6 @@ impl Watch {
     }
 }
 
-/// What the kernel programs counted, and what came out of the rings.
-fn register_taps(events: &Events, net: &Net, read: &Arc<Read>) {
-    let counters = Arc::clone(&net.counters);
-    events.register(Stage::Tap, "messages", move |give| {
-        let count = |counter| counters.get(counter);
-        // The losses first: a record that is attempted between the two reads is not yet lost.
-        let full = count(NetCounter::MessageRingFull);
-        let attempted = count(NetCounter::MessageAttempted);
-        give("delivered", attempted.saturating_sub(full));
-        give("ring_full", full);
-        give("unreadable_buffer", count(NetCounter::UnreadableBuffer));
-        give("no_buffer", count(NetCounter::NoBuffer));
-    });
-    let counters = Arc::clone(&net.counters);
-    let flow_misses = Arc::clone(&net.misses);
-    events.register(Stage::Tap, "flows", move |give| {
-        let full = counters.get(NetCounter::FlowRingFull);
-        let attempted = counters.get(NetCounter::FlowAttempted);
-        give("delivered", attempted.saturating_sub(full));
-        give("ring_full", full);
-        give("recursion", flow_misses.flows());
-    });
-    let counters = Arc::clone(&net.counters);
-    let misses = Arc::clone(&net.misses);
-    events.register(Stage::Tap, "io", move |give| {
-        for counter in [
-            NetCounter::ConnectionsFull,
-            NetCounter::InflightFull,
-            NetCounter::ReturnMissed,
-            NetCounter::ActiveFull,
-            NetCounter::GivenUp,
-            NetCounter::FramingsFull,
-            NetCounter::FramesLost,
-            NetCounter::TlsUnbound,
-            NetCounter::TlsBusy,
-            NetCounter::TlsCallsFull,
-            NetCounter::TlsObjectsFull,
-        ] {
-            give(counter.name(), counters.get(counter));
-        }
-        give("recursion", misses.calls());
-        give("delivered", counters.get(NetCounter::IoSeen));
-    });
-    let messages = Arc::clone(read);
-    events.register(Stage::Ring, "messages", move |give| {
-        give("delivered", messages.messages.load(Ordering::Relaxed));
-    });
-    let flows = Arc::clone(read);
-    events.register(Stage::Ring, "flows", move |give| {
-        give("delivered", flows.flows.load(Ordering::Relaxed));
-    });
-}
-
-/// Records that came out of the rings.
-#[derive(Debug, Default)]
-struct Read {
-    messages: AtomicU64,
-    flows: AtomicU64,
-}
-
 /// One thread's way from the rings to the aggregators.
 struct Pipeline {
     net: Net,
@@ -257,64 +182,6 @@ struct Pipeline {
     read: Arc<Read>,
     out: Out,
     clock: Arc<Clock>,
-}
-
-/// What takes exchanges and flows.
-struct Out {
-    identity: Identity,
-    red: Arc<Red>,
-    tcp: Arc<Tcp>,
-    existing: Arc<Existing>,
-    spans: Option<Traces>,
-    shared: Shared,
-}
-
-/// What makes spans, where a backend takes them.
-struct Traces {
-    spans: Spans,
-    queue: Arc<Queue<Span>>,
-    parents: Parents,
-    /// The sum of [`UNTOLD`].
-    untold: u64,
-}
-
-impl Traces {
-    fn new(shared: &Shared, queue: Arc<Queue<Span>>) -> Self {
-        let parents = Parents::new(Clock::monotonic_ns());
-        shared.events.register_parents(parents.counts());
-        Self {
-            spans: Spans::new(Arc::clone(&shared.clock)),
-            queue,
-            parents,
-            untold: 0,
-        }
-    }
-}
-
-/// Hears what the decoder finds in the records that are taken out at this time.
-struct Hearer<'a> {
-    out: &'a mut Out,
-    now_ns: u64,
-}
-
-impl Listener for Hearer<'_> {
-    fn open(&mut self, request: &Started, step: Step) {
-        let Some(traces) = &mut self.out.spans else {
-            return;
-        };
-        let tgid = request.request.thread.tgid;
-        if request.side == Side::Server && !traces.parents.knows(tgid) {
-            let process = self.out.identity.process(tgid, self.now_ns);
-            if runtime::shares_threads(PROC.as_ref(), &process) {
-                traces.parents.multiplexes(tgid);
-            }
-        }
-        traces.parents.open(request, step);
-    }
-
-    fn exchange(&mut self, exchange: Exchange) {
-        self.out.exchange(&exchange, self.now_ns);
-    }
 }
 
 impl Pipeline {
@@ -377,11 +244,7 @@ impl Pipeline {
         loop {
             // Flows first: they name processes that may be gone by now.
             if let Some(traces) = &mut self.out.spans {
-                let counters = &self.net.counters;
-                let untold = UNTOLD.iter().map(|&counter| counters.get(counter)).sum();
-                if std::mem::replace(&mut traces.untold, untold) != untold {
-                    traces.parents.lost(Clock::monotonic_ns());
-                }
+                traces.check_untold(&self.net.counters);
             }
             let (flows, out) = (&mut self.flows, &mut self.out);
             let flow_records = self.net.flows.drain(TURN, |record| {
@@ -417,34 +280,5 @@ impl Pipeline {
         };
         self.decoder
             .poll_idle(now_ns, &mut |sock| connections.get(sock), &mut hearer);
-    }
-}
-
-impl Out {
-    fn exchange(&mut self, exchange: &Exchange, now_ns: u64) {
-        let process = self.identity.process(exchange.tgid, now_ns);
-        let parent = match &mut self.spans {
-            Some(traces) => traces.parents.ended(exchange),
-            None => Parent::Unknown,
-        };
-        let context = self.shared.ids.context(exchange, &parent);
-        if self.shared.joined {
-            self.shared.links.ended(exchange.key, &context);
-        }
-        let route = self.red.record(exchange, &process, &context);
-        if let Some(Traces { spans, queue, .. }) = &mut self.spans {
-            queue.push(spans.span(exchange, &process, &context, route.as_deref()));
-        }
-    }
-
-    fn flow(&mut self, flow: &Flow, now_ns: u64) {
-        self.identity.name(flow.tgid, flow.comm);
-        let process = self.identity.process(flow.tgid, now_ns);
-        if flow.role == Role::UNKNOWN {
-            let role = self.existing.role(flow.local, flow.remote);
-            self.tcp.record(&Flow { role, ..*flow }, &process);
-        } else {
-            self.tcp.record(flow, &process);
-        }
     }
 }

@@ -1,0 +1,128 @@
+//! What takes exchanges and flows: metrics, and spans with their parents.
+
+use std::sync::Arc;
+
+use fathom_abi::{Role, counters::NetCounter};
+
+use crate::{
+    cli::agent::watch::Shared,
+    export::otlp::queue::Queue,
+    identity::Identity,
+    l7::{
+        Listener,
+        exchange::{Exchange, Side, Started, Step},
+    },
+    net::{Existing, Flow},
+    probes::net::Counters,
+    telemetry::{
+        Clock, Parents, Red, Spans, Tcp,
+        parents::{Parent, runtime},
+        span::Span,
+    },
+};
+
+/// The procfs of the initial pid namespace.
+pub(super) const PROC: &str = "/proc";
+
+/// Counts of what the tap saw and could not tell of: what it was is not known.
+const UNTOLD: [NetCounter; 4] = [
+    NetCounter::MessageRingFull,
+    NetCounter::ConnectionsFull,
+    NetCounter::InflightFull,
+    NetCounter::ReturnMissed,
+];
+
+/// What takes exchanges and flows.
+pub(super) struct Out {
+    pub(super) identity: Identity,
+    pub(super) red: Arc<Red>,
+    pub(super) tcp: Arc<Tcp>,
+    pub(super) existing: Arc<Existing>,
+    pub(super) spans: Option<Traces>,
+    pub(super) shared: Shared,
+}
+
+/// What makes spans, where a backend takes them.
+pub(super) struct Traces {
+    spans: Spans,
+    queue: Arc<Queue<Span>>,
+    parents: Parents,
+    /// The sum of [`UNTOLD`].
+    untold: u64,
+}
+
+impl Traces {
+    pub(super) fn new(shared: &Shared, queue: Arc<Queue<Span>>) -> Self {
+        let parents = Parents::new(Clock::monotonic_ns());
+        shared.events.register_parents(parents.counts());
+        Self {
+            spans: Spans::new(Arc::clone(&shared.clock)),
+            queue,
+            parents,
+            untold: 0,
+        }
+    }
+
+    /// Exchanges of before may go on that nobody told of, where the kernel counted some since the last time.
+    pub(super) fn check_untold(&mut self, counters: &Counters) {
+        let untold = UNTOLD.iter().map(|&counter| counters.get(counter)).sum();
+        if std::mem::replace(&mut self.untold, untold) != untold {
+            self.parents.lost(Clock::monotonic_ns());
+        }
+    }
+}
+
+/// Hears what the decoder finds in the records that are taken out at this time.
+pub(super) struct Hearer<'a> {
+    pub(super) out: &'a mut Out,
+    pub(super) now_ns: u64,
+}
+
+impl Listener for Hearer<'_> {
+    fn open(&mut self, request: &Started, step: Step) {
+        let Some(traces) = &mut self.out.spans else {
+            return;
+        };
+        let tgid = request.request.thread.tgid;
+        if request.side == Side::Server && !traces.parents.knows(tgid) {
+            let process = self.out.identity.process(tgid, self.now_ns);
+            if runtime::shares_threads(PROC.as_ref(), &process) {
+                traces.parents.multiplexes(tgid);
+            }
+        }
+        traces.parents.open(request, step);
+    }
+
+    fn exchange(&mut self, exchange: Exchange) {
+        self.out.exchange(&exchange, self.now_ns);
+    }
+}
+
+impl Out {
+    pub(super) fn exchange(&mut self, exchange: &Exchange, now_ns: u64) {
+        let process = self.identity.process(exchange.tgid, now_ns);
+        let parent = match &mut self.spans {
+            Some(traces) => traces.parents.ended(exchange),
+            None => Parent::Unknown,
+        };
+        let context = self.shared.ids.context(exchange, &parent);
+        if self.shared.joined {
+            self.shared.links.ended(exchange.key, &context);
+        }
+        let route = self.red.record(exchange, &process, &context);
+        if let Some(Traces { spans, queue, .. }) = &mut self.spans {
+            queue.push(spans.span(exchange, &process, &context, route.as_deref()));
+        }
+    }
+
+    pub(super) fn flow(&mut self, flow: &Flow, now_ns: u64) {
+        self.identity.name(flow.tgid, flow.comm);
+        let process = self.identity.process(flow.tgid, now_ns);
+        if flow.role == Role::UNKNOWN {
+            let role = self.existing.role(flow.local, flow.remote);
+            self.tcp.record(&Flow { role, ..*flow }, &process);
+        } else {
+            self.tcp.record(flow, &process);
+        }
+    }
+}

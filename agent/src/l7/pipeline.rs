@@ -4,7 +4,7 @@
 //! Each direction is walked byte by byte as far as its framing needs it: heads, chunk sizes and trailers are read, bodies are
 //! passed over. The n-th final answer belongs to the n-th request. That is certain only as long as not one byte of framing is missing: when one
 //! is, everything open is counted as lost, and what follows is not decoded, since an answer to a request that was not seen looks like any
-//! other.
+//! other. (The decoder starts anew behind a silence.)
 
 mod half;
 

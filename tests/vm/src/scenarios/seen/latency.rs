@@ -59,6 +59,8 @@ pub struct Latency {
     pub by: Clock,
     /// By that clock; none where there is none.
     pub other: Option<f64>,
+    /// By the clock of a client's library, where `other` is the kernel's of its packets: the span lies between the two, as an answer waits for its reader.
+    pub around: Option<f64>,
     /// By fathom's.
     pub fathom: f64,
 }
@@ -66,8 +68,12 @@ pub struct Latency {
 impl Latency {
     /// Whether they are as close as promised: 5 % or 50 µs, whichever is more.
     pub fn is_close(self) -> bool {
-        self.other
-            .is_none_or(|other| (self.fathom - other).abs() <= (other * 0.05).max(50.0))
+        self.other.is_none_or(|other| {
+            let is_between = self
+                .around
+                .is_some_and(|around| (other..=around).contains(&self.fathom));
+            is_between || (self.fathom - other).abs() <= (other * 0.05).max(50.0)
+        })
     }
 }
 
@@ -149,10 +155,11 @@ impl Spans {
             );
             return None;
         }
-        let mut other: Vec<f64> = timing.times.iter().map(|time| time * 1e6).collect();
+        let micros = |times: &[f64]| -> Vec<f64> { times.iter().map(|time| time * 1e6).collect() };
         Some(Latency {
             by: timing.by,
-            other: median(&mut other),
+            other: median(&mut micros(&timing.times)),
+            around: median(&mut micros(&timing.around)),
             fathom: median(&mut of_fathom)?,
         })
     }
@@ -219,8 +226,26 @@ mod tests {
         let by = Clock::Own;
         let close = |other, fathom| {
             let other = Some(other);
-            Latency { by, other, fathom }.is_close()
+            let around = None;
+            let latency = Latency {
+                by,
+                other,
+                around,
+                fathom,
+            };
+            latency.is_close()
         };
+        // A reader that waits: longer than the packets, and not longer than its library says.
+        let waits = |fathom| {
+            let latency = Latency {
+                by: Clock::Wire,
+                other: Some(1000.0),
+                around: Some(2000.0),
+                fathom,
+            };
+            latency.is_close()
+        };
+        assert!(waits(960.0) && waits(1900.0) && !waits(940.0) && !waits(2010.0));
         assert!(close(100.0, 149.0) && !close(100.0, 151.0));
         assert!(close(10_000.0, 10_400.0) && !close(10_000.0, 9_400.0));
         assert_eq!(median(&mut [3.0, 1.0, 2.0]), Some(2.0));

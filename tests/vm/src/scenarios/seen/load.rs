@@ -47,6 +47,8 @@ pub struct Timing {
     pub requests: usize,
     /// How long they took, seconds; one median for all where the program tells no more.
     pub times: Vec<f64>,
+    /// The same by the clock of a client's library, which begins before what `times` tells of and ends after it; empty where `times` is that clock.
+    pub around: Vec<f64>,
 }
 
 /// A subject at work.
@@ -124,11 +126,15 @@ impl Load<'_> {
             timing.by = by;
             match by {
                 Clock::Own | Clock::AccessLog => {}
-                Clock::Wire => timing.times.clone_from(&packets),
+                Clock::Wire => {
+                    timing.around = std::mem::replace(&mut timing.times, packets.clone());
+                }
                 Clock::Hidden => timing.times.clear(),
             }
         }
-        let [server, client] = timed;
+        let [mut server, client] = timed;
+        // A server's begins when its library has read, and ends before that has written.
+        server.around.clear();
         if self.subject.server != Program::Nginx {
             return Ok([server, client]);
         }
@@ -160,6 +166,7 @@ impl Load<'_> {
             window,
             requests: plan.iter().map(Vec::len).sum(),
             times,
+            around: Vec::new(),
         };
         let of_server = after.times.split_off(before.times.len());
         Ok([timing(of_server), timing(times)])

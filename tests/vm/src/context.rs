@@ -2,11 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    net::TcpListener,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
 /// What every scenario is given.
@@ -79,9 +81,26 @@ impl Context {
     }
 }
 
-/// A TCP port that is free at this moment, on both loopback addresses.
+/// Ports from which no outgoing connection takes one (`net.ipv4.ip_local_port_range` is 32768 to 60999), and few programs listen on.
+const PORTS: std::ops::Range<u32> = 15_000..30_000;
+
+/// A TCP port that is free at this moment on both loopback addresses, another one each time.
 pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("[::1]:0").or_else(|_| TcpListener::bind("127.0.0.1:0"));
-    let address = listener.context("no free port")?.local_addr()?;
-    Ok(address.port())
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    // Scenarios that run at the same time start at different places.
+    let start = std::process::id().wrapping_mul(97);
+    let count = PORTS.end - PORTS.start;
+    for _ in 0..count {
+        let asked = ASKED.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(PORTS.start + start.wrapping_add(asked) % count)?;
+        let is_free = |address: IpAddr| match TcpListener::bind((address, port)) {
+            Ok(_) => true,
+            // No IPv6 here.
+            Err(error) => error.kind() == io::ErrorKind::AddrNotAvailable,
+        };
+        if is_free(Ipv4Addr::LOCALHOST.into()) && is_free(Ipv6Addr::LOCALHOST.into()) {
+            return Ok(port);
+        }
+    }
+    bail!("no free port from {} to {}", PORTS.start, PORTS.end)
 }

@@ -68,7 +68,8 @@ pub(super) struct Connection {
     after_gap: bool,
     /// Something on it was HTTP/1.
     speaks_http: bool,
-    /// It was open before, and requests from then may still be under way.
+    /// It was open before, or more was answered than was asked: an I/O call can be seen later than the one that answers it, where tasks preempt each other. Requests that
+    /// were not seen in their turn may be under way.
     late: bool,
     /// Messages that are missing, received and sent, for as long as it is not known which are requests.
     missing: [u64; 2],
@@ -372,6 +373,7 @@ impl Connection {
                 && self.mode == Mode::Http
             {
                 out.lost(ExchangeOutcome::NoRequest, 1);
+                self.late = true;
             }
             return;
         };
@@ -430,6 +432,7 @@ impl Connection {
                         self.lose(&pending, ExchangeOutcome::Pipelined, out);
                     } else {
                         self.lose(&pending, ExchangeOutcome::BadResponse, out);
+                        self.late = true;
                     }
                 } else if pending.request_is_open() {
                     self.pending = Some(pending);

@@ -115,6 +115,7 @@ impl Connection {
         self.speaks_http(out);
         if !response.is_interim() && !std::mem::take(&mut self.after_gap) {
             out.lost(ExchangeOutcome::NoRequest, 1);
+            self.late = true;
         }
         RecordOutcome::Delivered
     }

@@ -132,3 +132,28 @@ fn a_server_of_http_2_may_speak_first() {
         }
     }
 }
+
+#[test]
+fn a_request_that_is_seen_behind_its_answer_takes_no_other_ones() {
+    let get = |n: u32| format!("GET /{n} HTTP/1.1\r\n\r\n").into_bytes();
+    let answer = |n: u32| format!("HTTP/1.1 {n} x\r\nContent-Length: 0\r\n\r\n").into_bytes();
+    let mut tap = Tap::new(CLIENT);
+    tap.send(&get(1), 1).receive(&answer(201), 2);
+    // The second answer is read while the task that sent its request is kept from the tap.
+    tap.receive(&answer(202), 3).send(&get(2), 4);
+    // The third request seems to come on the heels of the second.
+    tap.travel(5).send(&get(3), 5).receive(&answer(203), 6);
+    tap.send(&get(4), 7).receive(&answer(204), 8);
+    // Nothing is under way any more.
+    let later = 2_000_000_000;
+    tap.send(&get(5), later)
+        .receive(&answer(205), later + 1)
+        .close(later + 2);
+    let (exchanges, lost) = told(&tap);
+    let names: Vec<_> = exchanges
+        .iter()
+        .map(|exchange| (exchange.0.as_str(), exchange.1))
+        .collect();
+    assert_eq!(names, [("/1", Ok(201)), ("/5", Ok(205))]);
+    assert!(lost >= 3, "{lost}");
+}

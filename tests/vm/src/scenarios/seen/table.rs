@@ -24,6 +24,15 @@ enum Found {
     Tested(Verdict, Option<Latency>),
 }
 
+/// Whether a row may have less than it must.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Bears {
+    /// It may not.
+    Nothing,
+    /// Some exchanges may be missing.
+    SomeLost,
+}
+
 impl Row {
     /// A row of what could not be tried here.
     pub fn not_tested(number: usize, subject: &Subject, role: Role, why: &str) -> Self {
@@ -64,12 +73,13 @@ impl Row {
     }
 
     /// What fails the scenario.
-    pub fn problem(&self) -> Option<String> {
+    pub fn problem(&self, bears: Bears) -> Option<String> {
         let Found::Tested(verdict, _) = &self.found else {
             return None;
         };
         let mut faults = Vec::new();
-        if verdict.seen < self.floor {
+        let is_borne = bears == Bears::SomeLost && verdict.seen == Seen::Partly;
+        if verdict.seen < self.floor && !is_borne {
             faults.push(format!(
                 "must be {} and is {}: {} of {} counted, missing {}",
                 self.floor,
@@ -85,6 +95,24 @@ impl Row {
         }
         faults.extend(self.off_in_time());
         (!faults.is_empty()).then(|| format!("{}: {}", self.name(), faults.join("; ")))
+    }
+
+    /// Exchanges that were to be seen and were not.
+    pub fn missing(&self) -> u64 {
+        match &self.found {
+            Found::Tested(verdict, _) if verdict.seen < self.floor => {
+                verdict.logged - verdict.counted
+            }
+            _ => 0,
+        }
+    }
+
+    /// Exchanges that the program logged.
+    pub fn logged(&self) -> u64 {
+        match &self.found {
+            Found::Tested(verdict, _) => verdict.logged,
+            Found::NotTested(_) => 0,
+        }
     }
 
     /// Why it was not tried.
@@ -186,7 +214,7 @@ out where too few of these requests were seen.
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, Role, Row, markdown};
+    use super::{Bears, Found, Role, Row, markdown};
     use crate::{
         scenarios::seen::{compare::Verdict, latency::Latency, load::Clock},
         subjects::{SUBJECTS, Seen},
@@ -215,13 +243,21 @@ mod tests {
 
     #[test]
     fn less_than_the_floor_and_what_never_happened_are_problems() {
-        assert!(row(Seen::Partly, Seen::Fully, &[]).problem().is_some());
         assert!(
-            row(Seen::Fully, Seen::Fully, &["1 x GET / 200"])
-                .problem()
+            row(Seen::Partly, Seen::Fully, &[])
+                .problem(Bears::Nothing)
                 .is_some()
         );
-        assert!(row(Seen::Fully, Seen::Not, &[]).problem().is_none());
+        assert!(
+            row(Seen::Fully, Seen::Fully, &["1 x GET / 200"])
+                .problem(Bears::Nothing)
+                .is_some()
+        );
+        assert!(
+            row(Seen::Fully, Seen::Not, &[])
+                .problem(Bears::Nothing)
+                .is_none()
+        );
         assert!(row(Seen::Fully, Seen::Not, &[]).above_the_floor().is_some());
         assert!(row(Seen::Not, Seen::Not, &[]).above_the_floor().is_none());
     }
@@ -230,15 +266,21 @@ mod tests {
     fn a_median_that_is_off_and_too_few_spans_are_problems() {
         let mut row = row(Seen::Fully, Seen::Fully, &[]);
         row.is_timed = true;
-        assert!(row.problem().is_none());
+        assert!(row.problem(Bears::Nothing).is_none());
         let Found::Tested(verdict, Some(latency)) = &mut row.found else {
             unreachable!("it was tested");
         };
         let verdict = verdict.clone();
         latency.other = Some(240.0);
-        assert!(row.problem().is_some_and(|why| why.contains("240")));
+        assert!(
+            row.problem(Bears::Nothing)
+                .is_some_and(|why| why.contains("240"))
+        );
         row.found = Found::Tested(verdict, None);
-        assert!(row.problem().is_some_and(|why| why.contains("span")));
+        assert!(
+            row.problem(Bears::Nothing)
+                .is_some_and(|why| why.contains("span"))
+        );
     }
 
     #[test]

@@ -94,10 +94,8 @@ function watch({ _handle: handle }) {
   for (const name of WRITES) {
     const write = handle[name];
     handle[name] = function noting(...given) {
-      const result = write.apply(this, given);
-      // A tap sees a call when it has returned.
       moment.start ??= now();
-      return result;
+      return write.apply(this, given);
     };
   }
   const { onread } = handle;

@@ -166,7 +166,8 @@ impl Pieces {
     ) -> RecordOutcome {
         let event = &record.event;
         if event.message <= self.number {
-            self.give_up(ExchangeOutcome::OutOfOrder, out);
+            // Two CPUs were at the connection's state at the same time. What it speaks can be found again, as behind a loss.
+            self.lost(out);
             return RecordOutcome::OutOfOrder;
         }
         let is_next = event.message == self.number.wrapping_add(1);
@@ -395,11 +396,6 @@ impl Pieces {
                 }
             }
         }
-    }
-
-    fn give_up<E: Listener>(&mut self, reason: ExchangeOutcome, out: &mut Out<'_, E>) {
-        self.drop_open(reason, out);
-        self.protocol = Protocol::Other;
     }
 
     fn drop_broken(&mut self) {

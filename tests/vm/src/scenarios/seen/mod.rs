@@ -43,7 +43,7 @@ const ROUNDS: u64 = 4;
 const TIMED_ROUNDS: u64 = 12;
 
 /// How often an end's medians are compared, at most, until they agree.
-const TRIES: usize = 3;
+const TRIES: usize = 5;
 
 /// For how long counts may still grow after the last answer.
 const SETTLED: Duration = Duration::from_secs(15);

@@ -13,8 +13,12 @@ mod statistics;
 mod summary;
 mod wrk;
 
-use anyhow::Result;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
 use clap::Subcommand;
+
+use crate::{build, setup, shell};
 
 /// What to measure.
 #[derive(Subcommand)]
@@ -36,5 +40,26 @@ pub fn run(bench: &Bench) -> Result<()> {
         Bench::L7(options) => l7::run(options),
         Bench::Idle(options) => idle::run(options),
         Bench::Guest(options) => guest::run(options),
+    }
+}
+
+fn ensure_root() -> Result<()> {
+    ensure!(
+        shell::is_root(),
+        "measuring loads kernel programs: start it as root"
+    );
+    Ok(())
+}
+
+/// The binary to measure: the one that was given, else one that is built now.
+fn under_test(binary: Option<&Path>) -> Result<PathBuf> {
+    match binary {
+        Some(binary) => binary
+            .canonicalize()
+            .with_context(|| format!("no binary at {}", binary.display())),
+        None => {
+            setup::run(setup::Purpose::Test)?;
+            build::release()
+        }
     }
 }

@@ -7,13 +7,12 @@ mod crowd;
 
 use std::{path::PathBuf, thread, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use fathom_scenarios::pairs::AgentSample;
 
 use self::crowd::{Crowd, Kind};
-use super::agent::Agent;
-use crate::{build, setup, shell};
+use super::{agent::Agent, ensure_root, under_test};
 
 /// How to measure.
 #[derive(Args)]
@@ -52,20 +51,9 @@ struct Row {
 
 /// Measures, and prints a table.
 pub fn run(options: &Options) -> Result<()> {
-    ensure!(
-        shell::is_root(),
-        "measuring loads kernel programs: start it as root"
-    );
+    ensure_root()?;
     ensure!(options.ends >= 2, "no connections: nothing to measure");
-    let binary = match &options.binary {
-        Some(binary) => binary
-            .canonicalize()
-            .with_context(|| format!("no binary at {}", binary.display()))?,
-        None => {
-            setup::run(setup::Purpose::Test)?;
-            build::release()?
-        }
-    };
+    let binary = under_test(options.binary.as_deref())?;
     println!(
         "{} ends of connections over loopback, the agent with a limit of {}.\n\n{HEAD}",
         options.ends, options.memory_limit

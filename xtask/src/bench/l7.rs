@@ -16,12 +16,13 @@ use fathom_scenarios::pairs::{Pair, Sample};
 use self::applications::{Application, Ground};
 use super::{
     agent::Agent,
+    ensure_root,
     report::{self, Machine, NOISE, Report, Row},
     statistics::Spread,
     summary::summary,
+    under_test,
     wrk::Pace,
 };
-use crate::{build, setup, shell};
 
 /// How to measure.
 #[derive(Args)]
@@ -63,23 +64,12 @@ struct Plan {
 
 /// Measures and writes the report.
 pub fn run(options: &Options) -> Result<()> {
-    ensure!(
-        shell::is_root(),
-        "measuring loads kernel programs: start it as root"
-    );
+    ensure_root()?;
     ensure!(
         options.pairs > 0 && options.seconds > 0,
         "no pairs or no seconds: nothing to measure"
     );
-    let binary = match &options.binary {
-        Some(binary) => binary
-            .canonicalize()
-            .with_context(|| format!("no binary at {}", binary.display()))?,
-        None => {
-            setup::run(setup::Purpose::Test)?;
-            build::release()?
-        }
-    };
+    let binary = under_test(options.binary.as_deref())?;
     let bench = Bench {
         options,
         ground: Ground::prepare(options.port)?,

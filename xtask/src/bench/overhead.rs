@@ -6,19 +6,20 @@
 
 use std::{path::PathBuf, thread, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use fathom_scenarios::pairs::{Pair, Sample};
 
 use super::{
     agent::Agent,
     bpftrace::Counter,
+    ensure_root,
     report::{self, Machine, NOISE, Report, Row},
     server::{Door, Server},
     summary::summary,
+    under_test,
     wrk::{self, Pace},
 };
-use crate::{build, setup, shell};
 
 /// How to measure.
 #[derive(Args)]
@@ -93,23 +94,12 @@ const PLANS: [Plan; 9] = [
 
 /// Measures and writes the report.
 pub fn run(options: &Options) -> Result<()> {
-    ensure!(
-        shell::is_root(),
-        "measuring loads kernel programs: start it as root"
-    );
+    ensure_root()?;
     ensure!(
         options.pairs > 0 && options.seconds > 0,
         "no pairs or no seconds: nothing to measure"
     );
-    let binary = match &options.binary {
-        Some(binary) => binary
-            .canonicalize()
-            .with_context(|| format!("no binary at {}", binary.display()))?,
-        None => {
-            setup::run(setup::Purpose::Test)?;
-            build::release()?
-        }
-    };
+    let binary = under_test(options.binary.as_deref())?;
     let server = Server::start(options.port, None)?;
     let bench = Bench {
         options,

@@ -142,24 +142,18 @@ def uploading(port, tls, log, rounds):
     peer.after("uploading", rounds)
 
 
-def downloading(port, tls, log, rounds):
-    peer = Http1(port, tls, log)
-    path = f"/inflight/{LARGE}/0"
-    peer.send("GET", path)
-    peer.more()
-    yield
-    peer.done("GET", path)
-    peer.after("downloading", rounds)
+def answered(name, path):
+    """An answer is under way."""
 
+    def turn(port, tls, log, rounds):
+        peer = Http1(port, tls, log)
+        peer.send("GET", path)
+        peer.more()
+        yield
+        peer.done("GET", path)
+        peer.after(name, rounds)
 
-def chunked(port, tls, log, rounds):
-    peer = Http1(port, tls, log)
-    path = "/inflight/chunked/0"
-    peer.send("GET", path)
-    peer.more()
-    yield
-    peer.done("GET", path)
-    peer.after("chunked", rounds)
+    return turn
 
 
 def pipelined(port, tls, log, rounds):
@@ -311,6 +305,8 @@ def other(_, __, ___, rounds):
 
 def main():
     log, rounds, plain, tls, h2, h2_tls = Log(sys.argv[1]), *map(int, sys.argv[2:])
+    downloading = answered("downloading", f"/inflight/{LARGE}/0")
+    chunked = answered("chunked", "/inflight/chunked/0")
     turns = [idle, never_used, uploading, downloading, chunked, pipelined]
     both = [streams, idle_streams]
     open_ones = [case(plain, False, log, rounds) for case in turns]

@@ -6,7 +6,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc::{self, Receiver},
+        mpsc::Receiver,
     },
     thread,
     time::{Duration, Instant},
@@ -32,8 +32,6 @@ const MAP_BUDGET: u64 = 16 * 1024 * 1024;
 const PROCESSES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// How long a line may be late.
 const TICK: Duration = Duration::from_millis(10);
-/// Files that may wait to be probed, open.
-const FOUND_FILES: usize = 16;
 /// Records taken at a time, so that neither ring starves the other.
 const BATCH: usize = 4096;
 
@@ -195,15 +193,10 @@ pub fn duration(ns: u64) -> String {
 
 /// Attaches probes to the TLS functions that are mapped now, and has those that are mapped later found.
 fn find_tls(net: &mut Net, stop: &Arc<AtomicBool>) -> Result<Option<Receiver<Found>>, Failure> {
-    let mut finder = match Finder::open() {
-        Ok(finder) => finder,
-        Err(error) => {
-            tracing::warn!("what goes through TLS is not seen: {error}");
-            return Ok(None);
-        }
+    let Some(finder) = Finder::start(net) else {
+        return Ok(None);
     };
-    finder.sweep(|found| found.attach(net));
-    let (sender, receiver) = mpsc::sync_channel(FOUND_FILES);
+    let (sender, receiver) = Finder::channel();
     let stop = Arc::clone(stop);
     thread::Builder::new()
         .name("fathom-tls".into())

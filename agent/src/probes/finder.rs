@@ -6,7 +6,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{SyncSender, TrySendError},
+        mpsc::{self, Receiver, SyncSender, TrySendError},
     },
     time::Duration,
 };
@@ -27,6 +27,9 @@ const FILES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 /// How long a new mapping may wait.
 const INTERVAL: Duration = Duration::from_millis(50);
+
+/// Files that may wait to be probed, open.
+const WAITING: usize = 16;
 
 /// Records that are taken from a CPU at a time.
 const TURN: usize = 1024;
@@ -106,6 +109,25 @@ impl Finder {
             files: Files::new(FILES),
             counts: Arc::default(),
         })
+    }
+
+    /// Listens from now on, and attaches probes to the TLS functions that are mapped now; none, and a warning, when the kernel refuses the events.
+    pub fn start(net: &mut Net) -> Option<Self> {
+        match Self::open() {
+            Ok(mut finder) => {
+                finder.sweep(|found| found.attach(net));
+                Some(finder)
+            }
+            Err(error) => {
+                warn!("what goes through TLS is not seen: {error}");
+                None
+            }
+        }
+    }
+
+    /// Where [`Finder::run`] hands files on, and who takes them.
+    pub fn channel() -> (SyncSender<Found>, Receiver<Found>) {
+        mpsc::sync_channel(WAITING)
     }
 
     /// What came of the files so far; stays current.

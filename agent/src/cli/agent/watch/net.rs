@@ -8,7 +8,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{self, Receiver},
+        mpsc::Receiver,
     },
     time::{Duration, Instant},
 };
@@ -57,9 +57,6 @@ const TURN: usize = 4096;
 
 /// Processes that are remembered.
 const PROCESSES: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
-
-/// Files that may wait to be probed, open.
-const FOUND_FILES: usize = 16;
 
 /// The share of the memory limit that the maps may take.
 const MAPS_SHARE: u64 = 2;
@@ -154,19 +151,14 @@ impl Watch {
 impl Watch {
     /// Attaches probes to the TLS functions that are mapped now, and has those that are mapped later found.
     fn find_tls(&mut self, net: &mut Net) -> Result<Option<Receiver<Found>>, probes::Error> {
-        let mut finder = match Finder::open() {
-            Ok(finder) => finder,
-            Err(error) => {
-                warn!("what goes through TLS is not seen: {error}");
-                return Ok(None);
-            }
+        let Some(finder) = Finder::start(net) else {
+            return Ok(None);
         };
         let counts = finder.counts();
         self.shared
             .events
             .register(Stage::Tap, "tls_files", move |give| counts.each(give));
-        finder.sweep(|found| found.attach(net));
-        let (sender, receiver) = mpsc::sync_channel(FOUND_FILES);
+        let (sender, receiver) = Finder::channel();
         self.spawn("fathom-tls", move |stop| finder.run(stop, &sender))?;
         Ok(Some(receiver))
     }

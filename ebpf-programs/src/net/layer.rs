@@ -35,6 +35,9 @@ const TAKE: u32 = 0;
 /// Where the one is that walks through their pieces.
 const WALK: u32 = 1;
 
+/// Where none is.
+const NONE: u32 = 2;
+
 /// Takes in bytes of the layer over a sock.
 #[inline(always)]
 pub fn take(ctx: &impl EbpfContext, sock: u64, buffer: &Buffer, direction: Direction) {
@@ -90,6 +93,17 @@ pub fn taken(ctx: &impl EbpfContext) {
         pieces::go_on(ctx, &TLS_PROGRAMS, WALK);
     }
     release(entry);
+}
+
+/// Ends a program that is attached to a function and has nothing to go on to: with a tail call that leads nowhere.
+///
+/// From Linux 6.13 on a program with 64 bytes of variables has them on a stack for each CPU, as two of its kind don't run on one at a time
+/// (`bpf_enable_priv_stack` in kernel/bpf/verifier.c). Uprobes' programs do, where tasks preempt each other, and would write over each
+/// other's variables. A program with a tail call in it keeps them on the stack of its task.
+#[inline(always)]
+pub fn nowhere(ctx: &impl EbpfContext) {
+    // SAFETY: the index is behind the array's end, which the kernel checks.
+    unsafe { TLS_PROGRAMS.tail_call(ctx, NONE) };
 }
 
 /// Sends the next piece of what [`taken`] has begun, and goes on.

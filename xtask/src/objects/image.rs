@@ -224,12 +224,38 @@ impl Image {
         self.info.contains(place)
     }
 
+    /// The helpers that the function at `program` calls, and those that it reaches.
+    pub fn helpers_of(&self, program: &Place) -> BTreeSet<u32> {
+        let functions = self.reached_from([program.clone()]);
+        self.calls
+            .iter()
+            .filter(|(place, _)| functions.keys().any(|function| self.holds(function, place)))
+            .filter_map(|(_, call)| match call {
+                Call::Helper(id) => Some(*id),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Whether `place` lies in the function that begins at `function`.
+    fn holds(&self, function: &Place, place: &Place) -> bool {
+        self.functions.get(function).is_some_and(|(_, size)| {
+            place.section == function.section
+                && (function.offset..function.offset + size).contains(&place.offset)
+        })
+    }
+
     /// Every function that a program reaches, by calls or callbacks, with one place that leads to it; programs lead to
     /// themselves.
     pub fn reachable(&self) -> BTreeMap<Place, Place> {
-        let mut open: Vec<(Place, Place)> = self
-            .programs()
-            .map(|program| (program.clone(), program.clone()))
+        self.reached_from(self.programs().cloned())
+    }
+
+    /// The same of some programs.
+    fn reached_from(&self, programs: impl IntoIterator<Item = Place>) -> BTreeMap<Place, Place> {
+        let mut open: Vec<(Place, Place)> = programs
+            .into_iter()
+            .map(|program| (program.clone(), program))
             .collect();
         let mut found = BTreeMap::new();
         while let Some((from, function)) = open.pop() {
@@ -237,13 +263,7 @@ impl Image {
                 continue;
             }
             found.insert(function.clone(), from);
-            let Some((_, size)) = self.functions.get(&function) else {
-                continue;
-            };
-            let inside = |place: &Place| {
-                place.section == function.section
-                    && (function.offset..function.offset + size).contains(&place.offset)
-            };
+            let inside = |place: &Place| self.holds(&function, place);
             for (place, call) in &self.calls {
                 if let (true, Call::Function(target)) = (inside(place), call) {
                     open.push((place.clone(), target.clone()));
@@ -255,7 +275,6 @@ impl Image {
                 }
             }
         }
-
         found
     }
 }

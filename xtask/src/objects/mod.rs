@@ -5,6 +5,7 @@
 //! - every program is of a kind that observes: it has no verdict to give;
 //! - every function that a program calls has func_info in `.BTF.ext`, without which the kernel refuses the program.
 //!   Debian's ready-made `core` has none, so an implicit `memcpy` shows up here and not on a user's machine;
+//! - a program on a function of user space has a tail call in it, which keeps its variables from programs that preempt it (`layer::nowhere`);
 //! - no symbol is left undefined, and no panic can be reached: the kernel has nowhere to panic to.
 
 mod helpers;
@@ -37,6 +38,12 @@ const OBSERVERS: [&str; 14] = [
     // Where the compiler puts functions that programs share; nothing attaches to it.
     ".text",
 ];
+
+/// Sections whose programs can preempt each other on a CPU.
+const PREEMPTIBLE: [&str; 3] = ["uprobe", "uprobe.s", "uretprobe"];
+
+/// `bpf_tail_call`.
+const TAIL_CALL: u32 = 12;
 
 /// Checks the built objects and says what was read.
 pub fn run() -> Result<()> {
@@ -86,10 +93,20 @@ fn check_file(path: &Path) -> Result<(String, Vec<String>)> {
 fn check(image: &Image) -> Vec<String> {
     let mut faults = Vec::new();
     for section in image.sections() {
-        let kind = section.split('/').next().unwrap_or(section);
+        let kind = kind(section);
         if !OBSERVERS.contains(&kind) {
             faults.push(format!(
                 "section {section}: programs of kind {kind} can do more than observe"
+            ));
+        }
+    }
+    for program in image.programs() {
+        if PREEMPTIBLE.contains(&kind(&program.section))
+            && !image.helpers_of(program).contains(&TAIL_CALL)
+        {
+            faults.push(format!(
+                "{program}: {} has no tail call: another program that preempts it could write over its variables",
+                image.function(program).unwrap_or_default()
             ));
         }
     }
@@ -135,6 +152,11 @@ fn check(image: &Image) -> Vec<String> {
         }
     }
     faults
+}
+
+/// What the programs of a section are.
+fn kind(section: &str) -> &str {
+    section.split('/').next().unwrap_or(section)
 }
 
 /// Whether a symbol is part of Rust's panic machinery, whatever the mangling.

@@ -174,6 +174,21 @@ fn programs_that_decide_are_refused() {
 }
 
 #[test]
+fn a_program_that_others_can_preempt_has_a_tail_call() {
+    for section in ["uprobe", "uretprobe"] {
+        let faults = Builder::new(section, &[helper(14), EXIT]).faults();
+        assert_one(&faults, &[section, "program", "tail call"]);
+        let faults = Builder::new(section, &[helper(12), EXIT]).faults();
+        assert!(faults.is_empty(), "{faults:?}");
+        // In a function that it calls.
+        let faults = Builder::new(section, &[helper(0), EXIT])
+            .calls(0, "shared", &[helper(12), EXIT], true)
+            .faults();
+        assert!(faults.is_empty(), "{faults:?}");
+    }
+}
+
+#[test]
 fn a_called_function_without_func_info_is_named() {
     let faults = Builder::new("raw_tp/x", &[helper(0), EXIT])
         .calls(0, "memcpy", &[EXIT], false)

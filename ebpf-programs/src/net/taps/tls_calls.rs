@@ -1,4 +1,4 @@
-//! Uprobes on the calls of TLS libraries through which plain text goes.
+//! Uprobes on the calls of TLS libraries through which plain text goes. Each goes on with a tail call, if only to [`layer::nowhere`].
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -19,6 +19,7 @@ use crate::{
 #[uprobe]
 pub fn tls_called(ctx: ProbeContext) -> u32 {
     tls::enter(tls::of_thread(), &arguments(&ctx));
+    layer::nowhere(&ctx);
     0
 }
 
@@ -26,6 +27,7 @@ pub fn tls_called(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn tls_called_ex(ctx: ProbeContext) -> u32 {
     tls::enter(tls::of_thread(), &arguments_ex(&ctx));
+    layer::nowhere(&ctx);
     0
 }
 
@@ -59,8 +61,9 @@ pub fn tls_sent(ctx: RetProbeContext) -> u32 {
 
 /// The return of `SSL_do_handshake(ssl)`, `gnutls_handshake(session)`.
 #[uretprobe]
-pub fn tls_shaken(_: RetProbeContext) -> u32 {
+pub fn tls_shaken(ctx: RetProbeContext) -> u32 {
     tls::shaken(tls::of_thread());
+    layer::nowhere(&ctx);
     0
 }
 
@@ -68,6 +71,7 @@ pub fn tls_shaken(_: RetProbeContext) -> u32 {
 #[uprobe]
 pub fn tls_ended(ctx: ProbeContext) -> u32 {
     tls::end(ctx.arg(0).unwrap_or(0));
+    layer::nowhere(&ctx);
     0
 }
 
@@ -75,6 +79,7 @@ pub fn tls_ended(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn go_called(ctx: ProbeContext) -> u32 {
     tls::enter(go_call(&ctx), &go_arguments(&ctx));
+    layer::nowhere(&ctx);
     0
 }
 

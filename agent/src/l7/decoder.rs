@@ -154,6 +154,8 @@ impl Decoder {
         let outcome = match record.event.kind {
             MessageKind::HEAD => self.with(&record, &mut out, Connection::head),
             MessageKind::MORE => self.with(&record, &mut out, Connection::more),
+            MessageKind::AHEAD => self.with(&record, &mut out, Connection::ahead),
+            MessageKind::OVERTAKEN => self.with(&record, &mut out, Connection::overtaken),
             MessageKind::PIECE => self.piece(&record, &mut out),
             MessageKind::TRAVELS => self.travels(&record, &mut out),
             MessageKind::END => match self.connections.pop(&record.event.id) {
@@ -214,7 +216,11 @@ impl Decoder {
             // A connection whose bytes travel stays one.
             return RecordOutcome::OutOfOrder;
         };
-        let outcome = take(connection, record, out);
+        let outcome = if connection.waits(record, out) {
+            RecordOutcome::Delivered
+        } else {
+            take(connection, record, out)
+        };
         if connection.is_over() {
             self.connections.pop(&id);
         } else if connection.is_open() && !std::mem::replace(&mut connection.queued, true) {

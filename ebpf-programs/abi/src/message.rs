@@ -33,6 +33,11 @@ impl MessageKind {
     pub const PIECE: Self = Self(4);
     /// From the next record on there are pieces: only the totals of the last message count.
     pub const TRAVELS: Self = Self(5);
+    /// A message starts, as with HEAD, which has overtaken the one before it: that one was sent, by a call which has not returned
+    /// yet. The record's totals are those of the message before both.
+    pub const AHEAD: Self = Self(6);
+    /// The message that another one has overtaken: its first bytes follow, and `io_bytes` are all that it has.
+    pub const OVERTAKEN: Self = Self(7);
 }
 
 /// The bit of a connection's key that says that the bytes are those of a TLS library's calls, and not of the socket.
@@ -161,6 +166,21 @@ impl Watched {
     pub const BODY: Self = Self(2);
 }
 
+/// A call that sends can be seen later than one that receives what answers it, where its task was preempted before it returned. Which
+/// bytes it has sent is known all the same: those that the sock has taken, and that no call was seen for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Overtaken(pub u8);
+
+impl Overtaken {
+    /// None was.
+    pub const NONE: Self = Self(0);
+    /// A message, the one before the newest.
+    pub const MESSAGE: Self = Self(1);
+    /// The rest of a message, whose bytes are counted already.
+    pub const REST: Self = Self(2);
+}
+
 /// One value of the `CONNECTIONS` map (key: the sock's address as `u64`). User space reads it when a message has been
 /// open for a while and nothing has followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -215,4 +235,10 @@ pub struct ConnectionState {
     pub has_plain_text: u8,
     /// How far the direction of answers had come when the newest message began, where that is a request; see `sock::progress`.
     pub answers: u32,
+    /// How far what was sent has come by the calls that were taken in; see `sock::progress`.
+    pub sent: u32,
+    /// What the call is for that was overtaken, if one was.
+    pub overtaken: Overtaken,
+    /// Zero.
+    pub reserved: [u8; 3],
 }

@@ -8,7 +8,7 @@ use fathom_abi::{
     Endpoints, Role,
     counters::NetCounter,
     flow::{FlowEvent, Owner},
-    message::{ConnectionState, Gear, MessageEvent},
+    message::{ConnectionState, Direction, Gear, MessageEvent},
 };
 
 use crate::{
@@ -46,6 +46,7 @@ pub extern "C" fn make_connection(sock: u64, role: u32) -> u32 {
         // SAFETY: has no preconditions.
         born_ns: unsafe { bpf_ktime_get_ns() },
         role: Role(role as u8),
+        sent: sock::progress(sock, Direction::SENT),
         ..Default::default()
     };
     sock::endpoints(sock, &mut state.endpoints);

@@ -8,7 +8,7 @@ use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::raw_tracepoint, programs::RawT
 use fathom_abi::{
     ConnectionId, Role,
     flow::{FlowKind, Owner},
-    message::{ConnectionState, Gear, MessageEvent, MessageKind, PLAIN_TEXT},
+    message::{ConnectionState, Direction, Gear, MessageEvent, MessageKind, PLAIN_TEXT},
 };
 
 use crate::{
@@ -116,6 +116,8 @@ fn established(sock: u64, old: u64) {
     state.established_ns = unsafe { bpf_ktime_get_ns() };
     // The connecting end has its port and address only now.
     sock::endpoints(sock, &mut state.endpoints);
+    // The same is true of its sequence numbers.
+    state.sent = sock::progress(sock, Direction::SENT);
     if accepted {
         connection::own_by_listener(state, sock);
         let ports = PortPair {

@@ -5,7 +5,7 @@ use fathom_abi::{
     Role,
     counters::NetCounter,
     flow::Owner,
-    message::{ConnectionState, Direction, Gear, MessageKind},
+    message::{ConnectionState, Direction, Gear, MessageKind, Overtaken},
 };
 
 use crate::{
@@ -30,6 +30,34 @@ pub struct Call {
     pub pid_tgid: u64,
     /// Where the bytes lie.
     pub buffer: Buffer,
+    /// Whether it was seen in its turn.
+    pub order: Order,
+}
+
+/// When a call was seen. Calls are seen when they return, so that one that sends can be seen later than one that receives what answers it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// In its turn.
+    InTurn,
+    /// Before a call that has sent so many bytes already.
+    Ahead(u32),
+    /// After one that was seen ahead of it, and took it into account.
+    Overtaken,
+}
+
+/// What the sequence numbers say of a call on a connection that takes turns, and how far what was sent has come.
+#[inline(always)]
+fn order(state: &mut ConnectionState, sock: u64, direction: Direction) -> (Order, u32) {
+    let sent = sock::progress(sock, Direction::SENT);
+    let unseen = sent.wrapping_sub(state.sent);
+    if direction == Direction::SENT {
+        if state.overtaken != Overtaken::NONE && unseen == 0 {
+            return (Order::Overtaken, sent);
+        }
+    } else if unseen as i32 > 0 {
+        return (Order::Ahead(unseen), state.sent);
+    }
+    (Order::InTurn, sent)
 }
 
 impl Call {
@@ -132,7 +160,9 @@ pub fn on_io(
     let entry = entry(turn, direction == Direction::SENT);
     // SAFETY: has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    if turns::goes_on(state, bytes, direction, now) {
+    let (order, sent) = order(state, sock, direction);
+    if order == Order::InTurn && turns::goes_on(state, bytes, direction, now) {
+        state.sent = sent;
         return false;
     }
     let call = Call {
@@ -142,6 +172,7 @@ pub fn on_io(
         now,
         pid_tgid,
         buffer: locate(),
+        order,
     };
     let Some(scratch) = SCRATCH.get_ptr_mut(entry) else {
         return false;
@@ -149,6 +180,10 @@ pub fn on_io(
     // SAFETY: this CPU's own entry of this direction and turn; see `SCRATCH`.
     let scratch = unsafe { &mut *scratch };
     let walks = take(state, &call, scratch, entry);
+    if direction == Direction::SENT {
+        // Only now: a call that is seen meanwhile knows that this one is not done.
+        state.sent = sent;
+    }
     if state.gear == Gear::TLS {
         // Its first record.
         tls::bind(pid_tgid, sock, direction);

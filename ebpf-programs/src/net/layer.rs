@@ -14,7 +14,7 @@ use fathom_abi::{
 
 use crate::{
     connection,
-    io::{self, Call},
+    io::{self, Call, Order},
     maps::{self, CONNECTIONS, FRAMINGS, SCRATCH, Scratch, TLS_PROGRAMS},
     pieces,
     syscall::Buffer,
@@ -86,6 +86,8 @@ pub fn taken(ctx: &impl EbpfContext) {
         now: scratch.event.at_ns,
         pid_tgid,
         buffer: Buffer::one(scratch.walk.cursor.get(), bytes),
+        // What is sent is taken in before the library sends it.
+        order: Order::InTurn,
     };
     if let Some(state) = connection::find(call.key)
         && io::take(state, &call, scratch, entry)

@@ -5,14 +5,16 @@ use core::hint::black_box;
 use fathom_abi::{
     ConnectionId,
     counters::NetCounter,
-    message::{ConnectionState, Direction, Gear, MAX_CAPTURE, MessageKind, PLAIN_TEXT, Watched},
+    message::{
+        ConnectionState, Direction, Gear, MAX_CAPTURE, MessageKind, Overtaken, PLAIN_TEXT, Watched,
+    },
     sample::ActiveExchange,
 };
 
 use crate::{
     capture,
     globals::{CAPTURE, TRACK_ACTIVE},
-    io::Call,
+    io::{Call, Order},
     maps::{self, ACTIVE, SCRATCH, Scratch},
     pieces::{self, Start},
     record,
@@ -54,7 +56,7 @@ pub fn goes_on(state: &mut ConnectionState, bytes: u64, direction: Direction, no
 /// Takes in a call that may hold a part of a head. Returns whether from this call on the connection's bytes travel.
 #[inline(always)]
 pub fn take(state: &mut ConnectionState, call: &Call, scratch: &mut Scratch, entry: u32) -> bool {
-    let room = if state.direction != call.direction {
+    let room = if state.direction != call.direction || call.order != Order::InTurn {
         CAPTURE.load()
     } else if state.watched == Watched::BODY {
         LOOK
@@ -62,15 +64,25 @@ pub fn take(state: &mut ConnectionState, call: &Call, scratch: &mut Scratch, ent
         CAPTURE.load().saturating_sub(u32::from(state.captured))
     };
     let captured = first_bytes(call, room, entry);
-    let next = if state.direction == call.direction {
-        more(state, call, captured, scratch, entry)
+    let look = look(captured, scratch);
+    // Behind a call that is not seen yet, a message may start in the direction of the newest one.
+    let starts = state.direction != call.direction
+        || (call.order != Order::InTurn && matches!(look, Look::Request | Look::Response));
+    let next = if call.order == Order::Overtaken {
+        overtaken(state, call, look, captured, scratch, entry)
+    } else if starts {
+        flip(state, call, look, captured, scratch, entry)
     } else {
-        flip(state, call, captured, scratch, entry)
+        more(state, call, look, captured, scratch, entry)
     };
     match next {
         Next::Turns => false,
         Next::LongHead => {
             state.head_open = long_head(entry);
+            false
+        }
+        Next::RestOfHead => {
+            long_head(entry);
             false
         }
         Next::Travels(how) => {
@@ -93,6 +105,8 @@ enum Next {
     Turns,
     /// The rest of a request's head is to be sent.
     LongHead,
+    /// The same, of one that is not the newest message.
+    RestOfHead,
     /// Its bytes are to travel, and those behind it.
     Travels(Start),
 }
@@ -110,13 +124,14 @@ fn look(captured: u32, scratch: &Scratch) -> Look {
 fn more(
     state: &mut ConnectionState,
     call: &Call,
+    look: Look,
     captured: u32,
     scratch: &mut Scratch,
     entry: u32,
 ) -> Next {
     if state.watched != Watched::NO {
         // A request, and nothing has come the other way.
-        if look(captured, scratch) == Look::Request {
+        if look == Look::Request {
             if missed_answer(state, call) {
                 // User space sees the gap.
                 state.message = state.message.wrapping_add(1);
@@ -137,7 +152,7 @@ fn more(
         state.head_open = 0;
         return Next::Turns;
     }
-    if state.message == 1 && look(captured, scratch) == Look::Preface {
+    if state.message == 1 && look == Look::Preface {
         // Behind what a proxy put before it.
         state.bytes = offset;
         return Next::Travels(Start::Preface);
@@ -155,11 +170,11 @@ fn more(
 fn flip(
     state: &mut ConnectionState,
     call: &Call,
+    look: Look,
     mut captured: u32,
     scratch: &mut Scratch,
     entry: u32,
 ) -> Next {
-    let look = look(captured, scratch);
     // Of an answer only the status and the framing are wanted, and its body is often in the same call.
     if look == Look::Response && captured > RESPONSE_CAPTURE {
         captured = RESPONSE_CAPTURE;
@@ -199,11 +214,26 @@ fn flip(
             return Next::Travels(Start::Bytes);
         }
     }
-    let (previous_bytes, previous_last_ns) = if state.message == 0 {
+    let (mut previous_bytes, previous_last_ns) = if state.message == 0 {
         (0, 0)
     } else {
         (state.bytes, state.last_ns)
     };
+    let mut kind = MessageKind::HEAD;
+    if let Order::Ahead(unseen) = call.order {
+        if state.direction == call.direction || state.message == 0 {
+            kind = MessageKind::AHEAD;
+            state.message = state.message.wrapping_add(1);
+            state.overtaken = Overtaken::MESSAGE;
+            state.sent = state.sent.wrapping_add(unseen);
+        } else if state.head_open == 0 {
+            previous_bytes += u64::from(unseen);
+            state.overtaken = Overtaken::REST;
+            state.sent = state.sent.wrapping_add(unseen);
+        }
+    } else {
+        state.overtaken = Overtaken::NONE;
+    }
     state.message = state.message.wrapping_add(1);
     state.direction = call.direction;
     state.bytes = call.bytes;
@@ -223,7 +253,7 @@ fn flip(
         }
     }
     track(state, call, look);
-    call.fill(state, MessageKind::HEAD, scratch);
+    call.fill(state, kind, scratch);
     scratch.event.previous_bytes = previous_bytes;
     scratch.event.previous_last_ns = previous_last_ns;
     scratch.event.captured = captured as u16;
@@ -231,6 +261,38 @@ fn flip(
     if look == Look::Request && captured == MAX_CAPTURE as u32 {
         pieces::begin(call, &mut scratch.walk);
         return Next::LongHead;
+    }
+    Next::Turns
+}
+
+/// A call is seen that another was seen ahead of.
+#[inline(always)]
+fn overtaken(
+    state: &mut ConnectionState,
+    call: &Call,
+    look: Look,
+    mut captured: u32,
+    scratch: &mut Scratch,
+    entry: u32,
+) -> Next {
+    let was = state.overtaken;
+    state.overtaken = Overtaken::NONE;
+    if was != Overtaken::MESSAGE {
+        return Next::Turns;
+    }
+    if look == Look::Response {
+        if captured > RESPONSE_CAPTURE {
+            captured = RESPONSE_CAPTURE;
+        }
+        let _ = ACTIVE.remove(call.pid_tgid);
+    }
+    call.fill(state, MessageKind::OVERTAKEN, scratch);
+    scratch.event.message = state.message.wrapping_sub(1);
+    scratch.event.captured = captured as u16;
+    record::send_message(entry, captured);
+    if captured == MAX_CAPTURE as u32 {
+        pieces::begin(call, &mut scratch.walk);
+        return Next::RestOfHead;
     }
     Next::Turns
 }

@@ -17,12 +17,13 @@ use crate::l7::{
     record::Record,
 };
 
+mod ahead;
 mod idle;
 mod pending;
 mod read;
 
 pub(super) use self::idle::Idle;
-use self::pending::Pending;
+use self::{ahead::Held, pending::Pending};
 
 /// What the connection is used for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,8 @@ pub(super) struct Connection {
     astray: u8,
     /// What followed the answer that upgraded the connection in its record, and how many bytes that stands for.
     behind_upgrade: (Vec<u8>, u64),
+    /// A message that was seen ahead of the one before it, which is still to come.
+    held: Option<Box<Held>>,
 }
 
 impl Connection {
@@ -113,6 +116,7 @@ impl Connection {
             looks: 0,
             astray: 0,
             behind_upgrade: (Vec::new(), 0),
+            held: None,
         }
     }
 
@@ -236,6 +240,7 @@ impl Connection {
         record: &Record<'_>,
         out: &mut Out<'_, E>,
     ) -> RecordOutcome {
+        self.settle(out);
         let event = &record.event;
         if event.message > self.message {
             // The tap tells the end only of connections that spoke HTTP/1.
@@ -265,6 +270,7 @@ impl Connection {
         record: &Record<'_>,
         out: &mut Out<'_, E>,
     ) -> (RecordOutcome, Pieces) {
+        self.settle(out);
         let event = &record.event;
         let mut pieces = Pieces::new(event, self.requests);
         pieces.took_turns(self.late, self.speaks_http);
@@ -344,7 +350,8 @@ impl Connection {
     }
 
     /// Counts what is open as lost.
-    pub(super) fn drop_open<E: Listener>(self, reason: ExchangeOutcome, out: &mut Out<'_, E>) {
+    pub(super) fn drop_open<E: Listener>(mut self, reason: ExchangeOutcome, out: &mut Out<'_, E>) {
+        self.settle(out);
         if let Some(pending) = &self.pending {
             self.lose(pending, reason, out);
         }

@@ -3,6 +3,7 @@ mod idle;
 mod late;
 mod ledger;
 mod loss;
+mod order;
 mod tap;
 mod travel;
 

@@ -60,6 +60,41 @@ impl Tap {
         self.io(Direction::SENT, data, at_ns)
     }
 
+    /// A call that sends all of a message, and has not returned when a call that receives the start of the next one does.
+    pub(super) fn overtake(
+        &mut self,
+        sent: &[u8],
+        received: &[u8],
+        received_ns: u64,
+        sent_ns: u64,
+    ) -> &mut Self {
+        let before = self.records.len();
+        let (bytes, last_ns) = (self.bytes, self.last_ns);
+        let made = |tap: &mut Self, direction, data: &[u8], at_ns, kind: MessageKind| {
+            tap.io(direction, data, at_ns);
+            let bytes_of = tap.records.pop().expect("a record");
+            let record = Record::decode(&bytes_of).expect("a record");
+            let event = MessageEvent {
+                kind,
+                previous_bytes: bytes,
+                previous_last_ns: last_ns,
+                ..record.event
+            };
+            Record::encode(&event, record.data)
+        };
+        let overtaken = made(self, Direction::SENT, sent, sent_ns, MessageKind::OVERTAKEN);
+        let ahead = made(
+            self,
+            Direction::RECEIVED,
+            received,
+            received_ns,
+            MessageKind::AHEAD,
+        );
+        assert_eq!(self.records.len(), before);
+        self.records.extend([ahead, overtaken]);
+        self
+    }
+
     /// From now on the bytes travel.
     pub(super) fn travel(&mut self, at_ns: u64) -> &mut Self {
         self.message += 1;

@@ -33,6 +33,7 @@ const ANSWER: &str = "HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sat, 21 Nov 2026
 struct Tap {
     event: MessageEvent,
     positions: [u64; 2],
+    numbers: [u32; 2],
     records: Vec<Vec<u8>>,
 }
 
@@ -60,13 +61,13 @@ impl Tap {
                 ..MessageEvent::default()
             },
             positions: [0; 2],
+            numbers: [0; 2],
             records: Vec::new(),
         }
     }
 
     fn push(&mut self, kind: MessageKind, direction: Direction, data: &[u8]) {
         let event = &mut self.event;
-        event.message += 1;
         event.at_ns += 1000;
         event.kind = kind;
         event.direction = direction;
@@ -77,6 +78,7 @@ impl Tap {
 
     /// A message in the gear for traffic that takes turns.
     fn head(&mut self, direction: Direction, data: &[u8]) {
+        self.event.message += 1;
         self.push(MessageKind::HEAD, direction, data);
         self.event.previous_bytes = data.len() as u64;
         self.event.previous_last_ns = self.event.at_ns;
@@ -85,7 +87,10 @@ impl Tap {
     /// A piece of a stream, with so many bytes behind it that were not captured.
     fn piece(&mut self, direction: Direction, data: &[u8], hole: u64) {
         let length = data.len() as u64 + hole;
-        let position = &mut self.positions[usize::from(direction == ANSWERS)];
+        let which = usize::from(direction == ANSWERS);
+        let (position, number) = (&mut self.positions[which], &mut self.numbers[which]);
+        *number += 1;
+        self.event.message = *number;
         self.event.previous_bytes = *position;
         self.event.previous_last_ns = length;
         *position += length;

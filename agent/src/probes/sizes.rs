@@ -37,7 +37,7 @@ const TLS_OBJECT: u64 = 16 + 32 + HASH_ENTRY + 16;
 const TLS_THREAD: u64 = 8 + 16 + HASH_ENTRY + 16;
 
 /// The two directions of a connection whose bytes travel (`Framings` of the kernel programs).
-pub(super) const FRAMINGS_SIZE: usize = 2 * 72;
+pub(super) const FRAMINGS_SIZE: usize = 2 * 80;
 
 /// Their entry in the map.
 const FRAMING: u64 = 8 + FRAMINGS_SIZE as u64 + HASH_ENTRY;

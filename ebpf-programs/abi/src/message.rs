@@ -24,9 +24,10 @@ impl MessageKind {
     pub const HEAD: Self = Self(1);
     /// More of a head that the first record did not hold whole.
     pub const MORE: Self = Self(2);
-    /// The connection ended: only the totals of its last message count.
+    /// The connection ended: only the totals of its last message count. Of one whose bytes travel, `message` is the number of the newest piece that
+    /// was received, and `offset` of the newest one that was sent.
     pub const END: Self = Self(3);
-    /// A piece of one direction's stream. `message` goes on by one with each of a connection's records, of either direction;
+    /// A piece of one direction's stream. `message` goes on by one with each of its direction's records;
     /// `previous_bytes` is where the piece starts in its direction's stream, and `previous_last_ns` the number of bytes
     /// that it stands for. The first `captured` of them follow; the others are none that framing needs, unless the kernel
     /// could not read them. A piece may start behind the end of the one before: what is between is of the same kind.

@@ -14,7 +14,7 @@ use fathom_abi::{
 use crate::{
     connection, layer,
     maps::{CONNECTIONS, FRAMINGS, LISTENERS, OWN_PORTS, PortPair},
-    record, sock,
+    pieces, record, sock,
 };
 
 // `net/tcp_states.h`
@@ -188,14 +188,10 @@ fn closed(sock: u64, old: u64) {
     if connection::is_recorded(state) {
         // SAFETY: has no preconditions.
         let now = unsafe { bpf_ktime_get_ns() };
-        if state.message != 0 {
-            end(sock, state, now);
-        }
+        end(sock, state, now);
         if state.has_plain_text != 0 {
             let key = sock | PLAIN_TEXT;
-            if let Some(state) = connection::find(key)
-                && state.message != 0
-            {
+            if let Some(state) = connection::find(key) {
                 end(key, state, now);
             }
             layer::forget(sock);
@@ -260,6 +256,14 @@ fn send(sock: u64, state: &ConnectionState, kind: FlowKind, old: u64, now: u64) 
 /// The totals of a connection's last message.
 #[inline(always)]
 fn end(sock: u64, state: &ConnectionState, now: u64) {
+    let numbers = if pieces::travels(state) {
+        pieces::numbers(sock)
+    } else {
+        [state.message, 0]
+    };
+    if numbers == [0, 0] {
+        return;
+    }
     record::message_end(&MessageEvent {
         id: ConnectionId {
             sock,
@@ -269,7 +273,8 @@ fn end(sock: u64, state: &ConnectionState, now: u64) {
         previous_bytes: state.bytes,
         previous_last_ns: state.last_ns,
         tgid: state.tgid,
-        message: state.message,
+        message: numbers[0],
+        offset: numbers[1],
         kind: MessageKind::END,
         direction: state.direction,
         endpoints: state.endpoints,

@@ -234,15 +234,18 @@ pub struct Framing {
     pub have: Kept,
     /// Not 0 while it is not known where frames start; see `pieces.rs`.
     pub lost: Kept,
+    /// The number of its newest record. Each direction has numbers of its own: both may be at work at the same time.
+    pub number: Kept,
     /// That header, and room for what a masked length may add to a masked place.
     pub header: [u8; 32],
 }
 
 impl Framing {
-    /// Nothing went by yet, and so many bytes come before the first header.
+    /// Nothing went by yet, and so many bytes come before the first header; its records go on behind this number.
     #[inline(always)]
-    pub fn start(&mut self, keep: u64) {
+    pub fn start(&mut self, keep: u64, number: u32) {
         self.position.set(0);
+        self.number.set(u64::from(number));
         self.start_again();
         self.keep.set(keep);
     }

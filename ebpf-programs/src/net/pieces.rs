@@ -74,8 +74,8 @@ pub fn start(
 ) -> bool {
     let all = if start == Start::Bytes { LONGEST } else { 0 };
     let [received, sent] = &mut scratch.framings.0;
-    received.start(all);
-    sent.start(all);
+    received.start(all, state.message);
+    sent.start(all, state.message);
     if start == Start::Frames && state.role == Role::UNKNOWN {
         let other = if call.direction == Direction::SENT {
             received
@@ -101,6 +101,17 @@ pub fn start(
 #[inline(always)]
 pub fn travels(state: &ConnectionState) -> bool {
     state.gear == Gear::STREAM || state.gear == Gear::FRAMES
+}
+
+/// The numbers of the newest records of each direction, received and sent; zeros where its bytes do not travel any more.
+#[inline(always)]
+pub fn numbers(key: u64) -> [u32; 2] {
+    let Some(framings) = FRAMINGS.get_ptr(key) else {
+        return [0; 2];
+    };
+    // SAFETY: the kernel keeps the entry's memory until this program has ended.
+    let [received, sent] = unsafe { &(*framings).0 };
+    [received.number.get() as u32, sent.number.get() as u32]
 }
 
 /// Notes an I/O call of a connection whose bytes travel in its entry of the scratch, for the walker.
@@ -168,7 +179,7 @@ pub fn walk_as(ctx: &impl EbpfContext, walkers: &ProgramArray, index: u32, entry
         framing.position.add(length);
         // Of a payload that is passed over only the end is told, for its time.
         if len | (length & !is_some(framing.skip.get())) != 0 {
-            send(state, position, length, scratch, entry);
+            send(framing, position, length, scratch, entry);
         }
         let walk = &mut scratch.walk;
         let rest = walk.here.get().wrapping_add(walk.behind.get());
@@ -180,7 +191,7 @@ pub fn walk_as(ctx: &impl EbpfContext, walkers: &ProgramArray, index: u32, entry
             unsafe { walkers.tail_call(ctx, index) };
         }
     }
-    unread(state, framing, scratch, entry);
+    unread(framing, scratch, entry);
 }
 
 /// Stands at the call's first byte.
@@ -199,7 +210,7 @@ pub fn begin(call: &Call, walk: &mut Walk) {
 
 /// The rest of a call's bytes can't be had, or are too many: the frames are lost track of, unless all of them are payload.
 #[inline(always)]
-fn unread(state: &mut ConnectionState, framing: &mut Framing, scratch: &mut Scratch, entry: u32) {
+fn unread(framing: &mut Framing, scratch: &mut Scratch, entry: u32) {
     let walk = &mut scratch.walk;
     let bytes = walk.here.get().wrapping_add(walk.behind.get());
     let position = framing.position.get();
@@ -218,24 +229,18 @@ fn unread(state: &mut ConnectionState, framing: &mut Framing, scratch: &mut Scra
         }
     }
     walk.run_len.set(0);
-    send(state, position, bytes, scratch, entry);
+    send(framing, position, bytes, scratch, entry);
 }
 
 /// Sends a record of the walk's run, which stands for `length` bytes at `position`.
 #[inline(always)]
-fn send(
-    state: &mut ConnectionState,
-    position: u64,
-    length: u64,
-    scratch: &mut Scratch,
-    entry: u32,
-) {
+fn send(framing: &mut Framing, position: u64, length: u64, scratch: &mut Scratch, entry: u32) {
     let (run, len) = (scratch.walk.run.get(), scratch.walk.run_len.get());
     // At most MAX_PIECE.
     let captured = capture::copy_bytes(entry, run, len as u32);
-    state.message = state.message.wrapping_add(1);
+    framing.number.add(1);
     let event = &mut scratch.event;
-    event.message = state.message;
+    event.message = framing.number.get() as u32;
     event.previous_bytes = position;
     event.previous_last_ns = length;
     event.captured = captured as u16;

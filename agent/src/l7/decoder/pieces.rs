@@ -1,6 +1,6 @@
 //! A connection whose bytes travel: pieces of both directions to the decoder of what it speaks.
 //!
-//! Its records are numbered without a gap, so that a missing one is noticed; and a piece that starts behind the end of the one
+//! The records of each direction are numbered without a gap, so that a missing one is noticed; and a piece that starts behind the end of the one
 //! before in its direction, with no record missing, means that the tap left out bytes that no framing needs.
 
 use fathom_abi::{
@@ -53,15 +53,15 @@ pub(super) struct Pieces {
     endpoints: Endpoints,
     /// The direction of requests, NONE where it is not known.
     requests: Direction,
-    /// The number of the newest record.
-    number: u32,
+    /// The number of each direction's newest record, received and sent.
+    numbers: [u32; 2],
     /// Where each direction's next piece starts, received and sent.
     next: [u64; 2],
     /// Bytes of each direction that came before those that the tap numbers.
     before: [u64; 2],
     /// Whether the newest piece of each direction had no bytes.
     bare: [bool; 2],
-    /// Whether records are missing since the newest piece of each direction, which may have been its.
+    /// Whether records of each direction are missing since its newest piece.
     doubt: [bool; 2],
     protocol: Protocol,
     /// The direction of requests, as far as the ports tell.
@@ -79,7 +79,7 @@ impl Pieces {
             id: event.id,
             endpoints: event.endpoints,
             requests,
-            number: event.message,
+            numbers: [event.message; 2],
             next: [0; 2],
             before: [0; 2],
             bare: [false; 2],
@@ -104,10 +104,12 @@ impl Pieces {
 
     /// A connection of which nothing was seen before its first piece.
     pub(super) fn starting(event: &MessageEvent, requests: Direction) -> Self {
-        Self {
-            number: event.message.wrapping_sub(1),
+        let mut pieces = Self {
+            numbers: [0; 2],
             ..Self::new(event, requests)
-        }
+        };
+        pieces.numbers[index(event.direction)] = event.message.wrapping_sub(1);
+        pieces
     }
 
     /// It goes on in the midst of an exchange of HTTP/1.
@@ -165,18 +167,19 @@ impl Pieces {
         out: &mut Out<'_, E>,
     ) -> RecordOutcome {
         let event = &record.event;
-        if event.message <= self.number {
+        let at = index(event.direction);
+        let number = &mut self.numbers[at];
+        if event.message <= *number {
             // Two CPUs were at the connection's state at the same time. What it speaks can be found again, as behind a loss.
             self.lost(out);
             return RecordOutcome::OutOfOrder;
         }
-        let is_next = event.message == self.number.wrapping_add(1);
-        self.number = event.message;
+        let is_next = event.message == number.wrapping_add(1);
+        *number = event.message;
         if !is_next {
             self.lost(out);
-            self.doubt = [true; 2];
+            self.doubt[at] = true;
         }
-        let at = index(event.direction);
         let start = event.previous_bytes.saturating_add(self.before[at]);
         let length = event.previous_last_ns;
         let piece = Piece {
@@ -362,7 +365,7 @@ impl Pieces {
         out: &mut Out<'_, E>,
     ) -> RecordOutcome {
         let event = &record.event;
-        if event.message != self.number {
+        if [event.message, event.offset] != self.numbers {
             self.lost(out);
         }
         let place = self.place();

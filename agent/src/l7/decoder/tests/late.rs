@@ -117,7 +117,7 @@ fn a_silence_behind_a_request_is_no_end_of_what_is_under_way() {
 /// Records of a connection whose bytes travel, from the record on that says so.
 struct Stream {
     tap: Tap,
-    number: u32,
+    numbers: [u32; 2],
     at: [u64; 2],
 }
 
@@ -131,21 +131,22 @@ impl Stream {
         let number = if number > 1 { number } else { 0 };
         Self {
             tap,
-            number,
+            numbers: [number; 2],
             at: [0; 2],
         }
     }
 
     fn piece(&mut self, direction: Direction, data: &[u8], at_ns: u64) -> &mut Self {
-        self.number += 1;
-        let at = &mut self.at[usize::from(direction == Direction::SENT)];
+        let which = usize::from(direction == Direction::SENT);
+        let (number, at) = (&mut self.numbers[which], &mut self.at[which]);
+        *number += 1;
         let event = MessageEvent {
             direction,
             previous_bytes: *at,
             previous_last_ns: data.len() as u64,
             captured: data.len() as u16,
             io_bytes: data.len() as u32,
-            ..self.tap.event_of(MessageKind::PIECE, self.number, at_ns)
+            ..self.tap.event_of(MessageKind::PIECE, *number, at_ns)
         };
         *at += data.len() as u64;
         self.tap.records.push(Record::encode(&event, data));

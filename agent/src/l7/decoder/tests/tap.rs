@@ -25,8 +25,8 @@ pub(super) struct Tap {
     head_open: bool,
     /// The next call's bytes are not in user memory (sendfile).
     pub(super) unreadable: bool,
-    /// Bytes of each direction that travelled, received and sent; none while none do.
-    travelled: Option<[u64; 2]>,
+    /// Bytes of each direction that travelled, received and sent, and their newest numbers; none while none do.
+    travelled: Option<[(u64, u32); 2]>,
     pub(super) records: Vec<Vec<u8>>,
 }
 
@@ -98,7 +98,7 @@ impl Tap {
     /// From now on the bytes travel.
     pub(super) fn travel(&mut self, at_ns: u64) -> &mut Self {
         self.message += 1;
-        self.travelled = Some([0; 2]);
+        self.travelled = Some([(0, self.message); 2]);
         let event = MessageEvent {
             previous_bytes: self.bytes,
             previous_last_ns: self.last_ns,
@@ -114,6 +114,14 @@ impl Tap {
             previous_last_ns: self.last_ns,
             direction: self.direction,
             ..self.event(MessageKind::END, at_ns)
+        };
+        let event = match self.travelled {
+            Some([(_, received), (_, sent)]) => MessageEvent {
+                message: received,
+                offset: sent,
+                ..event
+            },
+            None => event,
         };
         self.records.push(Record::encode(&event, &[]));
         self
@@ -133,7 +141,6 @@ impl Tap {
     }
 
     fn piece(&mut self, direction: Direction, data: &[u8], at_ns: u64) {
-        self.message += 1;
         let mut event = MessageEvent {
             previous_last_ns: data.len() as u64,
             io_bytes: data.len() as u32,
@@ -142,7 +149,9 @@ impl Tap {
             ..self.event(MessageKind::PIECE, at_ns)
         };
         if let Some(travelled) = &mut self.travelled {
-            let position = &mut travelled[usize::from(direction == Direction::SENT)];
+            let (position, number) = &mut travelled[usize::from(direction == Direction::SENT)];
+            *number += 1;
+            event.message = *number;
             event.previous_bytes = *position;
             *position += data.len() as u64;
         }

@@ -44,6 +44,8 @@ counters! {
         InflightFull = "inflight_full",
         /// I/O calls whose return the kernel did not show: it has a limited number of return probes under way.
         ReturnMissed = "return_missed",
+        /// I/O calls on a connection on which a program that was preempted was about to start a message.
+        Interrupted = "interrupted",
         /// Requests that had no room in the ACTIVE map.
         ActiveFull = "active_full",
         /// Connections given up as not HTTP.

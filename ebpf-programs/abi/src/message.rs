@@ -240,6 +240,10 @@ pub struct ConnectionState {
     pub sent: u32,
     /// What the call is for that was overtaken, if one was.
     pub overtaken: Overtaken,
+    /// 1 while a program starts a message, and the state is half the old one's: where its task can be preempted, a program on another CPU may see it.
+    pub turning: u8,
+    /// 1 where a call came meanwhile, and was not taken in.
+    pub interrupted: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: u8,
 }

@@ -32,6 +32,8 @@ pub struct Call {
     pub buffer: Buffer,
     /// Whether it was seen in its turn.
     pub order: Order,
+    /// How far what was sent has come.
+    pub sent: u32,
 }
 
 /// When a call was seen. Calls are seen when they return, so that one that sends can be seen later than one that receives what answers it.
@@ -160,6 +162,9 @@ pub fn on_io(
     let entry = entry(turn, direction == Direction::SENT);
     // SAFETY: has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
+    if turns::interrupts(state) {
+        return false;
+    }
     let (order, sent) = order(state, sock, direction);
     if order == Order::InTurn && turns::goes_on(state, bytes, direction, now) {
         state.sent = sent;
@@ -173,6 +178,7 @@ pub fn on_io(
         pid_tgid,
         buffer: locate(),
         order,
+        sent,
     };
     let Some(scratch) = SCRATCH.get_ptr_mut(entry) else {
         return false;

@@ -88,6 +88,7 @@ pub fn taken(ctx: &impl EbpfContext) {
         buffer: Buffer::one(scratch.walk.cursor.get(), bytes),
         // What is sent is taken in before the library sends it.
         order: Order::InTurn,
+        sent: 0,
     };
     if let Some(state) = connection::find(call.key)
         && io::take(state, &call, scratch, entry)

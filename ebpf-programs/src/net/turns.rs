@@ -1,6 +1,9 @@
 //! The gear for traffic that takes turns: a record when the direction flips, with the head of what starts.
 
-use core::hint::black_box;
+use core::{
+    hint::black_box,
+    sync::atomic::{Ordering, compiler_fence},
+};
 
 use fathom_abi::{
     ConnectionId,
@@ -68,10 +71,19 @@ pub fn take(state: &mut ConnectionState, call: &Call, scratch: &mut Scratch, ent
     // Behind a call that is not seen yet, a message may start in the direction of the newest one.
     let starts = state.direction != call.direction
         || (call.order != Order::InTurn && matches!(look, Look::Request | Look::Response));
-    let next = if call.order == Order::Overtaken {
+    let next = if call.order == Order::Overtaken || is_overtaken(state, call) {
         overtaken(state, call, look, captured, scratch, entry)
     } else if starts {
-        flip(state, call, look, captured, scratch, entry)
+        turning(state, 1);
+        let next = flip(state, call, look, captured, scratch, entry);
+        turning(state, 0);
+        if was_interrupted(state) {
+            // User space sees the gap, and starts anew behind the next silence.
+            state.message = state.message.wrapping_add(1);
+            Next::Travels(Start::Bytes)
+        } else {
+            next
+        }
     } else {
         more(state, call, look, captured, scratch, entry)
     };
@@ -96,6 +108,56 @@ pub fn take(state: &mut ConnectionState, call: &Call, scratch: &mut Scratch, ent
             pieces::start(state, call, how, scratch)
         }
     }
+}
+
+/// Whether a call was overtaken while it was looked at. (The plain text of a layer is not: it is taken in before it is sent.)
+#[inline(always)]
+fn is_overtaken(state: &ConnectionState, call: &Call) -> bool {
+    // SAFETY: the map's own fields, which a program on another CPU may have written meanwhile.
+    let (overtaken, sent) = unsafe {
+        (
+            (&raw const state.overtaken).read_volatile(),
+            (&raw const state.sent).read_volatile(),
+        )
+    };
+    call.direction == Direction::SENT
+        && call.key & PLAIN_TEXT == 0
+        && overtaken != Overtaken::NONE
+        && sent == call.sent
+}
+
+/// Says whether a message is being started.
+#[inline(always)]
+fn turning(state: &mut ConnectionState, now: u8) {
+    // What comes before stays before, and what comes after, after.
+    compiler_fence(Ordering::SeqCst);
+    // SAFETY: the map's own field, which programs on other CPUs read.
+    unsafe { (&raw mut state.turning).write_volatile(now) };
+    compiler_fence(Ordering::SeqCst);
+}
+
+/// Whether a program that was preempted is about to start a message, so that this call can't be taken in; it will know.
+#[inline(always)]
+pub fn interrupts(state: &mut ConnectionState) -> bool {
+    // SAFETY: the map's own fields, here and below, which programs on other CPUs write.
+    if unsafe { (&raw const state.turning).read_volatile() } == 0 {
+        return false;
+    }
+    unsafe { (&raw mut state.interrupted).write_volatile(1) };
+    maps::count(NetCounter::Interrupted);
+    true
+}
+
+/// Whether a call came while a message was started.
+#[inline(always)]
+fn was_interrupted(state: &mut ConnectionState) -> bool {
+    let interrupted = &raw mut state.interrupted;
+    // SAFETY: as in `interrupts`.
+    if unsafe { interrupted.read_volatile() } == 0 {
+        return false;
+    }
+    unsafe { interrupted.write_volatile(0) };
+    true
 }
 
 /// What is still to be done about a call.

@@ -41,6 +41,7 @@ pub(super) fn register_taps(events: &Events, net: &Net, read: &Arc<Read>) {
             NetCounter::ConnectionsFull,
             NetCounter::InflightFull,
             NetCounter::ReturnMissed,
+            NetCounter::Interrupted,
             NetCounter::ActiveFull,
             NetCounter::GivenUp,
             NetCounter::FramingsFull,

@@ -7,6 +7,7 @@ use core::hint::black_box;
 
 use aya_ebpf::{
     EbpfContext,
+    bindings::BPF_NOEXIST,
     helpers::{bpf_probe_read_user, generated::bpf_probe_read_user as bpf_probe_read_user_bytes},
     maps::ProgramArray,
 };
@@ -84,7 +85,14 @@ pub fn start(
         };
         other.lost.set(UNFOUND);
     }
-    if FRAMINGS.insert(call.key, &scratch.framings, 0).is_err() {
+    // Both directions may start at the same time. An entry that is there without that is an older connection's.
+    let is_new = FRAMINGS
+        .insert(call.key, &scratch.framings, u64::from(BPF_NOEXIST))
+        .is_ok();
+    if !is_new && has_started(state) {
+        return true;
+    }
+    if !is_new && FRAMINGS.insert(call.key, &scratch.framings, 0).is_err() {
         maps::count(NetCounter::FramingsFull);
         state.gear = Gear::COUNT;
         return false;
@@ -95,6 +103,14 @@ pub fn start(
         Gear::FRAMES
     };
     true
+}
+
+/// Whether another program has had the connection's bytes travel meanwhile.
+#[inline(always)]
+fn has_started(state: &ConnectionState) -> bool {
+    // SAFETY: the map's own field, which a program on another CPU may have written.
+    let gear = unsafe { (&raw const state.gear).read_volatile() };
+    gear == Gear::STREAM || gear == Gear::FRAMES
 }
 
 /// Whether a connection's bytes travel.

@@ -74,6 +74,10 @@ pub fn take(state: &mut ConnectionState, call: &Call, scratch: &mut Scratch, ent
     let next = if call.order == Order::Overtaken || is_overtaken(state, call) {
         overtaken(state, call, look, captured, scratch, entry)
     } else if starts {
+        // Once more: it may have been a while.
+        if call.key & PLAIN_TEXT == 0 && interrupts(state) {
+            return false;
+        }
         turning(state, 1);
         let next = flip(state, call, look, captured, scratch, entry);
         turning(state, 0);

@@ -47,6 +47,7 @@ pub fn goes_on(state: &mut ConnectionState, bytes: u64, direction: Direction, no
     if state.direction != direction
         || state.head_open != 0
         || state.watched != Watched::NO
+        || state.interrupted != 0
         || pieces::travels(state)
     {
         return false;
@@ -68,10 +69,18 @@ pub fn take(state: &mut ConnectionState, call: &Call, scratch: &mut Scratch, ent
     };
     let captured = first_bytes(call, room, entry);
     let look = look(captured, scratch);
+    let is_late = call.order == Order::Overtaken || is_overtaken(state, call);
+    let (captured, look, is_behind_missed) = if !is_late && was_interrupted(state) {
+        // Its first bytes may be the rest of a head.
+        (0, Look::Stranger, true)
+    } else {
+        (captured, look, missed_answer(state, call, look))
+    };
     // Behind a call that is not seen yet, a message may start in the direction of the newest one.
     let starts = state.direction != call.direction
+        || is_behind_missed
         || (call.order != Order::InTurn && matches!(look, Look::Request | Look::Response));
-    let next = if call.order == Order::Overtaken || is_overtaken(state, call) {
+    let next = if is_late {
         overtaken(state, call, look, captured, scratch, entry)
     } else if starts {
         // Once more: it may have been a while.
@@ -79,15 +88,20 @@ pub fn take(state: &mut ConnectionState, call: &Call, scratch: &mut Scratch, ent
             return false;
         }
         turning(state, 1);
-        let next = flip(state, call, look, captured, scratch, entry);
+        let next = flip(
+            state,
+            call,
+            look,
+            captured,
+            is_behind_missed,
+            scratch,
+            entry,
+        );
         turning(state, 0);
-        if was_interrupted(state) {
-            // User space sees the gap, and starts anew behind the next silence.
+        if matches!(next, Next::Travels(_)) && was_interrupted(state) {
             state.message = state.message.wrapping_add(1);
-            Next::Travels(Start::Bytes)
-        } else {
-            next
         }
+        next
     } else {
         more(state, call, look, captured, scratch, entry)
     };
@@ -198,10 +212,6 @@ fn more(
     if state.watched != Watched::NO {
         // A request, and nothing has come the other way.
         if look == Look::Request {
-            if missed_answer(state, call) {
-                // User space sees the gap.
-                state.message = state.message.wrapping_add(1);
-            }
             return Next::Travels(Start::Bytes);
         }
         if state.watched == Watched::REQUEST {
@@ -238,9 +248,14 @@ fn flip(
     call: &Call,
     look: Look,
     mut captured: u32,
+    is_behind_missed: bool,
     scratch: &mut Scratch,
     entry: u32,
 ) -> Next {
+    if is_behind_missed {
+        // User space sees the gap.
+        state.message = state.message.wrapping_add(1);
+    }
     // Of an answer only the status and the framing are wanted, and its body is often in the same call.
     if look == Look::Response && captured > RESPONSE_CAPTURE {
         captured = RESPONSE_CAPTURE;
@@ -286,7 +301,9 @@ fn flip(
         (state.bytes, state.last_ns)
     };
     let mut kind = MessageKind::HEAD;
-    if let Order::Ahead(unseen) = call.order {
+    if let Order::Ahead(unseen) = call.order
+        && !is_behind_missed
+    {
         if state.direction == call.direction || state.message == 0 {
             kind = MessageKind::AHEAD;
             state.message = state.message.wrapping_add(1);
@@ -366,8 +383,11 @@ fn overtaken(
 /// Whether something has gone the other way since the newest request, though no call was seen: the kernel can keep one from the tap. (In a layer of
 /// plain text, what goes the other way may be the library's own.)
 #[inline(always)]
-fn missed_answer(state: &ConnectionState, call: &Call) -> bool {
+fn missed_answer(state: &ConnectionState, call: &Call, look: Look) -> bool {
     state.watched == Watched::REQUEST
+        && look == Look::Request
+        && state.direction == call.direction
+        && call.order == Order::InTurn
         && call.key & PLAIN_TEXT == 0
         && sock::progress(call.key, call.direction.opposite()) != state.answers
 }

@@ -37,7 +37,8 @@ pub fn ends_head(scratch: &Scratch, captured: u32) -> bool {
     if captured < 4 {
         return false;
     }
-    let at = (captured as usize - 4) & (ROOM - 1);
+    // As in `copy_bytes`.
+    let at = (black_box(captured) as usize).wrapping_sub(4) & (ROOM - 1);
     if at + 3 >= ROOM {
         return false;
     }

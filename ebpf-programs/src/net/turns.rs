@@ -279,7 +279,7 @@ fn flip(
         return Next::Turns;
     }
     if look == Look::Request {
-        state.answers = sock::progress(call.key, call.direction.opposite());
+        state.answers = answers_to(call.key, u32::from(call.direction.0));
     }
     let ends_head = capture::ends_head(scratch, captured);
     state.watched = match look {
@@ -389,7 +389,16 @@ fn missed_answer(state: &ConnectionState, call: &Call, look: Look) -> bool {
         && state.direction == call.direction
         && call.order == Order::InTurn
         && call.key & PLAIN_TEXT == 0
-        && sock::progress(call.key, call.direction.opposite()) != state.answers
+        && answers_to(call.key, u32::from(call.direction.0)) != state.answers
+}
+
+/// How far the direction of answers has come, where requests go in this one.
+///
+/// A global function, as `pieces::walk_pieces`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn answers_to(sock: u64, direction: u32) -> u32 {
+    sock::progress(sock, Direction(direction as u8).opposite())
 }
 
 /// Whether another request starts at this place among the captured bytes.

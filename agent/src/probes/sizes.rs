@@ -49,7 +49,7 @@ impl NetSizes {
         let inflight = 8 + 40 + HASH_ENTRY;
         let active = 8 + size_of_u64::<fathom_abi::sample::ActiveExchange>() + HASH_ENTRY;
         let mut sizes = Self {
-            messages: power_of_two_below(budget / 4),
+            messages: power_of_two_below(budget / 3),
             flows: power_of_two_below(budget / 16),
             connections: 0,
             inflight: entries(budget / 32 / inflight, 16_384),

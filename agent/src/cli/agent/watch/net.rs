@@ -58,8 +58,9 @@ const TURN: usize = 4096;
 /// Processes that are remembered.
 const PROCESSES: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
-/// The share of the memory limit that the maps may take.
-const MAPS_SHARE: u64 = 2;
+/// How many sixteenths of the memory limit the maps may take. The heap wants most when it starts: aya reads the kernel's type information for each
+/// object, 20 to 30 MiB of it.
+const MAPS_SIXTEENTHS: u64 = 7;
 
 impl Watch {
     /// Watches connections and the exchanges on them.
@@ -70,7 +71,7 @@ impl Watch {
     ) -> Result<(), probes::Error> {
         let mut net = Net::load(&NetOptions {
             tap: config.tap,
-            map_budget: config.memory_limit / MAPS_SHARE,
+            map_budget: config.memory_limit / 16 * MAPS_SIXTEENTHS,
             track_active: self.shared.joined,
             tls: config.capabilities.tls,
             head_limit: config.head_limit,

@@ -157,10 +157,11 @@ fn turning(state: &mut ConnectionState, now: u8) {
 /// Whether a program that was preempted is about to start a message, so that this call can't be taken in; it will know.
 #[inline(always)]
 pub fn interrupts(state: &mut ConnectionState) -> bool {
-    // SAFETY: the map's own fields, here and below, which programs on other CPUs write.
+    // SAFETY: the map's own field, which programs on other CPUs write.
     if unsafe { (&raw const state.turning).read_volatile() } == 0 {
         return false;
     }
+    // SAFETY: as above.
     unsafe { (&raw mut state.interrupted).write_volatile(1) };
     maps::count(NetCounter::Interrupted);
     true
@@ -174,6 +175,7 @@ fn was_interrupted(state: &mut ConnectionState) -> bool {
     if unsafe { interrupted.read_volatile() } == 0 {
         return false;
     }
+    // SAFETY: as above.
     unsafe { interrupted.write_volatile(0) };
     true
 }

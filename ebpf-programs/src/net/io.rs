@@ -47,6 +47,9 @@ pub enum Order {
     Overtaken,
 }
 
+/// What the end of what is sent adds to its sequence numbers, without a call that sends.
+const FIN: i32 = 1;
+
 /// What the sequence numbers say of a call on a connection that takes turns, and how far what was sent has come.
 #[inline(always)]
 fn order(state: &mut ConnectionState, sock: u64, direction: Direction) -> (Order, u32) {
@@ -56,7 +59,7 @@ fn order(state: &mut ConnectionState, sock: u64, direction: Direction) -> (Order
         if state.overtaken != Overtaken::NONE && unseen == 0 {
             return (Order::Overtaken, sent);
         }
-    } else if unseen as i32 > 0 {
+    } else if unseen as i32 > FIN {
         return (Order::Ahead(unseen), state.sent);
     }
     (Order::InTurn, sent)

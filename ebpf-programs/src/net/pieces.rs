@@ -24,6 +24,7 @@ use crate::{
     maps::{self, FRAMINGS, Framing, SCRATCH, Scratch, Walk},
     record, sniff,
     straight::{is_less, is_some, min},
+    turns,
 };
 
 /// Frames that one record can hold. (One I/O call can make 33 of them: as many tail calls does the kernel allow before 5.16, and later.)
@@ -174,6 +175,11 @@ pub fn walk_as(ctx: &impl EbpfContext, walkers: &ProgramArray, index: u32, entry
     };
     // SAFETY: the kernel keeps the entry's memory until this program has ended.
     let framings = unsafe { &mut *framings };
+    if turns::was_interrupted(state) {
+        // A call of either direction was missed, just when the bytes began to travel. User space sees the gap.
+        framings.0[0].number.add(1);
+        framings.0[1].number.add(1);
+    }
     let framing = if scratch.event.direction == Direction::SENT {
         &mut framings.0[1]
     } else {

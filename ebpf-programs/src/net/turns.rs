@@ -154,11 +154,13 @@ fn turning(state: &mut ConnectionState, now: u8) {
     compiler_fence(Ordering::SeqCst);
 }
 
-/// Whether a program that was preempted is about to start a message, so that this call can't be taken in; it will know.
+/// Whether a program that was preempted is about to start a message, so that this call can't be taken in; it will know. (Where nothing was seen yet, both
+/// directions may start at the same time, and HTTP/2 loses nothing by it.)
 #[inline(always)]
 pub fn interrupts(state: &mut ConnectionState) -> bool {
     // SAFETY: the map's own field, which programs on other CPUs write.
-    if unsafe { (&raw const state.turning).read_volatile() } == 0 {
+    let turning = unsafe { (&raw const state.turning).read_volatile() };
+    if turning == 0 || state.gear == Gear::UNKNOWN {
         return false;
     }
     // SAFETY: as above.
@@ -169,7 +171,7 @@ pub fn interrupts(state: &mut ConnectionState) -> bool {
 
 /// Whether a call came while a message was started.
 #[inline(always)]
-fn was_interrupted(state: &mut ConnectionState) -> bool {
+pub fn was_interrupted(state: &mut ConnectionState) -> bool {
     let interrupted = &raw mut state.interrupted;
     // SAFETY: as in `interrupts`.
     if unsafe { interrupted.read_volatile() } == 0 {

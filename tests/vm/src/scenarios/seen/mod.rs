@@ -268,8 +268,8 @@ fn report(context: &mut Context, rows: &[Row], lost: u64) -> Result<()> {
     } else {
         eprintln!("{table}");
     }
-    // In a guest, tasks preempt each other within the taps of newer kernels, for as long as an emulated processor takes: calls are then seen in another order than they
-    // were made. What comes of that is lost and counted, and is never a wrong exchange.
+    // In a guest, tasks preempt each other within the taps' programs of newer kernels, for as long as an emulated processor takes. What comes of that is lost and counted, and is
+    // never a wrong exchange.
     let missing: u64 = rows.iter().map(Row::missing).sum();
     let logged: u64 = rows.iter().map(Row::logged).sum();
     let in_guest = context.patience > 1;

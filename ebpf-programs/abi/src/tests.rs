@@ -16,7 +16,7 @@ fn layouts_are_fixed_and_hold_no_padding() {
     assert_eq!(size_of::<MessageEvent>(), 16 + 3 * 8 + 5 * 4 + 4 + 40 + 8);
     assert_eq!(
         size_of::<ConnectionState>(),
-        7 * 8 + 2 * 4 + 8 + 40 + 16 + 8 + 8
+        7 * 8 + 2 * 4 + 8 + 40 + 16 + 8 + 2 * 8
     );
     assert_eq!(size_of::<SampleEvent>(), 8 + 24 + 3 * 4 + 4 + 16 + 8);
     assert_eq!(size_of::<ActiveExchange>(), 24);

@@ -85,7 +85,13 @@ fn clippy(_: &mut Tally) -> Result<()> {
 }
 
 fn unit(tally: &mut Tally) -> Result<()> {
-    tally.count(shell::cargo().args(["test", "--workspace", "--exclude", "fathom-ebpf"]))
+    tally.count(shell::cargo().args([
+        "test",
+        "--workspace",
+        "--exclude",
+        "fathom-ebpf",
+        "--no-fail-fast",
+    ]))
 }
 
 /// Judges the dependencies. Advisories need a database that lies elsewhere; whether it was reached is said.

@@ -51,9 +51,12 @@ pub fn losses(metrics: &Metrics) -> u64 {
     all - delivered + of(metrics, "tap", "messages", Some("ring_full"))
 }
 
-/// I/O calls that the kernel did not show to the tap, by its own count.
+/// I/O calls that the kernel did not show to the tap, by its own count, and those that came while a program was kept from its end.
 pub fn missed_calls(metrics: &Metrics) -> u64 {
-    of(metrics, "tap", "io", Some("recursion")) + of(metrics, "tap", "io", Some("return_missed"))
+    ["recursion", "return_missed", "interrupted"]
+        .map(|outcome| of(metrics, "tap", "io", Some(outcome)))
+        .iter()
+        .sum()
 }
 
 fn of(metrics: &Metrics, stage: &str, signal: &str, outcome: Option<&str>) -> u64 {

@@ -2,6 +2,7 @@
 
 /// What a message looks like.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Look {
     /// An HTTP/1 request line (RFC 9112 section 3).
     Request,
@@ -13,6 +14,19 @@ pub enum Look {
     Tls,
     /// Anything else.
     Stranger,
+}
+
+impl From<u32> for Look {
+    #[inline(always)]
+    fn from(number: u32) -> Self {
+        match number {
+            0 => Self::Request,
+            1 => Self::Response,
+            2 => Self::Preface,
+            3 => Self::Tls,
+            _ => Self::Stranger,
+        }
+    }
 }
 
 const fn word(text: &[u8; 4]) -> u32 {

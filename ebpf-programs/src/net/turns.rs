@@ -15,7 +15,7 @@ use fathom_abi::{
 };
 
 use crate::{
-    capture,
+    capture, connection,
     globals::{CAPTURE, TRACK_ACTIVE},
     io::{Call, Order},
     maps::{self, ACTIVE, SCRATCH, Scratch},
@@ -67,43 +67,28 @@ pub fn take(state: &mut ConnectionState, call: &Call, scratch: &mut Scratch, ent
     } else {
         CAPTURE.load().saturating_sub(u32::from(state.captured))
     };
-    let captured = first_bytes(call, room, entry);
-    let look = look(captured, scratch);
-    let is_late = call.order == Order::Overtaken || is_overtaken(state, call);
-    let (captured, look, is_behind_missed) = if !is_late && was_interrupted(state) {
-        // Its first bytes may be the rest of a head.
-        (0, Look::Stranger, true)
-    } else {
-        (captured, look, missed_answer(state, call, look))
-    };
-    // Behind a call that is not seen yet, a message may start in the direction of the newest one.
-    let starts = state.direction != call.direction
-        || is_behind_missed
-        || (call.order != Order::InTurn && matches!(look, Look::Request | Look::Response));
-    let next = if is_late {
-        overtaken(state, call, look, captured, scratch, entry)
-    } else if starts {
-        // Once more: it may have been a while.
-        if call.key & PLAIN_TEXT == 0 && interrupts(state) {
-            return false;
+    let mut captured = first_bytes(call, room, entry);
+    let chosen = choose(entry, captured, call.key, order(call), call.sent);
+    let (part, look) = (chosen & 0xff, Look::from(chosen >> 8));
+    let next = match part {
+        OVERTAKEN => overtaken(state, call, look, captured, scratch, entry),
+        MORE => more(state, call, look, captured, scratch, entry),
+        _ => {
+            // Once more: it may have been a while.
+            if call.key & PLAIN_TEXT == 0 && interrupts(state) {
+                return false;
+            }
+            if part == TORN {
+                captured = 0;
+            }
+            turning(state, 1);
+            let next = flip(state, call, look, captured, part != START, scratch, entry);
+            turning(state, 0);
+            if matches!(next, Next::Travels(_)) && was_interrupted(state) {
+                state.message = state.message.wrapping_add(1);
+            }
+            next
         }
-        turning(state, 1);
-        let next = flip(
-            state,
-            call,
-            look,
-            captured,
-            is_behind_missed,
-            scratch,
-            entry,
-        );
-        turning(state, 0);
-        if matches!(next, Next::Travels(_)) && was_interrupted(state) {
-            state.message = state.message.wrapping_add(1);
-        }
-        next
-    } else {
-        more(state, call, look, captured, scratch, entry)
     };
     match next {
         Next::Turns => false,
@@ -128,9 +113,71 @@ pub fn take(state: &mut ConnectionState, call: &Call, scratch: &mut Scratch, ent
     }
 }
 
+/// What a call is of its message: more of it,
+const MORE: u32 = 0;
+/// its start,
+const START: u32 = 1;
+/// its start behind a message of which no call was seen,
+const BEHIND: u32 = 2;
+/// the first call behind one that was seen and not taken in, whose first bytes may be the rest of a head,
+const TORN: u32 = 3;
+/// or a call that another one was seen ahead of.
+const OVERTAKEN: u32 = 4;
+
+/// A call's direction, and above it when it was seen.
+#[inline(always)]
+fn order(call: &Call) -> u32 {
+    let order = match call.order {
+        Order::InTurn => IN_TURN,
+        Order::Ahead(_) => AHEAD,
+        Order::Overtaken => LATE,
+    };
+    order | u32::from(call.direction.0)
+}
+
+const IN_TURN: u32 = 0;
+const AHEAD: u32 = 0x100;
+const LATE: u32 = 0x200;
+
+/// What a call is, whose first bytes are in this entry of the scratch; in the second byte, what they look like.
+///
+/// A global function, as `pieces::walk_pieces`: what it finds would else be known to the verifier wherever it goes on.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn choose(entry: u32, captured: u32, key: u64, order: u32, sent: u32) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(entry) else {
+        return MORE;
+    };
+    // SAFETY: the caller's own entry, which it does not use meanwhile.
+    let look = look(captured, unsafe { &*scratch });
+    let shown = (look as u32) << 8;
+    let Some(state) = connection::find(key) else {
+        return MORE;
+    };
+    let direction = Direction(order as u8);
+    let order = order & !0xff;
+    if order == LATE || is_overtaken(state, key, direction, sent) {
+        return OVERTAKEN | shown;
+    }
+    if was_interrupted(state) {
+        return TORN | (Look::Stranger as u32) << 8;
+    }
+    let is_request = look == Look::Request;
+    if is_request && order == IN_TURN && missed_answer(state, key, direction) {
+        return BEHIND | shown;
+    }
+    // Behind a call that is not seen yet, a message may start in the direction of the newest one.
+    let starts = order == AHEAD && (is_request || look == Look::Response);
+    if starts || state.direction != direction {
+        START | shown
+    } else {
+        MORE | shown
+    }
+}
+
 /// Whether a call was overtaken while it was looked at. (The plain text of a layer is not: it is taken in before it is sent.)
 #[inline(always)]
-fn is_overtaken(state: &ConnectionState, call: &Call) -> bool {
+fn is_overtaken(state: &ConnectionState, key: u64, direction: Direction, by: u32) -> bool {
     // SAFETY: the map's own fields, which a program on another CPU may have written meanwhile.
     let (overtaken, sent) = unsafe {
         (
@@ -138,10 +185,10 @@ fn is_overtaken(state: &ConnectionState, call: &Call) -> bool {
             (&raw const state.sent).read_volatile(),
         )
     };
-    call.direction == Direction::SENT
-        && call.key & PLAIN_TEXT == 0
+    direction == Direction::SENT
+        && key & PLAIN_TEXT == 0
         && overtaken != Overtaken::NONE
-        && sent == call.sent
+        && sent == by
 }
 
 /// Says whether a message is being started.
@@ -387,13 +434,11 @@ fn overtaken(
 /// Whether something has gone the other way since the newest request, though no call was seen: the kernel can keep one from the tap. (In a layer of
 /// plain text, what goes the other way may be the library's own.)
 #[inline(always)]
-fn missed_answer(state: &ConnectionState, call: &Call, look: Look) -> bool {
+fn missed_answer(state: &ConnectionState, key: u64, direction: Direction) -> bool {
     state.watched == Watched::REQUEST
-        && look == Look::Request
-        && state.direction == call.direction
-        && call.order == Order::InTurn
-        && call.key & PLAIN_TEXT == 0
-        && answers_to(call.key, u32::from(call.direction.0)) != state.answers
+        && state.direction == direction
+        && key & PLAIN_TEXT == 0
+        && sock::progress(key, direction.opposite()) != state.answers
 }
 
 /// How far the direction of answers has come, where requests go in this one.

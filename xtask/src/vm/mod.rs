@@ -311,6 +311,8 @@ fn plan(args: &Args) -> Result<Plan> {
             let mut words = vec![entry.name, "--fathom", "/bin/fathom", "--programs", "/bin"];
             let (patience, limit_s) = match entry.name {
                 "seen" => (SEEN_PATIENCE, 2 * SCENARIO_LIMIT_S),
+                // Each kill has another start behind it, under load.
+                "sigkill" => (PATIENCE, 2 * SCENARIO_LIMIT_S),
                 _ => (PATIENCE, SCENARIO_LIMIT_S),
             };
             words.extend(["--scale", SCALE, "--patience", patience]);

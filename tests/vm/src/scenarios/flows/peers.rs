@@ -15,6 +15,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 use serde::{Deserialize, Serialize};
 
+const REFUSED: &str = "ECONNREFUSED";
+const RESET: &str = "ECONNRESET";
+
 /// How many connections a client has open at a time.
 const AT_A_TIME: usize = 8;
 
@@ -31,8 +34,15 @@ pub struct Note {
     pub sent: u64,
     /// Bytes that were read.
     pub received: u64,
-    /// The connection was refused.
-    pub refused: bool,
+    /// The error that it ended with, by its name.
+    pub error: Option<String>,
+}
+
+impl Note {
+    /// It never came to be a connection.
+    pub fn is_refused(&self) -> bool {
+        self.error.as_deref() == Some(REFUSED)
+    }
 }
 
 /// How a connection ends. The end that closes or resets has all the data by then, so that each byte that was written was
@@ -148,7 +158,7 @@ fn serve(mut stream: TcpStream, notes: &Notes) -> Result<()> {
         remote,
         sent: header.response,
         received,
-        refused: false,
+        error: (header.ending == Ending::ClientResets).then(|| RESET.to_owned()),
     })
 }
 
@@ -233,7 +243,7 @@ fn connection(number: u64, [v4, v6, closed]: [u16; 3], notes: &Notes) -> Result<
         remote,
         sent,
         received: header.response,
-        refused: false,
+        error: (header.ending == Ending::ServerResets).then(|| RESET.to_owned()),
     })
 }
 
@@ -257,7 +267,7 @@ fn refused(remote: SocketAddr, notes: &Notes) -> Result<()> {
         remote,
         sent: 0,
         received: 0,
-        refused: true,
+        error: Some(REFUSED.to_owned()),
     })
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use fathom_abi::Role;
 
-use super::diag::{Family, Socket};
+use super::diag::Socket;
 
 /// Listening sockets that are remembered, of one namespace.
 const MAX_LISTENERS: usize = 1 << 16;
@@ -54,10 +54,11 @@ impl Roles {
             self.exact.insert(socket.local);
             return;
         }
-        if socket.family == Family::V6 {
+        // By the address: a socket of IPv6 may listen on all of IPv4's alone.
+        if socket.local.is_ipv6() {
             self.v6.insert(port);
         }
-        if !socket.only_v6 {
+        if socket.local.is_ipv4() || !socket.only_v6 {
             self.v4.insert(port);
         }
     }

@@ -1,4 +1,7 @@
-use super::{super::diag::State, *};
+use super::{
+    super::diag::{Family, State},
+    *,
+};
 
 const RANGE: &str = "32768\t60999\n";
 
@@ -50,6 +53,14 @@ fn a_socket_of_ipv6_listens_for_both_unless_it_says_otherwise() {
     }
     assert_eq!(both.role(address("10.0.0.1:8080")), Role::SERVER);
     assert_eq!(one.role(address("10.0.0.1:8080")), Role::UNKNOWN);
+}
+
+#[test]
+fn a_socket_of_ipv6_may_listen_on_all_of_ipv4() {
+    // Bound to ::ffff:0.0.0.0.
+    let roles = roles(&[listening(Family::V6, "0.0.0.0:8080", false)]);
+    assert_eq!(roles.role(address("10.0.0.1:8080")), Role::SERVER);
+    assert_eq!(roles.role(address("[2001:db8::1]:8080")), Role::UNKNOWN);
 }
 
 #[test]

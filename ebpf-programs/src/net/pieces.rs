@@ -227,7 +227,7 @@ pub fn begin(call: &Call, walk: &mut Walk) {
     walk.cursor.set(buffer.address);
     walk.next.set(buffer.next);
     walk.more.set(buffer.more);
-    walk.in_kernel.set(u64::from(buffer.in_kernel));
+    walk.in_kernel.set(buffer.in_kernel);
 }
 
 /// The rest of a call's bytes can't be had, or are too many: the frames are lost track of, unless all of them are payload.

@@ -52,19 +52,23 @@ pub const MSG_PEEK: u64 = 2;
 const MAX_SEGMENTS: u64 = 4;
 
 /// Where a call's bytes lie in user memory.
+///
+/// All fields are words, and those that are zero where there is one segment don't lie side by side: the compiler would clear them in a call, byte by byte,
+/// which took a tenth of the time of a tap's program.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Buffer {
-    /// The first segment's address; 0 for none.
-    pub address: u64,
-    /// Its length.
-    pub len: u64,
     /// Where the `struct iovec` of the next segment lies; 0 for none.
     pub next: u64,
+    /// The first segment's address; 0 for none.
+    pub address: u64,
     /// Segments there, or more: the bytes that the call moved are the bound. (An exact number would differ with each turn of the loop
     /// that found the first segment, and the verifier would walk what follows for each.)
     pub more: u64,
-    /// Whether they lie in kernel memory.
-    pub in_kernel: bool,
+    /// The first segment's length.
+    pub len: u64,
+    /// 1 where they lie in kernel memory.
+    pub in_kernel: u64,
 }
 
 impl Buffer {
@@ -79,7 +83,7 @@ impl Buffer {
             len,
             next: 0,
             more: 0,
-            in_kernel: false,
+            in_kernel: 0,
         }
     }
 }
@@ -182,7 +186,7 @@ pub fn segments(address: u64, count: u64) -> Buffer {
                     len,
                     next: address + (index + 1) * 16,
                     more: count,
-                    in_kernel: false,
+                    in_kernel: 0,
                 };
             }
             Ok(_) => {}

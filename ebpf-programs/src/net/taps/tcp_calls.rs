@@ -58,7 +58,7 @@ pub fn exit(result: i32, direction: Direction) -> bool {
         len: inflight.len,
         next: inflight.next,
         more: inflight.more,
-        in_kernel: true,
+        in_kernel: 1,
     })
 }
 
@@ -145,7 +145,7 @@ impl Iterator {
                     len: len - skip,
                     next: at.wrapping_add(16),
                     more: self.segments,
-                    in_kernel: true,
+                    in_kernel: 1,
                 };
             }
             skip = 0;
@@ -171,7 +171,7 @@ impl Iterator {
                     len: left,
                     next: at.wrapping_add(16),
                     more: u64::from(MAX_SEGMENTS),
-                    in_kernel: true,
+                    in_kernel: 1,
                 };
             }
             left -= done;

@@ -8,6 +8,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
 use fathom::l7::{
+    exchange::Thread,
     http2::{Connection, Event, Limits, Start},
     piece::Piece,
 };
@@ -26,8 +27,7 @@ fn decode(parts: &[Part]) -> u32 {
             length: data.len() as u64 + hole,
             data,
             at_ns: 1,
-            tgid: 1,
-            tid: 1,
+            thread: Thread::new(1, 1),
         };
         *position += piece.length;
         connection.piece(&piece, &mut |event| {

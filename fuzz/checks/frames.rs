@@ -6,6 +6,7 @@ use std::{
 };
 
 use fathom::l7::{
+    exchange::Thread,
     hpack::{Decoder, MAX_VALUE, Name},
     http1,
     http2::{Connection, Event, Limits, Request, Start, Stream},
@@ -146,8 +147,7 @@ fn run(setup: u8, mut actions: &[u8], cut: bool) -> (Outcome, bool) {
     let mut outcome = Outcome::default();
     if start == Start::Upgraded {
         let request = Request {
-            tgid: 1,
-            tid: 1,
+            thread: Thread::new(1, 1),
             method: "GET".into(),
             path: "/".into(),
             start_ns: 0,
@@ -180,8 +180,7 @@ fn run(setup: u8, mut actions: &[u8], cut: bool) -> (Outcome, bool) {
                         length: data.len() as u64 + hole,
                         data,
                         at_ns,
-                        tgid: 1,
-                        tid: 1,
+                        thread: Thread::new(1, 1),
                     };
                     *position += piece.length;
                     connection.piece(&piece, &mut take);

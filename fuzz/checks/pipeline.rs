@@ -1,6 +1,7 @@
 //! Pipelines of HTTP/1, from a script: a byte that says whose the next bytes are and how many, and the bytes.
 
 use fathom::l7::{
+    exchange::Thread,
     piece::Piece,
     pipeline::{Event, Pipeline},
 };
@@ -50,8 +51,7 @@ fn play(mut script: &[u8], cut: usize) -> Vec<String> {
                 length: part.len() as u64,
                 data: part,
                 at_ns: 1,
-                tgid: 1,
-                tid: 1,
+                thread: Thread::new(1, 1),
             };
             *position += part.len() as u64;
             pipeline.piece(is_requests, &piece, number, &mut out);

@@ -96,6 +96,7 @@ impl Live {
             tap,
             map_budget: MAP_BUDGET,
             track_active: false,
+            parents: false,
             tls,
             head_limit: NetOptions::HEAD_LIMIT,
         })?;

@@ -66,10 +66,10 @@ pub fn run(args: &Args) -> Outcome {
             },
         );
         for exchange in exchanges.drain(..) {
-            if args.pid.is_some_and(|pid| pid != exchange.tgid) {
+            if args.pid.is_some_and(|pid| pid != exchange.thread.tgid) {
                 continue;
             }
-            let process = live.identity.process(exchange.tgid, exchange.end_ns);
+            let process = live.identity.process(exchange.thread.tgid, exchange.end_ns);
             let start_ns = live.clock.unix_ns(exchange.start_ns);
             shown += 1;
             if args.json {
@@ -119,7 +119,7 @@ fn line(exchange: &Exchange, process: &Process, start_unix_ns: u64) -> String {
         side(exchange.side),
         duration(exchange.end_ns.saturating_sub(exchange.start_ns)),
         exchange.response_bytes,
-        format!("{}[{}]", process.service, exchange.tgid),
+        format!("{}[{}]", process.service, exchange.thread.tgid),
         exchange.method,
         exchange.path,
     );
@@ -169,8 +169,8 @@ fn document(exchange: &Exchange, process: &Process, start_unix_ns: u64) -> serde
         "local": exchange.local,
         "remote": exchange.remote,
         "service": &*process.service,
-        "pid": exchange.tgid,
-        "tid": exchange.tid,
+        "pid": exchange.thread.tgid,
+        "tid": exchange.thread.tid,
         "container": process.container,
     })
 }

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use fathom_abi::{ConnectionId, message::Direction};
+use fathom_abi::{
+    ConnectionId,
+    message::{Direction, MessageEvent},
+};
 
 use super::grpc::Call;
 
@@ -48,13 +51,35 @@ pub struct TraceParent {
     pub flags: u8,
 }
 
-/// A thread (initial pid namespace).
+/// A thread (initial pid namespace), and whom it works for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Thread {
     /// Its process.
     pub tgid: u32,
     /// The thread.
     pub tid: u32,
+    /// The goroutine; see [`MessageEvent::goroutine`].
+    pub goroutine: u64,
+}
+
+impl Thread {
+    /// One that is no goroutine's.
+    pub const fn new(tgid: u32, tid: u32) -> Self {
+        Self {
+            tgid,
+            tid,
+            goroutine: 0,
+        }
+    }
+
+    /// Who made the call that a record tells of.
+    pub const fn of(event: &MessageEvent) -> Self {
+        Self {
+            tgid: event.tgid,
+            tid: event.tid,
+            goroutine: event.goroutine,
+        }
+    }
 }
 
 /// A request that was read, as its connection knows it.
@@ -123,10 +148,8 @@ pub struct Exchange {
     pub key: ExchangeKey,
     /// Which end was seen.
     pub side: Side,
-    /// The process (initial pid namespace).
-    pub tgid: u32,
-    /// The thread that received or sent the request's first byte.
-    pub tid: u32,
+    /// Who received or sent the request's first byte.
+    pub thread: Thread,
     /// This node's end.
     pub local: SocketAddr,
     /// The other end.

@@ -276,8 +276,7 @@ impl Connection {
             undecoded: gap > 0 || other_unsure,
             moved: Moved {
                 at_ns: piece.at_ns,
-                tgid: piece.tgid,
-                tid: piece.tid,
+                thread: piece.thread,
             },
             out,
         };

@@ -2,6 +2,8 @@
 
 use fathom_abi::message::Direction;
 
+use super::exchange::Thread;
+
 /// A part of the byte stream of one direction of a connection. A direction's pieces tile its stream: each starts where the one
 /// before ended.
 #[derive(Clone, Copy, Debug)]
@@ -16,10 +18,8 @@ pub struct Piece<'a> {
     pub data: &'a [u8],
     /// When its I/O call returned: `CLOCK_MONOTONIC`, nanoseconds.
     pub at_ns: u64,
-    /// The process that made the call (initial pid namespace).
-    pub tgid: u32,
-    /// The thread that made it.
-    pub tid: u32,
+    /// Who made the call.
+    pub thread: Thread,
 }
 
 impl<'a> Piece<'a> {

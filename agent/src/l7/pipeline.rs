@@ -43,10 +43,8 @@ pub struct Request {
     pub number: u32,
     /// How many requests started in that record before it.
     pub index: u32,
-    /// The process that moved its first byte.
-    pub tgid: u32,
-    /// The thread.
-    pub tid: u32,
+    /// Who moved its first byte.
+    pub thread: Thread,
     /// When the I/O call with its first byte returned.
     pub start_ns: u64,
     /// The method as sent.
@@ -103,10 +101,7 @@ impl Request {
         Opened {
             message: self.number,
             part: self.index,
-            thread: Thread {
-                tgid: self.tgid,
-                tid: self.tid,
-            },
+            thread: self.thread,
             start_ns: self.start_ns,
             parent: self.parent,
             trace_state: self.trace_state.clone(),
@@ -134,8 +129,7 @@ struct Answer {
 struct From {
     number: u32,
     at_ns: u64,
-    tgid: u32,
-    tid: u32,
+    thread: Thread,
 }
 
 /// A connection that pipelines.
@@ -214,8 +208,7 @@ impl Pipeline {
         let from = From {
             number,
             at_ns: piece.at_ns,
-            tgid: piece.tgid,
-            tid: piece.tid,
+            thread: piece.thread,
         };
         let walked = if is_requests {
             self.walk_requests(piece, from, out)
@@ -406,10 +399,7 @@ impl Pipeline {
                     is_whole: false,
                 });
                 let answered = Step::Answered {
-                    thread: Thread {
-                        tgid: from.tgid,
-                        tid: from.tid,
-                    },
+                    thread: from.thread,
                     at_ns: from.at_ns,
                 };
                 out(Event::Open(open.request.opened(), answered));
@@ -490,8 +480,7 @@ fn owned(head: &http1::Request<'_>, from: From) -> (Request, Body) {
     let request = Request {
         number: from.number,
         index: 0,
-        tgid: from.tgid,
-        tid: from.tid,
+        thread: from.thread,
         start_ns: from.at_ns,
         method: head.method.to_owned(),
         path: http1::path(head.method, head.target),

@@ -28,6 +28,7 @@ impl<'a> Record<'a> {
             previous_last_ns: wire.u64()?,
             tgid: wire.u32()?,
             tid: wire.u32()?,
+            goroutine: wire.u64()?,
             message: wire.u32()?,
             io_bytes: wire.u32()?,
             offset: wire.u32()?,
@@ -52,6 +53,7 @@ impl<'a> Record<'a> {
         bytes.extend_from_slice(&event.previous_last_ns.to_ne_bytes());
         bytes.extend_from_slice(&event.tgid.to_ne_bytes());
         bytes.extend_from_slice(&event.tid.to_ne_bytes());
+        bytes.extend_from_slice(&event.goroutine.to_ne_bytes());
         bytes.extend_from_slice(&event.message.to_ne_bytes());
         bytes.extend_from_slice(&event.io_bytes.to_ne_bytes());
         bytes.extend_from_slice(&event.offset.to_ne_bytes());

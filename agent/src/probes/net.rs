@@ -29,7 +29,7 @@ use super::{
     misses::{Counted, Misses},
     offsets::Facts,
     ring::RingReader,
-    tls::Targets,
+    tls::{Action, Function, Targets},
     uprobes,
 };
 
@@ -53,6 +53,8 @@ pub struct NetOptions {
     pub track_active: bool,
     /// Whether plain text behind TLS is seen, too.
     pub tls: bool,
+    /// Whether it is wanted for which goroutine a Go program's HTTP client sends a request; takes `tls`, too.
+    pub parents: bool,
     /// Bytes of an HTTP/1 head that records may carry, at most [`crate::l7::http1::MAX_HEAD`].
     pub head_limit: u32,
 }
@@ -85,6 +87,7 @@ pub struct Net {
     spares: Spares,
     /// Whether the programs for TLS libraries are loaded.
     has_tls_programs: bool,
+    parents: bool,
     map_bytes: u64,
     /// Probes of TLS libraries. They go before their programs.
     tls: uprobes::Links,
@@ -179,6 +182,7 @@ impl Net {
             spares,
             map_bytes,
             has_tls_programs: false,
+            parents: options.parents,
             tls: uprobes::Links::default(),
             ebpf,
         };
@@ -249,7 +253,8 @@ impl Net {
     /// When the kernel refuses one; those before it stay.
     pub fn attach_tls(&mut self, file: &File, targets: &Targets) -> Result<usize, Error> {
         self.load_tls()?;
-        uprobes::attach(&mut self.ebpf, &mut self.tls, file, targets)
+        let wanted = |function: Function| self.parents || function.action() != Action::Ask;
+        uprobes::attach(&mut self.ebpf, &mut self.tls, file, targets, wanted)
     }
 
     /// Loads the programs for TLS libraries, which [`Net::attach_tls`] does when it is first called.

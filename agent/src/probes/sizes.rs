@@ -25,6 +25,8 @@ pub struct NetSizes {
     pub tls_objects: u32,
     /// Threads that move bytes between sockets and such objects themselves.
     pub tls_threads: u32,
+    /// Connections of Go's HTTP clients, of which it is known for which goroutine a request is sent.
+    pub go_connections: u32,
 }
 
 /// A key and a value of the calls of TLS libraries.
@@ -35,6 +37,9 @@ const TLS_OBJECT: u64 = 16 + 32 + HASH_ENTRY + 16;
 
 /// A key and a value of the threads that move bytes between sockets and objects themselves.
 const TLS_THREAD: u64 = 8 + 16 + HASH_ENTRY + 16;
+
+/// A key and a value of the goroutine that writes on such a connection, and of the one that has asked.
+const GO_CONNECTION: u64 = 2 * (16 + 8 + HASH_ENTRY + 16);
 
 /// The two directions of a connection whose bytes travel (`Framings` of the kernel programs).
 pub(super) const FRAMINGS_SIZE: usize = 2 * 80;
@@ -58,6 +63,7 @@ impl NetSizes {
             tls_calls: entries(budget / 64 / TLS_CALL, 16_384),
             tls_objects: entries(budget / 64 / TLS_OBJECT, 65_536),
             tls_threads: entries(budget / 256 / TLS_THREAD, 4096),
+            go_connections: entries(budget / 128 / GO_CONNECTION, 16_384),
         };
         // A connection that finds no room is not seen at all, so they get whatever is left.
         let left = budget.saturating_sub(sizes.declared_bytes());
@@ -75,6 +81,7 @@ impl NetSizes {
             + u64::from(self.tls_calls) * TLS_CALL
             + u64::from(self.tls_objects) * TLS_OBJECT
             + u64::from(self.tls_threads) * TLS_THREAD
+            + u64::from(self.go_connections) * GO_CONNECTION
             + u64::from(self.active) * (32 + HASH_ENTRY)
     }
 }

@@ -1,7 +1,7 @@
 //! Where in a program or a library the functions are that TLS goes through, for uprobes.
 //!
 //! [`inspect`] finds what is called with plain text: by the symbols of a C library ([`library`]), or by the table of functions that Go keeps for its
-//! own use, also in stripped programs ([`go`]). [`unseen`] names programs that speak TLS in a way that no symbol gives away.
+//! own use, also in stripped programs ([`go`]). With the latter come the functions of Go's HTTP client that tell for whom a request is sent. [`unseen`] names programs that speak TLS in a way that no symbol gives away.
 //!
 //! Every file is hostile until it is read: nothing is mapped, nothing is read without a bound, and no byte makes a panic.
 
@@ -65,6 +65,8 @@ pub enum Action {
     Handshake,
     /// The connection ends, and its address may be another's afterwards.
     End,
+    /// A request is asked for, or sent for who asked.
+    Ask,
 }
 
 /// A function that is worth a probe. The comment of each is its signature.
@@ -118,6 +120,10 @@ pub enum Function {
     GoWrite,
     /// `func (c *tls.Conn) Close() error`.
     GoClose,
+    /// `func (pc *http.persistConn) roundTrip(req *transportRequest) (*Response, error)`.
+    GoRoundTrip,
+    /// `func (pc *http.persistConn) writeLoop()`.
+    GoWriteLoop,
 }
 
 impl Function {
@@ -144,6 +150,7 @@ impl Function {
             | Self::GnutlsSetPtr2 => Action::Socket,
             Self::SslDoHandshake | Self::GnutlsHandshake => Action::Handshake,
             Self::SslFree | Self::GnutlsDeinit | Self::GoClose => Action::End,
+            Self::GoRoundTrip | Self::GoWriteLoop => Action::Ask,
         }
     }
 
@@ -173,6 +180,8 @@ impl Function {
             Self::GoRead => "crypto/tls.(*Conn).Read",
             Self::GoWrite => "crypto/tls.(*Conn).Write",
             Self::GoClose => "crypto/tls.(*Conn).Close",
+            Self::GoRoundTrip => "net/http.(*persistConn).roundTrip",
+            Self::GoWriteLoop => "net/http.(*persistConn).writeLoop",
         }
     }
 }
@@ -288,12 +297,29 @@ pub fn inspect_bytes(bytes: &[u8]) -> Result<Targets, Why> {
     of(&Image::bytes(bytes)?)
 }
 
-/// Whether a program is one of Go's, as its sections tell; it reads no more than those.
+/// How a Go program passes what it calls with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GoAbi {
+    /// On the stack, before Go 1.17; or its version is not known.
+    Stack,
+    /// In registers, of which one has the goroutine (Go 1.18 or later).
+    Registers,
+}
+
+/// How a program passes what it calls with, if it is one of Go's, as its sections tell: no more is read than those.
 ///
 /// # Errors
 /// When the file is no executable that can be read.
-pub fn is_go(file: &File) -> Result<bool, Why> {
-    Ok(go::is_marked(&Image::file(file)?))
+pub fn go_abi(file: &File) -> Result<Option<GoAbi>, Why> {
+    let image = Image::file(file)?;
+    if !go::is_marked(&image) {
+        return Ok(None);
+    }
+    // No earlier Go wrote one that can be read.
+    Ok(Some(match buildinfo::version(&image) {
+        Some(_) => GoAbi::Registers,
+        None => GoAbi::Stack,
+    }))
 }
 
 fn of(image: &Image<'_>) -> Result<Targets, Why> {

@@ -1,4 +1,4 @@
-//! Uprobes on the functions of TLS libraries, in the files that [`super::tls`] has looked into.
+//! Uprobes on the functions of TLS libraries and of Go's HTTP client, in the files that [`super::tls`] has looked into.
 
 use std::{
     fs::File,
@@ -21,7 +21,7 @@ use super::{
 };
 
 /// All programs that are attached to TLS libraries' functions.
-pub(super) const PROGRAMS: [&str; 12] = [
+pub(super) const PROGRAMS: [&str; 15] = [
     "tls_called",
     "tls_called_ex",
     "tls_received",
@@ -34,6 +34,9 @@ pub(super) const PROGRAMS: [&str; 12] = [
     "go_received",
     "go_sending",
     "go_sent",
+    "go_asks",
+    "go_writes",
+    "go_wrote",
 ];
 
 /// What they go on to, by the places in [`SHARED_ARRAY`].
@@ -58,6 +61,8 @@ fn programs(function: Function) -> Option<(&'static str, Option<&'static str>)> 
         Function::SslFree | Function::GnutlsDeinit => ("tls_ended", None),
         Function::GoRead => ("go_called", Some("go_received")),
         Function::GoWrite => ("go_sending", Some("go_sent")),
+        Function::GoRoundTrip => ("go_asks", None),
+        Function::GoWriteLoop => ("go_writes", Some("go_wrote")),
         // Which socket is whose is seen in the calls that move bytes; a file that the kernel encrypts has no plain text here.
         Function::SslSetFd
         | Function::SslSetRfd
@@ -78,8 +83,8 @@ pub(super) struct Links(Vec<UProbeLink>);
 const DETACHERS: usize = 16;
 
 impl Drop for Links {
-    /// The kernel waits for each probe that it removes until no CPU can be in it any more, some tens of milliseconds. It can wait for many at
-    /// once.
+    /// The kernel waits for each probe that it removes until no CPU can be in it any more, a tenth of a second. It waits for one after the other,
+    /// but for the last part of it.
     fn drop(&mut self) {
         let share = self.0.len().div_ceil(DETACHERS).max(1);
         thread::scope(|scope| {
@@ -91,12 +96,14 @@ impl Drop for Links {
     }
 }
 
-/// Attaches what belongs to `targets` in all processes that map the file, now and later. Returns how many probes that are.
+/// Attaches what belongs to the `wanted` ones of the functions of `targets`, in all processes that map the file, now and later. Returns how many probes that
+/// are.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     links: &mut Links,
     file: &File,
     targets: &Targets,
+    wanted: impl Fn(Function) -> bool,
 ) -> Result<usize, Error> {
     // Whatever its path is, in whichever mount namespace.
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
@@ -105,7 +112,7 @@ pub(super) fn attach(
         links.0.push(attach_at(ebpf, name, &path, offset)?);
         Ok(())
     };
-    for site in &targets.sites {
+    for site in targets.sites.iter().filter(|site| wanted(site.function)) {
         let Some((at_entry, at_return)) = programs(site.function) else {
             continue;
         };

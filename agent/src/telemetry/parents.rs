@@ -2,7 +2,7 @@
 //! children of its span.
 //!
 //! What can be seen is which thread moved a message's first byte, and when. In a program that gives each request a thread, that is enough. In one that
-//! serves many requests on a thread (nginx, Node), or moves a request from thread to thread (Go, tokio), it is not, and nothing says
+//! serves many requests on a thread (nginx, Node), or moves a request from thread to thread (tokio), it is not, and nothing says
 //! beforehand which kind a program is. So [`Parents`] takes a request for a client exchange's parent only where all of this holds; where
 //! any is in doubt there is no parent, as a wrong one is worse:
 //!
@@ -17,6 +17,10 @@
 //! what it had asked for. Event loops send for each other: so it counts against that, many times over, when a thread that serves none sends a request, and when
 //! one answers with a request of its own unanswered; a program with threads does so now and then (to report metrics; at a time-out). It goes for HTTP/1
 //! alone: many threads share an HTTP/2 connection, and who moves its bytes says little.
+//!
+//! **Goroutines.** In a Go program it is seen which goroutine makes a call, and for which one its HTTP client sends a request, so that goroutines take
+//! the place of threads. Nothing has to be proven there: who asks waits for the answer and does nothing else. Only the goroutine that has received a request has
+//! children, and none that it starts; and not over HTTP/2, where each call has goroutines of its own on both ends.
 //!
 //! **What is passed on.** A proxy sends the `traceparent` that it received. Then it names the span of who asked the proxy, and not the proxy's own: it is
 //! not the exchange's. Where one request alone had brought that context, the exchange is certain to be a part of it, on whatever thread.
@@ -57,8 +61,8 @@ use self::{
 };
 use crate::l7::exchange::{Exchange, ExchangeKey, Opened, Side, Started, Step, Thread};
 
-/// Threads that are remembered; one costs about 800 bytes.
-const THREADS: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
+/// Threads and goroutines that are remembered; one costs about 800 bytes.
+const WORKERS: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
 /// Processes that are remembered.
 const PROCESSES: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 /// Spans that requests named, of those received last.
@@ -114,9 +118,17 @@ counts! {
     ambiguous,
 }
 
+/// Who serves a request: a thread, or in a Go program a goroutine.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Worker {
+    tgid: u32,
+    /// Its id, or the goroutine's address, 0 where that is not known.
+    number: u64,
+}
+
 /// The requests that threads serve.
 pub struct Parents {
-    threads: LruCache<Thread, Serving>,
+    workers: LruCache<Worker, Serving>,
     processes: LruCache<u32, Process>,
     /// Processes, and the spans that requests to them named: with the request, where it was one.
     received: LruCache<(u32, [u8; 8]), Option<Box<Started>>>,
@@ -132,7 +144,7 @@ impl Parents {
     /// To be told of what happens from now on: what began before is not known.
     pub fn new(now_ns: u64) -> Self {
         Self {
-            threads: LruCache::new(THREADS),
+            workers: LruCache::new(WORKERS),
             processes: LruCache::new(PROCESSES),
             received: LruCache::new(RECEIVED),
             judged: LruCache::new(JUDGED),
@@ -157,6 +169,11 @@ impl Parents {
         self.process(tgid).multiplexes = true;
     }
 
+    /// This process is a Go program: each request has a goroutine.
+    pub fn has_goroutines(&mut self, tgid: u32) {
+        self.process(tgid).has_goroutines = true;
+    }
+
     /// Records are missing that were made up to now.
     pub fn lost(&mut self, now_ns: u64) {
         self.lost_ns = now_ns;
@@ -170,17 +187,23 @@ impl Parents {
                 self.answered(request, thread, at_ns);
             }
             (Side::Server, Step::Dropped) => {
-                self.abandoned(request.request.thread, &request.key, self.now_ns);
+                self.abandoned(
+                    self.worker(request.request.thread),
+                    &request.key,
+                    self.now_ns,
+                );
             }
             (Side::Client, Step::Started) => {
+                let worker = self.worker(request.request.thread);
                 if !request.multiplexed
-                    && let Some(serving) = self.threads.peek_mut(&request.request.thread)
+                    && let Some(serving) = self.workers.peek_mut(&worker)
                 {
                     serving.asks(request.key);
                 }
             }
             (Side::Client, Step::Answered { thread, .. }) => {
-                self.asked(request.request.thread, &request.key);
+                let worker = self.worker(request.request.thread);
+                self.asked(worker, &request.key);
                 let Opened {
                     start_ns,
                     parent,
@@ -188,19 +211,19 @@ impl Parents {
                     ..
                 } = request.request;
                 let found = self.find(&Asked {
-                    thread: request.request.thread,
+                    worker,
                     start_ns,
                     parent,
                     partial,
                     multiplexed: request.multiplexed,
-                    answered_by: Some(thread),
+                    answered_by: Some(self.worker(thread)),
                 });
                 if matches!(found, Found::Parent(_) | Found::Doubt) {
                     self.judged.put(request.key, found);
                 }
             }
             (Side::Client, Step::Dropped) => {
-                self.asked(request.request.thread, &request.key);
+                self.asked(self.worker(request.request.thread), &request.key);
                 self.judged.pop(&request.key);
             }
         }
@@ -212,11 +235,12 @@ impl Parents {
             self.server_ended(exchange);
             return Parent::Unknown;
         }
-        self.asked(thread_of(exchange), &exchange.key);
+        let worker = self.worker(exchange.thread);
+        self.asked(worker, &exchange.key);
         let judged = self.judged.pop(&exchange.key);
         let mut found = judged.unwrap_or_else(|| {
             self.find(&Asked {
-                thread: thread_of(exchange),
+                worker,
                 start_ns: exchange.start_ns,
                 parent: exchange.parent,
                 partial: false,
@@ -224,7 +248,7 @@ impl Parents {
                 answered_by: None,
             })
         });
-        if matches!(found, Found::Parent(_)) && self.is_multiplexing(exchange.tgid) {
+        if matches!(found, Found::Parent(_)) && self.is_multiplexing(exchange.thread.tgid) {
             found = Found::Doubt;
         }
         let (count, parent) = match found {
@@ -260,11 +284,15 @@ impl Parents {
                 *of_span = None;
             }
         }
-        if self.process(thread.tgid).multiplexes {
+        let process = self.process(thread.tgid);
+        // The first byte of a head may have been read by a goroutine that only waits for the connection's end (`connReader.backgroundRead`): who serves it
+        // is known with the rest.
+        if process.multiplexes || (process.has_goroutines && started.request.partial) {
             return;
         }
-        self.make_room(thread);
-        let serving = self.threads.get_or_insert_mut(thread, Serving::default);
+        let worker = self.worker(thread);
+        self.make_room(worker);
+        let serving = self.workers.get_or_insert_mut(worker, Serving::default);
         if let Some(served) = serving.find(&started.key) {
             // More of its head was read.
             served.started = started.clone();
@@ -289,8 +317,9 @@ impl Parents {
 
     fn answered(&mut self, request: &Started, by: Thread, at_ns: u64) {
         self.now_ns = self.now_ns.max(at_ns);
-        let thread = request.request.thread;
-        let Some(serving) = self.threads.peek_mut(&thread) else {
+        let worker = self.worker(request.request.thread);
+        let by = self.worker(by);
+        let Some(serving) = self.workers.peek_mut(&worker) else {
             return;
         };
         let asks = !serving.asking.is_empty();
@@ -300,53 +329,54 @@ impl Parents {
         };
         served.answered_ns.get_or_insert(at_ns);
         let tangled = served.tangled;
-        if request.multiplexed {
+        let process = self.process(worker.tgid);
+        if request.multiplexed || process.has_goroutines {
             return;
         }
-        if by != thread {
-            self.multiplexes(thread.tgid);
+        if by != worker {
+            process.multiplexes = true;
         } else if asks {
-            self.process(thread.tgid).doubted(DID_NOT_WAIT);
+            process.doubted(DID_NOT_WAIT);
         } else if !tangled {
-            self.process(thread.tgid).kept_its_thread();
+            process.kept_its_thread();
         }
     }
 
-    /// What this thread had asked for came, or will not come.
-    fn asked(&mut self, thread: Thread, key: &ExchangeKey) {
-        if let Some(serving) = self.threads.peek_mut(&thread) {
+    /// What it had asked for came, or will not come.
+    fn asked(&mut self, worker: Worker, key: &ExchangeKey) {
+        if let Some(serving) = self.workers.peek_mut(&worker) {
             serving.asking.retain(|other| other != key);
         }
     }
 
-    /// What becomes of a request that `thread` had received will not be known: it may be worked on for a while.
-    fn abandoned(&mut self, thread: Thread, key: &ExchangeKey, at_ns: u64) {
-        if let Some(serving) = self.threads.peek_mut(&thread)
+    /// What becomes of a request that `worker` had received will not be known: it may be worked on for a while.
+    fn abandoned(&mut self, worker: Worker, key: &ExchangeKey, at_ns: u64) {
+        if let Some(serving) = self.workers.peek_mut(&worker)
             && let Some(served) = serving.find(key)
             && served.end_ns.is_none()
         {
             served.end_ns = Some(at_ns.saturating_add(SETTLE_NS));
             served.abandoned = true;
-            self.process(thread.tgid)
+            self.process(worker.tgid)
                 .abandoned(1, at_ns.saturating_add(SETTLE_NS));
         }
     }
 
     fn server_ended(&mut self, exchange: &Exchange) {
-        let thread = thread_of(exchange);
-        if self.is_multiplexing(thread.tgid) {
+        let worker = self.worker(exchange.thread);
+        if self.is_multiplexing(worker.tgid) {
             return;
         }
         if exchange.status.is_err() {
             // When its thread gave it up is not known: only when the connection ended.
-            self.abandoned(thread, &exchange.key, exchange.end_ns);
+            self.abandoned(worker, &exchange.key, exchange.end_ns);
             return;
         }
-        self.make_room(thread);
-        let serving = self.threads.get_or_insert_mut(thread, Serving::default);
+        self.make_room(worker);
+        let serving = self.workers.get_or_insert_mut(worker, Serving::default);
         let process = self
             .processes
-            .get_or_insert_mut(thread.tgid, Process::default);
+            .get_or_insert_mut(worker.tgid, Process::default);
         let is_serial = exchange.version != "2";
         if is_serial {
             // HTTP/1 answers in order, so that the end of an earlier one of the connection was lost.
@@ -359,15 +389,15 @@ impl Parents {
                 }
             }
             None => {
-                let served = Served::ended(exchange, thread);
+                let served = Served::ended(exchange);
                 process.ended(serving.push(served), exchange.end_ns);
             }
         }
         // A pipeline of HTTP/1 can be worked through by a thread that has nothing else to do.
         let pipeline = is_serial.then_some(exchange.key.connection);
         if serving.overlaps(exchange, pipeline) {
-            self.threads.pop(&thread);
-            self.multiplexes(thread.tgid);
+            self.workers.pop(&worker);
+            self.multiplexes(worker.tgid);
         }
     }
 
@@ -381,23 +411,30 @@ impl Parents {
         self.processes.get_or_insert_mut(tgid, Process::default)
     }
 
-    /// Makes room for one more thread, if this is not among those that are held.
-    fn make_room(&mut self, thread: Thread) {
-        if self.threads.len() >= THREADS.get()
-            && !self.threads.contains(&thread)
-            && let Some((evicted, serving)) = self.threads.pop_lru()
+    /// Who it is that a thread works as.
+    fn worker(&self, thread: Thread) -> Worker {
+        let process = self.processes.peek(&thread.tgid);
+        let has_goroutines = process.is_some_and(|process| process.has_goroutines);
+        Worker {
+            tgid: thread.tgid,
+            number: if has_goroutines {
+                thread.goroutine
+            } else {
+                thread.tid.into()
+            },
+        }
+    }
+
+    /// Makes room for one more, if this is not among those that are held.
+    fn make_room(&mut self, worker: Worker) {
+        if self.workers.len() >= WORKERS.get()
+            && !self.workers.contains(&worker)
+            && let Some((evicted, serving)) = self.workers.pop_lru()
             && let Some(process) = self.processes.peek_mut(&evicted.tgid)
         {
             // It may go on serving.
             process.abandoned(serving.open(), self.now_ns.saturating_add(SETTLE_NS));
         }
-    }
-}
-
-fn thread_of(exchange: &Exchange) -> Thread {
-    Thread {
-        tgid: exchange.tgid,
-        tid: exchange.tid,
     }
 }
 

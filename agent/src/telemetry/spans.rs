@@ -48,7 +48,7 @@ impl Spans {
             Some(call) => describe::rpc(exchange, call, route, &mut attributes),
             None => describe::http(exchange, route, &mut attributes),
         };
-        attributes.push(("thread.id".into(), Value::Int(exchange.tid.into())));
+        attributes.push(("thread.id".into(), Value::Int(exchange.thread.tid.into())));
         if let Some(failure) = failure {
             attributes.push(("error.type".into(), Value::Str(failure.name())));
         }

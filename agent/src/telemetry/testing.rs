@@ -11,7 +11,7 @@ use super::{
 use crate::{
     identity::Process,
     l7::{
-        exchange::{Exchange, ExchangeKey, Side},
+        exchange::{Exchange, ExchangeKey, Side, Thread},
         grpc::{Call, Messages},
     },
 };
@@ -28,8 +28,7 @@ pub(crate) fn exchange() -> Exchange {
             part: 0,
         },
         side: Side::Server,
-        tgid: 10,
-        tid: 11,
+        thread: Thread::new(10, 11),
         local: ([127, 0, 0, 1], 80).into(),
         remote: ([127, 0, 0, 2], 40_000).into(),
         method: "GET".into(),

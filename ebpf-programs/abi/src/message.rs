@@ -111,6 +111,9 @@ pub struct MessageEvent {
     pub tgid: u32,
     /// The thread in the initial pid namespace.
     pub tid: u32,
+    /// The goroutine (`*runtime.g`) that made the call, or, of what the loop of a connection of `net/http`'s transport sends, the one that asked for it.
+    /// Means nothing in a program that is not one of Go's; 0 where it is not known.
+    pub goroutine: u64,
     /// The message's number on its connection, from 1; no number is left out, so that a gap is a loss.
     pub message: u32,
     /// Bytes that this I/O call moved.

@@ -9,7 +9,7 @@ use fathom_abi::{
 };
 
 use crate::{
-    connection, flow,
+    connection, flow, goroutine,
     maps::{self, SCRATCH, Scratch},
     pieces, sock,
     syscall::Buffer,
@@ -83,6 +83,7 @@ impl Call {
         event.previous_last_ns = 0;
         event.tgid = (self.pid_tgid >> 32) as u32;
         event.tid = self.pid_tgid as u32;
+        event.goroutine = goroutine::of(self, state.role);
         event.message = state.message;
         event.io_bytes = bytes;
         event.offset = 0;

@@ -17,6 +17,7 @@ mod capture;
 mod connection;
 mod flow;
 mod globals;
+mod goroutine;
 mod io;
 #[path = "../kernel.rs"]
 mod kernel;

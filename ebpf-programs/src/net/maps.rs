@@ -89,6 +89,14 @@ pub static TLS_OBJECTS: LruHashMap<[u64; 2], TlsObject> = LruHashMap::with_max_e
 #[map]
 pub static TLS_THREADS: LruHashMap<u64, TlsThread> = LruHashMap::with_max_entries(1, 0);
 
+/// The connection (`*http.persistConn`) that a goroutine writes for, by process and goroutine; see `goroutine.rs`.
+#[map]
+pub static GO_LOOPS: LruHashMap<[u64; 2], u64> = LruHashMap::with_max_entries(1, 0);
+
+/// Which goroutine has asked last on such a connection, by process and connection.
+#[map]
+pub static GO_ASKERS: LruHashMap<[u64; 2], u64> = LruHashMap::with_max_entries(1, 0);
+
 /// The programs that the programs of TLS libraries' calls go on to; see `layer.rs`.
 #[map]
 pub static TLS_PROGRAMS: ProgramArray = ProgramArray::with_max_entries(2, 0);

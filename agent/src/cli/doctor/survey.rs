@@ -149,6 +149,7 @@ fn attempt(tap: Tap, privileges: Option<Privileges>) -> Trial {
         map_budget: TRIAL_BUDGET,
         track_active: false,
         tls: true,
+        parents: false,
         head_limit: NetOptions::HEAD_LIMIT,
     };
     let mut trial = Trial {

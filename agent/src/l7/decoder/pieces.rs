@@ -14,7 +14,7 @@ use super::{
 };
 use crate::l7::{
     counts::{ExchangeOutcome, Recognized, RecordOutcome},
-    exchange::Step,
+    exchange::{Step, Thread},
     http1,
     http2::{self, Start},
     piece::Piece,
@@ -136,13 +136,11 @@ impl Pieces {
             length,
             data: &behind,
             at_ns: request.start_ns,
-            tgid: request.tgid,
-            tid: request.tid,
+            thread: request.thread,
         };
         connection.upgraded(
             http2::Request {
-                tgid: request.tgid,
-                tid: request.tid,
+                thread: request.thread,
                 method: request.method,
                 path: request.path,
                 start_ns: request.start_ns,
@@ -188,8 +186,7 @@ impl Pieces {
             length,
             data: record.data,
             at_ns: event.at_ns,
-            tgid: event.tgid,
-            tid: event.tid,
+            thread: Thread::of(event),
         };
         if matches!(self.protocol, Protocol::Unknown) {
             self.protocol = self.recognize(&piece);

@@ -30,17 +30,7 @@ const KEPT_STREAMS: usize = 64;
 #[derive(Clone, Copy)]
 pub(super) struct Moved {
     pub(super) at_ns: u64,
-    pub(super) tgid: u32,
-    pub(super) tid: u32,
-}
-
-impl Moved {
-    fn thread(&self) -> Thread {
-        Thread {
-            tgid: self.tgid,
-            tid: self.tid,
-        }
-    }
+    pub(super) thread: Thread,
 }
 
 pub(super) struct Streams {

@@ -36,8 +36,7 @@ fn piece(is_requests: bool, position: u64, length: u64, data: &[u8], at_ns: u64)
         length,
         data,
         at_ns,
-        tgid: 1,
-        tid: 2,
+        thread: Thread::new(1, 2),
     }
 }
 

@@ -14,6 +14,7 @@ fn event() -> MessageEvent {
         previous_last_ns: 0x4142_4344_4546_4748,
         tgid: 0x5152_5354,
         tid: 0x6162_6364,
+        goroutine: 0x7172_7374_7576_7778,
         message: 0x7172_7374,
         io_bytes: 0x8182_8384,
         offset: 0x9192_9394,
@@ -61,6 +62,10 @@ fn fields_are_read_from_where_the_compiler_puts_them() {
     );
     at(offset_of!(MessageEvent, tgid), &event.tgid.to_ne_bytes());
     at(offset_of!(MessageEvent, tid), &event.tid.to_ne_bytes());
+    at(
+        offset_of!(MessageEvent, goroutine),
+        &event.goroutine.to_ne_bytes(),
+    );
     at(
         offset_of!(MessageEvent, message),
         &event.message.to_ne_bytes(),

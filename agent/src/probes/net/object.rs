@@ -15,11 +15,8 @@ pub(super) fn load(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf
     let track_active = u32::from(options.track_active);
     let own = process::id();
     let go = GoRecord(go_offsets());
-    let (tls_calls, tls_objects, tls_threads) = if options.tls {
-        (sizes.tls_calls, sizes.tls_objects, sizes.tls_threads)
-    } else {
-        (1, 1, 1)
-    };
+    let if_wanted = |wanted, size| if wanted { size } else { 1 };
+    let go_connections = if_wanted(options.parents, sizes.go_connections);
     let mut loader = EbpfLoader::new();
     loader
         .override_global("OFFSETS", &facts.offsets, true)
@@ -34,29 +31,20 @@ pub(super) fn load(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf
         .override_global("TRACK_ACTIVE", &track_active, true)
         .override_global("GO_LAYOUT", &go, true)
         .override_global("ABI_VERSION", &VERSION, false)
-        .map_max_entries("TLS_CALLS", tls_calls)
-        .map_max_entries("TLS_OBJECTS", tls_objects)
-        .map_max_entries("TLS_THREADS", tls_threads)
+        .map_max_entries("TLS_CALLS", if_wanted(options.tls, sizes.tls_calls))
+        .map_max_entries("TLS_OBJECTS", if_wanted(options.tls, sizes.tls_objects))
+        .map_max_entries("TLS_THREADS", if_wanted(options.tls, sizes.tls_threads))
+        .map_max_entries("GO_LOOPS", go_connections)
+        .map_max_entries("GO_ASKERS", go_connections)
         .map_max_entries("MESSAGES", sizes.messages)
         .map_max_entries("FLOWS", sizes.flows)
         .map_max_entries("CONNECTIONS", sizes.connections)
         .map_max_entries("FRAMINGS", sizes.framings)
         .map_max_entries(
             "INFLIGHT",
-            if tap.has_inflight_calls() {
-                sizes.inflight
-            } else {
-                1
-            },
+            if_wanted(tap.has_inflight_calls(), sizes.inflight),
         )
-        .map_max_entries(
-            "ACTIVE",
-            if options.track_active {
-                sizes.active
-            } else {
-                1
-            },
-        );
+        .map_max_entries("ACTIVE", if_wanted(options.track_active, sizes.active));
     if options.track_active {
         loader.map_pin_path("ACTIVE", namespace::active_pin());
     }

@@ -1,11 +1,11 @@
-//! Go's crypto/tls, also in stripped programs.
+//! Go's crypto/tls, and what of its net/http says for whom a request is sent; also in stripped programs.
 
 use memchr::memmem;
 
 use super::{
-    Function, Library, Site, Targets, Why, buildinfo,
+    Action, Function, Library, Site, Targets, Why, buildinfo,
     image::Image,
-    pclntab::{self, Table},
+    pclntab::{self, Found, Table},
     returns,
 };
 
@@ -65,7 +65,16 @@ impl GoLayout {
     };
 }
 
-const FUNCTIONS: [Function; 3] = [Function::GoRead, Function::GoWrite, Function::GoClose];
+const FUNCTIONS: [Function; 5] = [
+    Function::GoRead,
+    Function::GoWrite,
+    Function::GoClose,
+    Function::GoRoundTrip,
+    Function::GoWriteLoop,
+];
+
+/// What their names begin with.
+const STEMS: [&str; 2] = ["crypto/tls.(*Conn).", "net/http.(*persistConn)."];
 
 /// The sections that only Go's linker writes.
 const MARKS: [&str; 4] = [
@@ -87,43 +96,19 @@ pub(super) fn inspect(image: &Image<'_>) -> Result<Targets, Why> {
     }
     let table = find_table(image)?;
     let names: Vec<_> = FUNCTIONS.iter().map(|function| function.symbol()).collect();
-    let found = table.functions(image, "crypto/tls.(*Conn).", &names)?;
+    let found = table.functions(image, &STEMS, &names)?;
     if found.is_empty() {
         return Err(Why::NotTls);
     }
     let text = table.text(image)?;
     let mut sites = Vec::with_capacity(found.len());
     for found in found {
-        let code = text
-            .checked_add(found.start)
-            .and_then(|address| image.offset_of(address, true));
-        let entry = code.ok_or_else(|| {
-            Why::malformed(
-                pclntab::WHAT,
-                format!("a function at {:#x}, where no code is", found.start),
-            )
-        })?;
-        let function = FUNCTIONS[found.wanted];
-        let size = found.end - found.start;
-        // A probe at a wrong place breaks the program that it is in, and where the code starts is known only from tables.
-        if !returns::begins_as_go_does(image, entry, size)? {
-            return Err(Why::malformed(
-                "the code",
-                format!("no Go function begins at {entry:#x}"),
-            ));
+        match site(image, text, &found) {
+            Ok(site) => sites.push(site),
+            // Without these only parents are missing.
+            Err(_) if FUNCTIONS[found.wanted].action() == Action::Ask => {}
+            Err(why) => return Err(why),
         }
-        let returns = returns::returns(image, entry, size)?;
-        if returns.is_empty() {
-            return Err(Why::malformed(
-                "the code",
-                format!("{} does not return", function.symbol()),
-            ));
-        }
-        sites.push(Site {
-            function,
-            entry,
-            returns,
-        });
     }
     sites.sort_by_key(|site| (site.function, site.entry));
     Ok(Targets {
@@ -131,6 +116,39 @@ pub(super) fn inspect(image: &Image<'_>) -> Result<Targets, Why> {
         version: buildinfo::version(image),
         sites,
         go: Some(GoLayout::SINCE_1_18),
+    })
+}
+
+fn site(image: &Image<'_>, text: u64, found: &Found) -> Result<Site, Why> {
+    let code = text
+        .checked_add(found.start)
+        .and_then(|address| image.offset_of(address, true));
+    let entry = code.ok_or_else(|| {
+        Why::malformed(
+            pclntab::WHAT,
+            format!("a function at {:#x}, where no code is", found.start),
+        )
+    })?;
+    let function = FUNCTIONS[found.wanted];
+    let size = found.end - found.start;
+    // A probe at a wrong place breaks the program that it is in, and where the code starts is known only from tables.
+    if !returns::begins_as_go_does(image, entry, size)? {
+        return Err(Why::malformed(
+            "the code",
+            format!("no Go function begins at {entry:#x}"),
+        ));
+    }
+    let returns = returns::returns(image, entry, size)?;
+    if returns.is_empty() {
+        return Err(Why::malformed(
+            "the code",
+            format!("{} does not return", function.symbol()),
+        ));
+    }
+    Ok(Site {
+        function,
+        entry,
+        returns,
     })
 }
 

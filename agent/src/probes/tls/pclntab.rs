@@ -106,10 +106,10 @@ impl Table {
     pub(super) fn functions(
         &self,
         image: &Image<'_>,
-        stem: &str,
+        stems: &[&str],
         names: &[&str],
     ) -> Result<Vec<Found>, Why> {
-        let places = self.places(image, stem, names)?;
+        let places = self.places(image, stems, names)?;
         let mut found = Vec::new();
         if places.is_empty() {
             return Ok(found);
@@ -141,16 +141,16 @@ impl Table {
     fn places(
         &self,
         image: &Image<'_>,
-        stem: &str,
+        stems: &[&str],
         names: &[&str],
     ) -> Result<Vec<(u64, usize)>, Why> {
         let longest = names.iter().map(|name| name.len()).max().unwrap_or(0);
-        let finder = memmem::Finder::new(stem);
+        let finders: Vec<_> = stems.iter().map(memmem::Finder::new).collect();
         let mut places = Vec::new();
         // With the byte before a name and the one behind it.
         let overlap = longest + 2;
         image.scan(WHAT, &self.names, overlap, |offset, bytes| {
-            for at in finder.find_iter(bytes) {
+            for at in finders.iter().flat_map(|finder| finder.find_iter(bytes)) {
                 let starts = match at.checked_sub(1) {
                     Some(before) => bytes[before] == 0,
                     // But for the very first, it is in the window before, too.

@@ -121,7 +121,7 @@ fn a_child_is_where_its_server_will_be() {
             request: Opened {
                 message: server.key.message,
                 part: server.key.part,
-                thread: Thread { tgid: 1, tid: 2 },
+                thread: Thread::new(1, 2),
                 start_ns: 3,
                 parent,
                 trace_state: server.trace_state.clone(),

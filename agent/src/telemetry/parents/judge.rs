@@ -1,17 +1,17 @@
 //! What a client's exchange is a part of, by what is known of its thread and of its process.
 
-use super::{Parents, SERVES_NONE, SETTLE_NS, serving::Active};
-use crate::l7::exchange::{Started, Thread, TraceParent};
+use super::{Parents, SERVES_NONE, SETTLE_NS, Worker, serving::Active};
+use crate::l7::exchange::{Started, TraceParent};
 
 /// A client's request.
 pub(super) struct Asked {
-    pub(super) thread: Thread,
+    pub(super) worker: Worker,
     pub(super) start_ns: u64,
     pub(super) parent: Option<TraceParent>,
     pub(super) partial: bool,
     pub(super) multiplexed: bool,
     /// Who received the answer, where that is known.
-    pub(super) answered_by: Option<Thread>,
+    pub(super) answered_by: Option<Worker>,
 }
 
 pub(super) enum Found {
@@ -25,19 +25,19 @@ pub(super) enum Found {
 impl Parents {
     /// What a client's exchange is a part of.
     pub(super) fn find(&mut self, asked: &Asked) -> Found {
-        let tgid = asked.thread.tgid;
+        let tgid = asked.worker.tgid;
         if let Some(parent) = &asked.parent {
             return self.passed(tgid, parent);
         }
         let Some(process) = self.processes.get_mut(&tgid) else {
             return Found::Nothing;
         };
-        if process.multiplexes {
+        if process.multiplexes || asked.worker.number == 0 {
             return Found::Doubt;
         }
         let active = self
-            .threads
-            .get(&asked.thread)
+            .workers
+            .get(&asked.worker)
             .map_or(Active::Nothing, |serving| serving.active(asked.start_ns));
         let served = match active {
             Active::Nothing => {
@@ -54,7 +54,7 @@ impl Parents {
         let is_proven = process.is_proven()
             && !asked.multiplexed
             && !served.started.multiplexed
-            && asked.answered_by.is_none_or(|by| by == asked.thread);
+            && (process.has_goroutines || asked.answered_by.is_none_or(|by| by == asked.worker));
         let was_seen = served.started.request.start_ns > self.lost_ns;
         if was_seen && !asked.partial && (is_alone || is_proven) {
             Found::Parent(Box::new(served.started.clone()))

@@ -6,6 +6,8 @@ use super::PROOF;
 pub(super) struct Process {
     /// It serves several requests on a thread, or one on several.
     pub(super) multiplexes: bool,
+    /// It is a Go program, of which each request's goroutine is known.
+    pub(super) has_goroutines: bool,
     /// Requests whose end is not known.
     open: u32,
     /// Until when there may have been more than one at a time.
@@ -55,9 +57,9 @@ impl Process {
         self.score = self.score.saturating_sub(weight);
     }
 
-    /// Whether it gives each request a thread.
+    /// Whether it gives each request a thread, or a goroutine.
     pub(super) fn is_proven(&self) -> bool {
-        self.score >= PROOF
+        self.has_goroutines || self.score >= PROOF
     }
 
     /// Whether requests are open.

@@ -1,8 +1,8 @@
-//! The requests that one thread has received.
+//! The requests that one thread, or goroutine, has received.
 
 use fathom_abi::ConnectionId;
 
-use crate::l7::exchange::{Exchange, ExchangeKey, Opened, Started, Thread};
+use crate::l7::exchange::{Exchange, ExchangeKey, Opened, Started};
 
 /// Requests that are remembered of a thread.
 pub(super) const SERVED: usize = 4;
@@ -155,7 +155,7 @@ impl Served {
     }
 
     /// One that is told of when it is over.
-    pub(super) fn ended(exchange: &Exchange, thread: Thread) -> Self {
+    pub(super) fn ended(exchange: &Exchange) -> Self {
         let started = Started {
             key: exchange.key,
             side: exchange.side,
@@ -163,7 +163,7 @@ impl Served {
             request: Opened {
                 message: exchange.key.message,
                 part: exchange.key.part,
-                thread,
+                thread: exchange.thread,
                 start_ns: exchange.start_ns,
                 parent: exchange.parent,
                 trace_state: exchange.trace_state.clone(),

@@ -1,6 +1,7 @@
-//! The four ways to see the bytes of a socket, of which the loader takes the best one that loads, and the calls of TLS libraries.
+//! The four ways to see the bytes of a socket, of which the loader takes the best one that loads, the calls of TLS libraries, and those of Go's HTTP client.
 
 mod fentry;
+mod go_calls;
 mod kprobe;
 mod raw_tracepoint;
 mod syscalls;

@@ -1,14 +1,14 @@
 //! Uprobes on the calls of TLS libraries through which plain text goes. Each goes on with a tail call, if only to [`layer::nowhere`].
 
 use aya_ebpf::{
-    EbpfContext as _,
-    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel},
+    helpers::bpf_get_current_pid_tgid,
     macros::{uprobe, uretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
 use fathom_abi::message::Direction;
 
 use crate::{
+    goroutine::{go, register},
     layer,
     maps::CallKey,
     tls::{self, Arguments},
@@ -131,7 +131,7 @@ fn arguments_ex(ctx: &ProbeContext) -> Arguments {
 
 #[inline(always)]
 fn go_arguments(ctx: &ProbeContext) -> Arguments {
-    let object = register(ctx, go::CONN);
+    let object = register(ctx, go::OBJECT);
     Arguments {
         object,
         buffer: register(ctx, go::ADDRESS),
@@ -154,38 +154,6 @@ fn go_call(ctx: &ProbeContext) -> CallKey {
         thread: bpf_get_current_pid_tgid() >> 32 << 32,
         goroutine: register(ctx, go::GOROUTINE),
     }
-}
-
-/// A register of the program where the probe was hit, by its place in `struct pt_regs`.
-#[inline(always)]
-fn register(ctx: &ProbeContext, place: usize) -> u64 {
-    // SAFETY: the context is a `struct pt_regs`, which the verifier holds the read to.
-    unsafe { bpf_probe_read_kernel(ctx.as_ptr().cast::<u64>().add(place)) }.unwrap_or(0)
-}
-
-/// Where Go (1.17, register ABI) keeps what is wanted, as words of `struct pt_regs` (`arch/x86/include/asm/ptrace.h`).
-#[cfg(bpf_target_arch = "x86_64")]
-mod go {
-    /// RAX.
-    pub const CONN: usize = 10;
-    /// RBX.
-    pub const ADDRESS: usize = 5;
-    /// RCX.
-    pub const LENGTH: usize = 11;
-    /// RAX.
-    pub const RESULT: usize = 10;
-    /// R14.
-    pub const GOROUTINE: usize = 1;
-}
-
-/// The same of `struct user_pt_regs` (`arch/arm64/include/uapi/asm/ptrace.h`).
-#[cfg(bpf_target_arch = "aarch64")]
-mod go {
-    pub const CONN: usize = 0;
-    pub const ADDRESS: usize = 1;
-    pub const LENGTH: usize = 2;
-    pub const RESULT: usize = 0;
-    pub const GOROUTINE: usize = 28;
 }
 
 /// What all of these go on to: takes in the bytes that one of them has found.

@@ -20,6 +20,7 @@ use crate::{
     metrics::Metrics,
     nginx::{Nginx, named_copy},
     receiver::{Receiver, interpreter},
+    subjects::GoProgram,
 };
 
 /// Requests on each connection that come first and are not counted: a process has to be proven to give each request a thread.
@@ -29,49 +30,79 @@ const COUNTED: u64 = 80;
 /// How long each waits between two: the exporter's queue is to lose nothing.
 const PAUSE: Duration = Duration::from_millis(35);
 
+/// What a subject runs.
+#[derive(Clone, Copy)]
+enum Program {
+    /// `tests/python/parents_subject.py`, as this kind.
+    Python(&'static str),
+    /// `tests/subjects/parents_go.go`, as this kind.
+    Go(&'static str),
+    /// nginx as a proxy.
+    Proxy,
+}
+
 /// A server whose handlers ask another one.
 struct Subject {
     name: &'static str,
-    /// How `tests/python/parents_subject.py` calls it.
-    kind: &'static str,
+    program: Program,
     /// Connections, each with one request after the other.
     connections: u64,
     /// In percent, how many of its client spans must have a parent.
     floor: u64,
 }
 
-const SUBJECTS: [Subject; 5] = [
+const SUBJECTS: [Subject; 8] = [
     Subject {
         name: "threads",
-        kind: "threads",
+        program: Program::Python("threads"),
         connections: 8,
         floor: 99,
     },
     Subject {
         name: "loop",
-        kind: "loop",
+        program: Program::Python("loop"),
         connections: 8,
         floor: 0,
     },
     Subject {
         name: "loops",
-        kind: "loops",
+        program: Program::Python("loops"),
         connections: 8,
         floor: 0,
     },
     // Each loop has one request at a time, as if it were a thread for it.
     Subject {
         name: "pairs",
-        kind: "loops",
+        program: Program::Python("loops"),
         connections: 2,
         floor: 0,
     },
     // It passes a `traceparent` on, which half of the requests have.
     Subject {
         name: "proxy",
-        kind: "proxy",
+        program: Program::Proxy,
         connections: 8,
         floor: 49,
+    },
+    // A goroutine for each request, on threads that all share.
+    Subject {
+        name: "go",
+        program: Program::Go("handler"),
+        connections: 8,
+        floor: 99,
+    },
+    Subject {
+        name: "go-tls",
+        program: Program::Go("tls"),
+        connections: 8,
+        floor: 99,
+    },
+    // Who asks is a goroutine that the handler has started.
+    Subject {
+        name: "go-started",
+        program: Program::Go("started"),
+        connections: 8,
+        floor: 0,
     },
 ];
 
@@ -157,15 +188,22 @@ impl<'a> Server<'a> {
     fn start(subject: &'a Subject, context: &Context, backend: &Nginx) -> Result<Self> {
         let port = free_port()?;
         let service = format!("parents-{}-{port}", subject.name);
-        let mut command = if subject.kind == "proxy" {
-            proxy(&service, context.dir(), port, backend.port())?
-        } else {
-            let program =
-                Path::new(env!("CARGO_MANIFEST_DIR")).join("../python/parents_subject.py");
-            let mut command = Command::new(interpreter()?);
-            command.arg(program).arg(subject.kind);
-            command.args([port.to_string(), backend.port().to_string()]);
-            command
+        let mut command = match subject.program {
+            Program::Proxy => proxy(&service, context.dir(), port, backend.port())?,
+            Program::Python(kind) => {
+                let program =
+                    Path::new(env!("CARGO_MANIFEST_DIR")).join("../python/parents_subject.py");
+                let mut command = Command::new(interpreter()?);
+                command.arg(program).arg(kind);
+                command.args([port.to_string(), backend.port().to_string()]);
+                command
+            }
+            Program::Go(kind) => {
+                let mut command = Command::new(GoProgram::Parents.path(context.dir())?);
+                command.args([kind.to_owned(), port.to_string()]);
+                command.arg(format!("127.0.0.1:{}", backend.port()));
+                command
+            }
         };
         let child = command
             .env("OTEL_SERVICE_NAME", &service)

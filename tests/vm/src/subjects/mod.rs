@@ -24,7 +24,11 @@ use self::program::Program::{
     self, Curl, CurlGnutls, Go, GoStripped, GrpcPython, GrpcRust, H2load, Nginx, Node, Python,
     Wget, Wrk,
 };
-pub use self::{certificate::Certificate, script::compile, wire::Wire};
+pub use self::{
+    certificate::Certificate,
+    script::{GoProgram, compile},
+    wire::Wire,
+};
 
 /// How much of what a program did was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

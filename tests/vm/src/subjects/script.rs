@@ -130,8 +130,8 @@ fn command(program: Program, ground: &Ground) -> Result<Command> {
         Program::GrpcPython => interpreted(receiver::interpreter()?, "grpc_python.py"),
         Program::CurlGnutls => interpreted(PYTHON.into(), "http_curl_gnutls.py"),
         Program::Node => interpreted(node()?, "http_node.js"),
-        Program::Go => Command::new(go(ground, false)?),
-        Program::GoStripped => Command::new(go(ground, true)?),
+        Program::Go => Command::new(GoProgram::Http.path(&ground.programs)?),
+        Program::GoStripped => Command::new(GoProgram::HttpStripped.path(&ground.programs)?),
         Program::GrpcRust => Command::new(tonic()?),
         _ => bail!(
             "{} is none of the programs in tests/subjects",
@@ -140,18 +140,67 @@ fn command(program: Program, ground: &Ground) -> Result<Command> {
     })
 }
 
-/// The programs in Go: with symbols, and without.
-const GO: [&str; 2] = ["subject-go", "subject-go-stripped"];
+/// A program in Go.
+#[derive(Clone, Copy)]
+pub enum GoProgram {
+    /// The subject.
+    Http,
+    /// The same without symbols.
+    HttpStripped,
+    /// The server whose handlers ask another one.
+    Parents,
+}
 
-/// The program in Go: compiled once in this process, or brought along where there is no compiler.
-fn go(ground: &Ground, stripped: bool) -> Result<PathBuf> {
-    static BUILT: [OnceLock<()>; 2] = [OnceLock::new(), OnceLock::new()];
-    let built = &BUILT[usize::from(stripped)];
-    if built.get().is_none() && find("go").is_some() {
-        compile_go(&ground.programs, stripped)?;
-        let _ = built.set(());
+impl GoProgram {
+    const ALL: [Self; 3] = [Self::Http, Self::HttpStripped, Self::Parents];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "subject-go",
+            Self::HttpStripped => "subject-go-stripped",
+            Self::Parents => "parents-go",
+        }
     }
-    Ok(ground.programs.join(GO[usize::from(stripped)]))
+
+    const fn source(self) -> &'static str {
+        match self {
+            Self::Http | Self::HttpStripped => "http_go.go",
+            Self::Parents => "parents_go.go",
+        }
+    }
+
+    /// Where it is in `dir`: compiled once in this process, or brought along where there is no compiler.
+    pub fn path(self, dir: &Path) -> Result<PathBuf> {
+        static BUILT: [OnceLock<()>; GoProgram::ALL.len()] =
+            [const { OnceLock::new() }; GoProgram::ALL.len()];
+        let built = &BUILT[self as usize];
+        if built.get().is_none() && find("go").is_some() {
+            self.compile(dir)?;
+            let _ = built.set(());
+        }
+        Ok(dir.join(self.name()))
+    }
+
+    /// Nothing but Go's own library is needed.
+    fn compile(self, dir: &Path) -> Result<()> {
+        let mut go = process::command("go")?;
+        go.arg("build").arg("-o").arg(dir.join(self.name()));
+        if matches!(self, Self::HttpStripped) {
+            go.args(["-ldflags", "-s -w"]);
+        }
+        go.arg(sources().join(self.source())).envs([
+            ("GOFLAGS", "-mod=mod"),
+            ("GOPROXY", "off"),
+            ("GO111MODULE", "off"),
+            // A guest has not this machine's libc.
+            ("CGO_ENABLED", "0"),
+        ]);
+        if env::var_os("HOME").is_none() {
+            go.env("GOCACHE", dir.join("go-cache"));
+        }
+        process::run(go).context("it does not compile")?;
+        Ok(())
+    }
 }
 
 /// Compiles the programs in Go into `dir`, where there is a compiler.
@@ -159,37 +208,14 @@ pub fn compile(dir: &Path) -> Result<()> {
     if find("go").is_none() {
         return Ok(());
     }
-    [false, true]
+    GoProgram::ALL
         .into_iter()
-        .try_for_each(|stripped| compile_go(dir, stripped))
-}
-
-/// Nothing but Go's own library is needed.
-fn compile_go(dir: &Path, stripped: bool) -> Result<()> {
-    let mut go = process::command("go")?;
-    go.arg("build")
-        .arg("-o")
-        .arg(dir.join(GO[usize::from(stripped)]));
-    if stripped {
-        go.args(["-ldflags", "-s -w"]);
-    }
-    go.arg(sources().join("http_go.go")).envs([
-        ("GOFLAGS", "-mod=mod"),
-        ("GOPROXY", "off"),
-        ("GO111MODULE", "off"),
-        // A guest has not this machine's libc.
-        ("CGO_ENABLED", "0"),
-    ]);
-    if env::var_os("HOME").is_none() {
-        go.env("GOCACHE", dir.join("go-cache"));
-    }
-    process::run(go).context("it does not compile")?;
-    Ok(())
+        .try_for_each(|program| program.compile(dir))
 }
 
 /// Why there is no program in Go.
 pub fn go_missing() -> Option<String> {
-    let none = find("go").is_none() && find(GO[0]).is_none();
+    let none = find("go").is_none() && find(GoProgram::Http.name()).is_none();
     none.then(|| "no go; `cargo xtask setup` installs it".to_owned())
 }
 

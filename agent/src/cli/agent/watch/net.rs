@@ -74,6 +74,7 @@ impl Watch {
             map_budget: config.memory_limit / 16 * MAPS_SIXTEENTHS,
             track_active: self.shared.joined,
             tls: config.capabilities.tls,
+            parents: spans.is_some(),
             head_limit: config.head_limit,
         })?;
         for report in net.taps.iter().filter(|report| report.refused.is_some()) {

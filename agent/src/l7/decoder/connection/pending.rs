@@ -17,8 +17,7 @@ use crate::l7::{
 /// What is known of an exchange so far.
 pub(super) struct Pending {
     key: ExchangeKey,
-    tgid: u32,
-    tid: u32,
+    thread: Thread,
     start_ns: u64,
     /// The listener knows of it.
     pub(super) told: bool,
@@ -72,8 +71,7 @@ impl Pending {
                 message: event.message,
                 part: 0,
             },
-            tgid: event.tgid,
-            tid: event.tid,
+            thread: Thread::of(event),
             start_ns: event.at_ns,
             told: false,
             told_answer: false,
@@ -91,6 +89,12 @@ impl Pending {
         self.request.as_ref().map_or("", |request| &request.method)
     }
 
+    /// More of the request's head was moved.
+    pub(super) fn goes_on(&mut self, event: &MessageEvent) {
+        // Of a head that two goroutines have read, the second is the one who wants it.
+        self.thread.goroutine = event.goroutine;
+    }
+
     /// Takes what a request's head, of which there may be more, says of the trace.
     pub(super) fn take_context(&mut self, head: &http1::Request<'_>) {
         self.parent = head.fields.parent;
@@ -102,10 +106,7 @@ impl Pending {
         Opened {
             message: self.key.message,
             part: self.key.part,
-            thread: Thread {
-                tgid: self.tgid,
-                tid: self.tid,
-            },
+            thread: self.thread,
             start_ns: self.start_ns,
             parent: self.parent,
             trace_state: self.trace_state.clone(),
@@ -251,8 +252,7 @@ impl Pending {
         Some(pipeline::Request {
             number: self.key.message,
             index: self.key.part,
-            tgid: self.tgid,
-            tid: self.tid,
+            thread: self.thread,
             start_ns: self.start_ns,
             method: request.method,
             path: request.path,

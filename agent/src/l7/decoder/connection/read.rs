@@ -134,6 +134,9 @@ impl Connection {
         let Some(pending) = self.pending.as_mut() else {
             return self.unused();
         };
+        if event.offset > 0 {
+            pending.goes_on(event);
+        }
         match parsed {
             Ok(request) if request.length.is_some() => {
                 pending.take_request(&request, head);
@@ -176,10 +179,7 @@ impl Connection {
         out: &mut Out<'_, E>,
     ) -> RecordOutcome {
         let answered = Step::Answered {
-            thread: Thread {
-                tgid: event.tgid,
-                tid: event.tid,
-            },
+            thread: Thread::of(event),
             at_ns: event.at_ns,
         };
         let Some(pending) = self.pending.as_mut() else {

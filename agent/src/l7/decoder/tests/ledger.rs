@@ -46,7 +46,7 @@ impl Listener for Ledger {
         let request = started.request;
         assert_eq!(
             (started.side, request.thread.tgid, request.thread.tid),
-            (exchange.side, exchange.tgid, exchange.tid)
+            (exchange.side, exchange.thread.tgid, exchange.thread.tid)
         );
         assert_eq!(request.start_ns, exchange.start_ns);
         assert_eq!(

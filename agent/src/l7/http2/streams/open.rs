@@ -15,10 +15,8 @@ use crate::l7::{
 /// A stream's request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The process that moved its head (initial pid namespace).
-    pub tgid: u32,
-    /// The thread.
-    pub tid: u32,
+    /// Who moved its head.
+    pub thread: Thread,
     /// The method as sent.
     pub method: String,
     /// The path without its query; empty for CONNECT without one.
@@ -103,8 +101,7 @@ impl Open {
             .answered
             .map_or(moved.at_ns, |answered| answered.at_ns.min(moved.at_ns));
         self.request = Some(Request {
-            tgid: moved.tgid,
-            tid: moved.tid,
+            thread: moved.thread,
             method: head.method,
             path: head.path,
             start_ns,
@@ -207,10 +204,7 @@ impl Open {
         Some(Opened {
             message: id,
             part: 0,
-            thread: Thread {
-                tgid: request.tgid,
-                tid: request.tid,
-            },
+            thread: request.thread,
             start_ns: request.start_ns,
             parent: request.parent,
             trace_state: request.trace_state.clone(),
@@ -222,7 +216,7 @@ impl Open {
     pub(super) fn answered(&self) -> Option<Step> {
         let moved = self.answered.filter(|_| self.status.is_some())?;
         Some(Step::Answered {
-            thread: moved.thread(),
+            thread: moved.thread,
             at_ns: moved.at_ns,
         })
     }

@@ -4,6 +4,7 @@ use super::{
     super::{frame::kind, *},
     tape::*,
 };
+use crate::l7::exchange::Thread;
 use crate::l7::grpc::Messages;
 
 fn only(tape: &Tape) -> Stream {
@@ -46,15 +47,14 @@ fn a_stream_is_an_exchange() {
     let stream = only(&tape);
     assert_eq!(stream.id, 1);
     let Request {
-        tgid,
-        tid,
+        thread,
         method,
         path,
         start_ns,
         parent,
         trace_state,
     } = stream.request;
-    assert_eq!((tgid, tid), (7, 8));
+    assert_eq!(thread, Thread::new(7, 8));
     assert_eq!((method.as_str(), path.as_str()), ("POST", "/users/7"));
     assert_eq!((start_ns, stream.end_ns), (300, 700));
     assert_eq!(parent.map(|parent| parent.flags), Some(1));

@@ -4,6 +4,7 @@ use super::{
     super::{frame::kind, *},
     tape::*,
 };
+use crate::l7::exchange::Thread;
 
 #[test]
 fn any_cut_gives_the_same() {
@@ -176,8 +177,7 @@ fn an_upgraded_connection_starts_with_stream_1() {
     }
     let mut connection = Connection::new(Some(REQUESTS), Start::Upgraded, Limits::default());
     let request = Request {
-        tgid: 1,
-        tid: 2,
+        thread: Thread::new(1, 2),
         method: "GET".into(),
         path: "/upgrade".into(),
         start_ns: 50,

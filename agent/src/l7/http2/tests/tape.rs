@@ -1,5 +1,6 @@
 //! Both directions of a connection as they were written, and the pieces that the tap makes of them.
 
+use crate::l7::exchange::Thread;
 use std::collections::BTreeMap;
 
 use fathom_abi::message::Direction;
@@ -110,8 +111,7 @@ impl Part {
             length: self.length,
             data: &self.data,
             at_ns: self.at_ns,
-            tgid: 7,
-            tid: 8,
+            thread: Thread::new(7, 8),
         }
     }
 

@@ -57,7 +57,7 @@ fn found(table: &[u8]) -> Result<Vec<Found>, Why> {
     let bytes = program(table);
     let image = Image::bytes(&bytes)?;
     let end = bytes.len() as u64;
-    Table::at(&image, 0x2000..end)?.functions(&image, "", &["a.A", "b.B"])
+    Table::at(&image, 0x2000..end)?.functions(&image, &[""], &["a.A", "b.B"])
 }
 
 #[test]

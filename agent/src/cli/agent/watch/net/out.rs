@@ -16,7 +16,10 @@ use crate::{
     probes::net::Counters,
     telemetry::{
         Clock, Parents, Red, Spans, Tcp,
-        parents::{Parent, runtime},
+        parents::{
+            Parent,
+            runtime::{self, Runtime},
+        },
         span::Span,
     },
 };
@@ -86,8 +89,10 @@ impl Listener for Hearer<'_> {
         let tgid = request.request.thread.tgid;
         if request.side == Side::Server && !traces.parents.knows(tgid) {
             let process = self.out.identity.process(tgid, self.now_ns);
-            if runtime::shares_threads(PROC.as_ref(), &process) {
-                traces.parents.multiplexes(tgid);
+            match runtime::of(PROC.as_ref(), &process) {
+                Runtime::Unknown => {}
+                Runtime::SharedThreads => traces.parents.multiplexes(tgid),
+                Runtime::Goroutines => traces.parents.has_goroutines(tgid),
             }
         }
         traces.parents.open(request, step);
@@ -100,7 +105,7 @@ impl Listener for Hearer<'_> {
 
 impl Out {
     pub(super) fn exchange(&mut self, exchange: &Exchange, now_ns: u64) {
-        let process = self.identity.process(exchange.tgid, now_ns);
+        let process = self.identity.process(exchange.thread.tgid, now_ns);
         let parent = match &mut self.spans {
             Some(traces) => traces.parents.ended(exchange),
             None => Parent::Unknown,

@@ -41,8 +41,8 @@ const TLS_THREAD: u64 = 8 + 16 + HASH_ENTRY + 16;
 /// A key and a value of the goroutine that writes on such a connection, and of the one that has asked.
 const GO_CONNECTION: u64 = 2 * (16 + 8 + HASH_ENTRY + 16);
 
-/// The two directions of a connection whose bytes travel (`Framings` of the kernel programs).
-pub(super) const FRAMINGS_SIZE: usize = 2 * 80;
+/// A connection whose bytes travel (`Framings` of the kernel programs): the two directions, and when it began.
+pub(super) const FRAMINGS_SIZE: usize = 2 * 80 + 8;
 
 /// Their entry in the map.
 const FRAMING: u64 = 8 + FRAMINGS_SIZE as u64 + HASH_ENTRY;

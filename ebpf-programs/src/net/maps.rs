@@ -268,10 +268,15 @@ impl Framing {
     }
 }
 
-/// Both directions: received, sent.
+/// Both directions.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct Framings(pub [Framing; 2]);
+pub struct Framings {
+    /// Received, sent.
+    pub directions: [Framing; 2],
+    /// Of which connection: its `born_ns`. A sock's address is used again.
+    pub born_ns: u64,
+}
 
 /// A walk through one I/O call's bytes.
 #[derive(Clone, Copy)]

@@ -75,7 +75,8 @@ pub fn start(
     scratch: &mut Scratch,
 ) -> bool {
     let all = if start == Start::Bytes { LONGEST } else { 0 };
-    let [received, sent] = &mut scratch.framings.0;
+    scratch.framings.born_ns = state.born_ns;
+    let [received, sent] = &mut scratch.framings.directions;
     received.start(all, state.message);
     sent.start(all, state.message);
     if start == Start::Frames && state.role == Role::UNKNOWN {
@@ -86,14 +87,14 @@ pub fn start(
         };
         other.lost.set(UNFOUND);
     }
-    // Both directions may start at the same time. An entry that is there without that is an older connection's.
     let is_new = FRAMINGS
         .insert(call.key, &scratch.framings, u64::from(BPF_NOEXIST))
         .is_ok();
-    if !is_new && has_started(state) {
-        return true;
-    }
-    if !is_new && FRAMINGS.insert(call.key, &scratch.framings, 0).is_err() {
+    // Both directions may start at the same time. What else is there is an older connection's.
+    if !is_new
+        && !has_started(call.key, state.born_ns)
+        && FRAMINGS.insert(call.key, &scratch.framings, 0).is_err()
+    {
         maps::count(NetCounter::FramingsFull);
         state.gear = Gear::COUNT;
         return false;
@@ -108,10 +109,11 @@ pub fn start(
 
 /// Whether another program has had the connection's bytes travel meanwhile.
 #[inline(always)]
-fn has_started(state: &ConnectionState) -> bool {
-    // SAFETY: the map's own field, which a program on another CPU may have written.
-    let gear = unsafe { (&raw const state.gear).read_volatile() };
-    gear == Gear::STREAM || gear == Gear::FRAMES
+fn has_started(key: u64, born_ns: u64) -> bool {
+    FRAMINGS
+        .get_ptr(key)
+        // SAFETY: the kernel keeps the entry's memory until this program has ended.
+        .is_some_and(|framings| unsafe { (*framings).born_ns } == born_ns)
 }
 
 /// Whether a connection's bytes travel.
@@ -127,7 +129,7 @@ pub fn numbers(key: u64) -> [u32; 2] {
         return [0; 2];
     };
     // SAFETY: the kernel keeps the entry's memory until this program has ended.
-    let [received, sent] = unsafe { &(*framings).0 };
+    let [received, sent] = unsafe { &(*framings).directions };
     [received.number.get() as u32, sent.number.get() as u32]
 }
 
@@ -177,13 +179,13 @@ pub fn walk_as(ctx: &impl EbpfContext, walkers: &ProgramArray, index: u32, entry
     let framings = unsafe { &mut *framings };
     if turns::was_interrupted(state) {
         // A call of either direction was missed, just when the bytes began to travel. User space sees the gap.
-        framings.0[0].number.add(1);
-        framings.0[1].number.add(1);
+        framings.directions[0].number.add(1);
+        framings.directions[1].number.add(1);
     }
     let framing = if scratch.event.direction == Direction::SENT {
-        &mut framings.0[1]
+        &mut framings.directions[1]
     } else {
-        &mut framings.0[0]
+        &mut framings.directions[0]
     };
     // A call that loses track is walked no further: this one is a later one.
     if framing.lost.get() != 0 && starts_frame(framing, &scratch.walk) {

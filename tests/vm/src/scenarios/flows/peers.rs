@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    os::fd::OwnedFd,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -100,9 +101,10 @@ pub fn server(notes: &Path) -> Result<()> {
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
         TcpListener::bind((Ipv6Addr::LOCALHOST, 0))?,
     ];
-    let closed = TcpListener::bind((Ipv6Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port();
+    // Held, or a client may be given that port, and reach itself; not listened on.
+    let (_held, closed) = bound(SocketAddr::from((Ipv6Addr::LOCALHOST, 0)))?;
+    let (_held_v4, _) = bound(SocketAddr::from((Ipv4Addr::LOCALHOST, closed.port())))?;
+    let closed = closed.port();
     let ports: Vec<u16> = listeners
         .iter()
         .map(|listener| Ok(listener.local_addr()?.port()))
@@ -249,13 +251,7 @@ fn connection(number: u64, [v4, v6, closed]: [u16; 3], notes: &Notes) -> Result<
 
 /// A connection to a port on which nobody listens, from a port that is known because it was bound before.
 fn refused(remote: SocketAddr, notes: &Notes) -> Result<()> {
-    let family = match remote {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
-    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    bind(&socket, &SocketAddr::new(remote.ip(), 0))?;
-    let local = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
+    let (socket, local) = bound(SocketAddr::new(remote.ip(), 0))?;
     let ended = connect(&socket, &remote);
     ensure!(
         ended == Err(rustix::io::Errno::CONNREFUSED),
@@ -269,6 +265,18 @@ fn refused(remote: SocketAddr, notes: &Notes) -> Result<()> {
         received: 0,
         error: Some(REFUSED.to_owned()),
     })
+}
+
+/// A socket that has this address (with port 0, at any port) and nothing else.
+fn bound(address: SocketAddr) -> Result<(OwnedFd, SocketAddr)> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    bind(&socket, &address)?;
+    let local = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
+    Ok((socket, local))
 }
 
 fn read(stream: &mut TcpStream, bytes: u64) -> Result<u64> {

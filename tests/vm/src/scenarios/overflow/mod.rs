@@ -50,6 +50,9 @@ const PAUSES: u64 = 3;
 /// Requests that are answered between two pauses.
 const BETWEEN: u64 = 400;
 
+/// Requests beyond those that are waited for: each wait ends late, by what is answered until that is looked at.
+const SPARE: u64 = 2000;
+
 /// For how long the server may take to answer as many, before patience is applied.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -260,7 +263,7 @@ impl Bench<'_> {
         let limit = LIMIT * self.context.patience;
         let mut progress = Progress::of(&self.server.log)?;
         progress.wait(self.client.asked(), limit)?;
-        let requests = PAUSES * (PAUSED + BETWEEN) + BETWEEN;
+        let requests = PAUSES * (PAUSED + BETWEEN) + SPARE;
         self.client.ask(requests.div_ceil(CONNECTIONS))?;
         for _ in 0..PAUSES {
             progress.wait(BETWEEN, limit)?;

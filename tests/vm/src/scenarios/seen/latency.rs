@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{receiver::Receiver, subjects::program::of_this_run};
 
-/// For how long spans may be on their way.
+/// When nothing has come for so long, no more spans will.
 const ARRIVED: Duration = Duration::from_secs(4);
 
 /// A stretch of time, nanoseconds since 1970.
@@ -105,10 +105,14 @@ impl Spans {
     }
 
     fn once(receiver: &Receiver, complete: impl Fn(&Self) -> bool) -> Result<Self> {
-        let deadline = Instant::now() + ARRIVED;
+        let (mut before, mut since) = (0, Instant::now());
         loop {
             let spans = Self::read(&receiver.requests_with("traces", &of_this_run())?);
-            if complete(&spans) || Instant::now() >= deadline {
+            let count = spans.0.values().map(Vec::len).sum();
+            if count > before {
+                (before, since) = (count, Instant::now());
+            }
+            if complete(&spans) || since.elapsed() >= ARRIVED {
                 return Ok(spans);
             }
             thread::sleep(Duration::from_millis(500));

@@ -20,8 +20,9 @@ use crate::{
 /// For how long an agent may load and attach, before patience is applied.
 const READY_LIMIT: Duration = Duration::from_secs(10);
 
-/// For how long an agent may take to end after SIGTERM, before patience is applied.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// For how long an agent may take to end after SIGTERM, before patience is applied: as long as Kubernetes and systemd give it (deploy/). The kernel removes its
+/// probes one after the other.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// A running `fathom agent`.
 pub struct Agent {

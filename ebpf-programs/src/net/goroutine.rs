@@ -5,13 +5,11 @@
 //! or with the connection closed; and what the goroutine in `persistConn.writeLoop` sends on that connection is sent for the one that has asked last. (Over HTTP/2
 //! there is a goroutine for each request, which nothing leads back from.)
 
-use aya_ebpf::{
-    EbpfContext,
-    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel},
-};
+use aya_ebpf::{EbpfContext, helpers::bpf_probe_read_kernel};
 use fathom_abi::{Role, message::Direction};
 
 use crate::{
+    connection,
     io::Call,
     kernel::read,
     maps::{GO_ASKERS, GO_LOOPS},
@@ -72,7 +70,7 @@ pub fn ends(ctx: &impl EbpfContext) {
 
 #[inline(always)]
 fn process() -> u64 {
-    bpf_get_current_pid_tgid() >> 32
+    u64::from(connection::current_tgid())
 }
 
 /// Whom the bytes of a call are for.

@@ -210,6 +210,7 @@ impl Connection {
                 _ => ExchangeOutcome::FrameError,
             };
             self.streams.drop_open(reason, out);
+            self.streams.never_seen(out);
         }
     }
 
@@ -230,9 +231,12 @@ impl Connection {
             return;
         }
         self.ended = true;
-        self.streams.never_seen(out);
-        if self.lanes.iter().any(|lane| lane.doubt) {
+        let in_doubt = self.lanes.iter().any(|lane| lane.doubt);
+        if in_doubt {
             self.streams.drop_open(ExchangeOutcome::RecordLost, out);
+        }
+        self.streams.never_seen(out);
+        if in_doubt {
             return;
         }
         self.streams.close(at_ns, out);
@@ -318,6 +322,12 @@ pub fn starts_with_settings(bytes: &[u8]) -> bool {
         let header = frame::Header::read(bytes);
         header.kind == frame::kind::SETTINGS && !header.has(frame::flag::ACK) && header.is_valid()
     })
+}
+
+/// Whether an I/O call of `length` bytes, the first of which are `data`, starts with frames, on a connection of which nothing else is known: what it
+/// holds is frames of the kinds that programs send, one behind the other.
+pub fn seems_frames(data: &[u8], length: u64) -> bool {
+    frame::start(data, length, frame::INITIAL_MAX_FRAME, u32::MAX) == frame::Start::Frame
 }
 
 fn index(direction: Direction) -> Option<usize> {

@@ -269,19 +269,15 @@ impl Streams {
         }
     }
 
-    /// What is open is lost.
+    /// What is open is lost. The requests of answers that wait are counted when the client's direction goes on, with those that lay between them.
     pub(super) fn drop_open(&mut self, reason: ExchangeOutcome, out: &mut impl FnMut(Event)) {
         if self.open.is_empty() {
             return;
         }
-        let count = self.open.len() as u64;
+        let count = self.open.len() - self.early;
         let early = self.open.iter().filter(|(_, open)| open.request.is_none());
         if let Some(highest) = early.map(|(&id, _)| id).max() {
-            // Between the answers that wait there may be more requests that were missed.
-            let others = (u64::from(highest.saturating_sub(self.next)) / 2 + 1)
-                .saturating_sub(self.early as u64);
-            self.missed(others, out);
-            self.next = self.next.max(highest.saturating_add(2));
+            self.answered = self.answered.max(highest);
         }
         for (&id, open) in &self.open {
             tell(id, open, Step::Dropped, out);
@@ -289,15 +285,20 @@ impl Streams {
         self.early = 0;
         self.weight = 0;
         self.open = HashMap::with_hasher(Ids::new());
-        out(Event::Lost(reason, count));
+        if count > 0 {
+            out(Event::Lost(reason, count as u64));
+        }
     }
 
     /// The connection ended: requests that were answered and never seen are no longer waited for.
     pub(super) fn never_seen(&mut self, out: &mut impl FnMut(Event)) {
         if self.answered >= self.next {
+            let waits = |id: u32, open: &Open| id <= self.answered && open.request.is_none();
+            let open = self.open.iter();
+            let waiting = open.filter(|&(&id, open)| waits(id, open)).count() as u64;
             let count = u64::from((self.answered - self.next) / 2) + 1;
             self.next = self.answered.saturating_add(2);
-            out(Event::Lost(ExchangeOutcome::RecordLost, count));
+            out(Event::Lost(ExchangeOutcome::RecordLost, count - waiting));
         }
     }
 

@@ -142,7 +142,7 @@ pub struct Pipeline {
     started: Option<From>,
     /// Requests that started in the record with this number.
     in_record: (u32, u32),
-    broken: bool,
+    broken: Option<ExchangeOutcome>,
 }
 
 impl Pipeline {
@@ -154,7 +154,7 @@ impl Pipeline {
             open: VecDeque::new(),
             started: None,
             in_record: (0, 0),
-            broken: false,
+            broken: None,
         }
     }
 
@@ -189,8 +189,8 @@ impl Pipeline {
         self.open.iter().map(|open| open.request.opened())
     }
 
-    /// Whether it was given up for good.
-    pub fn is_broken(&self) -> bool {
+    /// Why it can't be read any further, if it can't.
+    pub fn broken(&self) -> Option<ExchangeOutcome> {
         self.broken
     }
 
@@ -202,7 +202,7 @@ impl Pipeline {
         number: u32,
         out: &mut impl FnMut(Event),
     ) {
-        if self.broken {
+        if self.broken.is_some() {
             return;
         }
         let from = From {
@@ -222,14 +222,14 @@ impl Pipeline {
 
     /// Records are missing.
     pub fn lost(&mut self, out: &mut impl FnMut(Event)) {
-        if !self.broken {
+        if self.broken.is_none() {
             self.give_up(ExchangeOutcome::RecordLost, out);
         }
     }
 
     /// The connection ended, and all of it was handed in.
     pub fn end(&mut self, at_ns: u64, out: &mut impl FnMut(Event)) {
-        if self.broken {
+        if self.broken.is_some() {
             return;
         }
         let until_close = self.answers.lasts_until_close();
@@ -253,11 +253,10 @@ impl Pipeline {
         if self.requests.has_partial_head() {
             out(Event::Lost(ExchangeOutcome::BadRequest, 1));
         }
-        self.broken = true;
     }
 
     fn give_up(&mut self, reason: ExchangeOutcome, out: &mut impl FnMut(Event)) {
-        self.broken = true;
+        self.broken = Some(reason);
         let count = self.open.len() as u64 + u64::from(self.requests.has_partial_head());
         if count > 0 {
             out(Event::Lost(reason, count));

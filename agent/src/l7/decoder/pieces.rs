@@ -29,6 +29,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 enum Protocol {
     /// Nothing was seen yet.
     Unknown,
+    /// Records are missing from before the first piece, which may have started anywhere. None has shown yet what it speaks.
+    Torn(Behind),
     /// HTTP/1, with answers to come of requests that were not seen.
     Behind(Behind),
     Http1(Box<Pipeline>),
@@ -37,7 +39,7 @@ enum Protocol {
     Other,
 }
 
-/// A pipeline that was open before, until it falls silent.
+/// A connection that is not read yet: a pipeline that was open before, until it falls silent, or whatever it is, until it shows that.
 #[derive(Clone, Copy, Default)]
 struct Behind {
     /// When the newest piece was moved, and which way.
@@ -45,8 +47,18 @@ struct Behind {
     pieces: u32,
 }
 
-/// Pieces after which a pipeline from before that never falls silent is given up: 64 MiB, so that a large answer may come to its end.
+/// Pieces after which one that never falls silent, or never shows what it is, is given up: 64 MiB, so that a large answer may come to its end.
 const MAX_BEHIND: u32 = 1 << 15;
+
+impl Behind {
+    /// Behind one more piece; none where there were too many.
+    fn next(self, piece: &Piece<'_>) -> Option<Self> {
+        (self.pieces < MAX_BEHIND).then_some(Self {
+            last: (piece.at_ns, piece.direction),
+            pieces: self.pieces + 1,
+        })
+    }
+}
 
 pub(super) struct Pieces {
     id: ConnectionId,
@@ -66,7 +78,7 @@ pub(super) struct Pieces {
     protocol: Protocol,
     /// The direction of requests, as far as the ports tell.
     believed: Direction,
-    /// It was open before, or records are missing from before its first piece: requests from then may still be under way.
+    /// It was open before: requests from then may still be under way.
     late: bool,
     /// What it speaks is counted among what connections from before speak, or it is none.
     counted: bool,
@@ -188,8 +200,10 @@ impl Pieces {
             at_ns: event.at_ns,
             thread: Thread::of(event),
         };
-        if matches!(self.protocol, Protocol::Unknown) {
-            self.protocol = self.recognize(&piece);
+        match self.protocol {
+            Protocol::Unknown => self.protocol = self.recognize(&piece),
+            Protocol::Torn(before) => self.protocol = self.find(before, &piece, out),
+            _ => {}
         }
         if let Protocol::Behind(behind) = self.protocol {
             self.protocol = self.wait(behind, &piece, out);
@@ -223,19 +237,43 @@ impl Pieces {
         }
     }
 
+    /// What a piece shows that may start anywhere.
+    fn find<E: Listener>(
+        &mut self,
+        before: Behind,
+        piece: &Piece<'_>,
+        out: &mut Out<'_, E>,
+    ) -> Protocol {
+        if let Some(requests) = requests_by_head(piece) {
+            self.requests = requests;
+            return Protocol::Behind(before);
+        }
+        if piece.data.starts_with(PREFACE) {
+            return self.recognize(piece);
+        }
+        if http2::seems_frames(piece.data, piece.length) {
+            let requests = match self.requests {
+                Direction::NONE => self.believed,
+                requests => requests,
+            };
+            self.protocol = http2(Some(requests), Start::Joined);
+            // Where frames start is not known, of either direction.
+            self.lost(out);
+            return std::mem::replace(&mut self.protocol, Protocol::Other);
+        }
+        before.next(piece).map_or(Protocol::Other, Protocol::Torn)
+    }
+
     /// What the first piece shows.
     fn recognize(&mut self, piece: &Piece<'_>) -> Protocol {
-        let http2 = |requests, start| {
-            let limits = http2::Limits::default();
-            Protocol::Http2(Box::new(http2::Connection::new(requests, start, limits)))
-        };
         if piece.data.starts_with(PREFACE) {
             self.requests = piece.direction;
             return http2(Some(piece.direction), Start::Preface);
         }
-        if http1::first_request(piece.data).is_ok() {
-            self.requests = piece.direction;
-            return if self.late {
+        if let Some(requests) = requests_by_head(piece) {
+            self.requests = requests;
+            // What an answer answers was missed.
+            return if self.late || piece.direction != requests {
                 Protocol::Behind(Behind::default())
             } else {
                 Protocol::Http1(Box::default())
@@ -265,12 +303,7 @@ impl Pieces {
     }
 
     /// A piece of a pipeline of which it is not known how many answers are to come. Behind a silence none are.
-    fn wait<E: Listener>(
-        &self,
-        mut behind: Behind,
-        piece: &Piece<'_>,
-        out: &Out<'_, E>,
-    ) -> Protocol {
+    fn wait<E: Listener>(&self, behind: Behind, piece: &Piece<'_>, out: &Out<'_, E>) -> Protocol {
         let (at_ns, direction) = behind.last;
         let is_requests = piece.direction == self.requests;
         let silent = direction == self.requests.opposite()
@@ -284,12 +317,7 @@ impl Pieces {
                 http1::count_requests(piece.data),
             );
         }
-        behind.last = (piece.at_ns, piece.direction);
-        behind.pieces += 1;
-        if behind.pieces > MAX_BEHIND {
-            return Protocol::Other;
-        }
-        Protocol::Behind(behind)
+        behind.next(piece).map_or(Protocol::Other, Protocol::Behind)
     }
 
     /// Counts what a connection from before speaks, once that is certain.
@@ -309,7 +337,7 @@ impl Pieces {
     fn give<E: Listener>(&mut self, piece: &Piece<'_>, number: u32, out: &mut Out<'_, E>) {
         let place = self.place();
         match &mut self.protocol {
-            Protocol::Unknown | Protocol::Other | Protocol::Behind(_) => {}
+            Protocol::Unknown | Protocol::Torn(_) | Protocol::Behind(_) | Protocol::Other => {}
             Protocol::Http1(pipeline) => {
                 let is_requests = piece.direction == self.requests;
                 pipeline.piece(is_requests, piece, number, &mut |event| {
@@ -333,26 +361,25 @@ impl Pieces {
                 }
             }
         }
-        self.drop_broken();
+        self.drop_broken((piece.at_ns, piece.direction));
     }
 
     /// Records are missing.
     pub(super) fn lost<E: Listener>(&mut self, out: &mut Out<'_, E>) {
         let place = self.place();
         match &mut self.protocol {
-            // Like one that was open before.
-            Protocol::Unknown => self.late = true,
+            Protocol::Unknown => {
+                self.doubt = [true; 2];
+                self.protocol = Protocol::Torn(Behind::default());
+            }
             Protocol::Other => {}
             // What is missing may have been a request.
-            Protocol::Behind(behind) => behind.last = Default::default(),
-            Protocol::Http1(pipeline) => {
-                pipeline.lost(&mut |event| out.pipelined(event, place));
-                // Answers are to come of requests that are lost.
-                self.protocol = Protocol::Behind(Behind::default());
-            }
+            Protocol::Torn(behind) | Protocol::Behind(behind) => behind.last = Default::default(),
+            // Answers are to come of requests that are lost.
+            Protocol::Http1(pipeline) => pipeline.lost(&mut |event| out.pipelined(event, place)),
             Protocol::Http2(connection) => connection.lost(&mut |event| out.streamed(event, place)),
         }
-        self.drop_broken();
+        self.drop_broken(Default::default());
     }
 
     /// The connection ended with this record.
@@ -367,7 +394,7 @@ impl Pieces {
         }
         let place = self.place();
         match &mut self.protocol {
-            Protocol::Unknown | Protocol::Other | Protocol::Behind(_) => {}
+            Protocol::Unknown | Protocol::Torn(_) | Protocol::Behind(_) | Protocol::Other => {}
             Protocol::Http1(pipeline) => {
                 pipeline.end(event.at_ns, &mut |event| out.pipelined(event, place));
             }
@@ -382,7 +409,7 @@ impl Pieces {
     pub(super) fn drop_open<E: Listener>(&self, reason: ExchangeOutcome, out: &mut Out<'_, E>) {
         let place = self.place();
         match &self.protocol {
-            Protocol::Unknown | Protocol::Other | Protocol::Behind(_) => {}
+            Protocol::Unknown | Protocol::Torn(_) | Protocol::Behind(_) | Protocol::Other => {}
             Protocol::Http1(pipeline) => {
                 out.lost(reason, pipeline.open() as u64);
                 for opened in pipeline.opened() {
@@ -398,21 +425,46 @@ impl Pieces {
         }
     }
 
-    fn drop_broken(&mut self) {
-        let is_broken = match &self.protocol {
-            Protocol::Unknown | Protocol::Other | Protocol::Behind(_) => false,
-            Protocol::Http1(pipeline) => pipeline.is_broken(),
-            Protocol::Http2(connection) => connection.is_broken(),
+    /// Takes leave of what can't be read any further: for good, or of a pipeline whose framing was not all there until it falls silent. `last` is when the
+    /// newest piece was moved, and which way.
+    fn drop_broken(&mut self, last: (u64, Direction)) {
+        let after = match &self.protocol {
+            Protocol::Http1(pipeline) => match pipeline.broken() {
+                None => return,
+                // An answer may be the first to show that its request's record is missing.
+                Some(
+                    ExchangeOutcome::NoRequest
+                    | ExchangeOutcome::RecordLost
+                    | ExchangeOutcome::TooManyStreams
+                    | ExchangeOutcome::Unreadable,
+                ) => Protocol::Behind(Behind { last, pieces: 0 }),
+                Some(_) => Protocol::Other,
+            },
+            Protocol::Http2(connection) if connection.is_broken() => Protocol::Other,
+            _ => return,
         };
-        if is_broken {
-            self.protocol = Protocol::Other;
-        }
+        self.protocol = after;
     }
 
     /// Whether nothing will come of it any more, so that its bytes need not travel.
     pub(super) fn is_given_up(&self) -> bool {
         matches!(self.protocol, Protocol::Other)
     }
+}
+
+/// Which way requests go, where a head of HTTP/1 shows it.
+fn requests_by_head(piece: &Piece<'_>) -> Option<Direction> {
+    if http1::first_request(piece.data).is_ok() {
+        Some(piece.direction)
+    } else {
+        let is_answer = http1::response(piece.data).is_ok();
+        is_answer.then(|| piece.direction.opposite())
+    }
+}
+
+fn http2(requests: Option<Direction>, start: Start) -> Protocol {
+    let limits = http2::Limits::default();
+    Protocol::Http2(Box::new(http2::Connection::new(requests, start, limits)))
 }
 
 fn index(direction: Direction) -> usize {

@@ -5,6 +5,7 @@ mod ledger;
 mod loss;
 mod order;
 mod tap;
+mod torn;
 mod travel;
 
 use std::num::NonZeroUsize;

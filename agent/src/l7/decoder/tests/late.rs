@@ -8,13 +8,13 @@ use super::{
 };
 use crate::l7::Recognized;
 
-const MS: u64 = 1_000_000;
+pub(super) const MS: u64 = 1_000_000;
 
 fn late() -> Tap {
     Tap::new(Role::UNKNOWN)
 }
 
-fn answer(body: &str) -> Vec<u8> {
+pub(super) fn answer(body: &str) -> Vec<u8> {
     format!(
         "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
@@ -22,14 +22,14 @@ fn answer(body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn paths(exchanges: &[Exchange]) -> Vec<&str> {
+pub(super) fn paths(exchanges: &[Exchange]) -> Vec<&str> {
     exchanges
         .iter()
         .map(|exchange| exchange.path.as_str())
         .collect()
 }
 
-fn get(path: &str) -> Vec<u8> {
+pub(super) fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()
 }
 
@@ -115,14 +115,14 @@ fn a_silence_behind_a_request_is_no_end_of_what_is_under_way() {
 }
 
 /// Records of a connection whose bytes travel, from the record on that says so.
-struct Stream {
-    tap: Tap,
+pub(super) struct Stream {
+    pub(super) tap: Tap,
     numbers: [u32; 2],
     at: [u64; 2],
 }
 
 impl Stream {
-    fn behind(mut tap: Tap) -> Self {
+    pub(super) fn behind(mut tap: Tap) -> Self {
         let number = tap.state().message + 1;
         let travels = tap.event_of(MessageKind::TRAVELS, number, 0);
         if number > 1 {
@@ -169,11 +169,11 @@ impl Stream {
         self
     }
 
-    fn receive(&mut self, data: &[u8], at_ns: u64) -> &mut Self {
+    pub(super) fn receive(&mut self, data: &[u8], at_ns: u64) -> &mut Self {
         self.piece(Direction::RECEIVED, data, at_ns)
     }
 
-    fn send(&mut self, data: &[u8], at_ns: u64) -> &mut Self {
+    pub(super) fn send(&mut self, data: &[u8], at_ns: u64) -> &mut Self {
         self.piece(Direction::SENT, data, at_ns)
     }
 }
@@ -237,7 +237,7 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// An exchange of HTTP/2 that refers to nothing but the static table: GET / and 200.
-fn exchange_of_http2(stream: &mut Stream, id: u8) {
+pub(super) fn exchange_of_http2(stream: &mut Stream, id: u8) {
     stream
         .receive(&frame(1, 5, id, &[0x82, 0x84]), MS)
         .send(&frame(1, 5, id, &[0x88]), 2 * MS);

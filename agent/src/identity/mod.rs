@@ -53,29 +53,32 @@ impl Identity {
         }
     }
 
-    /// The process with this number now, or the one that had it when it was last seen.
+    /// The process with this number now, or the one that had it when it was last seen; one of which nothing is known but its
+    /// number where [`Identity::known`] has none.
     pub fn process(&mut self, tgid: u32, now_ns: u64) -> Arc<Process> {
+        self.known(tgid, now_ns).unwrap_or_else(|| {
+            self.unknown += 1;
+            Process::unknown(tgid)
+        })
+    }
+
+    /// The same, where anything is known of it: it is alive, or was looked up while it was, or the kernel said its name.
+    pub fn known(&mut self, tgid: u32, now_ns: u64) -> Option<Arc<Process>> {
         if let Some(entry) = self.cache.get_mut(&tgid) {
             if now_ns.saturating_sub(entry.checked_ns) < TRUST_NS {
-                return Arc::clone(&entry.process);
+                return Some(Arc::clone(&entry.process));
             }
             entry.checked_ns = now_ns;
             if process::is_same(&self.proc, &entry.process) {
-                return Arc::clone(&entry.process);
+                return Some(Arc::clone(&entry.process));
             }
         }
         let process = match Process::read(&self.proc, tgid) {
             Some(process) => Arc::new(process),
             // Gone. What was seen of it, if anything, is the best that is known.
             None => match self.cache.get(&tgid) {
-                Some(entry) => return Arc::clone(&entry.process),
-                None => match self.names.get(&tgid) {
-                    Some(comm) => Arc::new(Process::gone(tgid, comm)),
-                    None => {
-                        self.unknown += 1;
-                        return Process::unknown(tgid);
-                    }
-                },
+                Some(entry) => return Some(Arc::clone(&entry.process)),
+                None => Arc::new(Process::gone(tgid, self.names.get(&tgid)?)),
             },
         };
         self.cache.put(
@@ -85,7 +88,7 @@ impl Identity {
                 checked_ns: now_ns,
             },
         );
-        process
+        Some(process)
     }
 
     /// Look-ups of processes that were gone before anything was seen of them.

@@ -144,6 +144,7 @@ impl Watch {
                 existing,
                 spans: spans.map(|queue| Traces::new(&shared, queue)),
                 shared,
+                nameless: Vec::new(),
             },
         };
         self.spawn("fathom-net", move |stop| pipeline.run(stop))
@@ -210,6 +211,7 @@ impl Pipeline {
         }
         self.drain();
         self.poll_idle();
+        while self.drain_flows(Clock::monotonic_ns()) == TURN {}
     }
 
     fn attach_tls(&mut self) {
@@ -236,25 +238,22 @@ impl Pipeline {
         let now_ns = Clock::monotonic_ns();
         let mut all = 0;
         loop {
-            // Flows first: they name processes that may be gone by now.
             if let Some(traces) = &mut self.out.spans {
                 traces.check_untold(&self.net.counters);
             }
-            let (flows, out) = (&mut self.flows, &mut self.out);
-            let flow_records = self.net.flows.drain(TURN, |record| {
-                flows.record(record, &mut |flow| out.flow(&flow, now_ns));
-            });
+            // Flows first: they name processes that may be gone by now.
+            let flow_records = self.drain_flows(now_ns);
             let decoder = &mut self.decoder;
-            let mut hearer = Hearer { out, now_ns };
+            let mut hearer = Hearer {
+                out: &mut self.out,
+                now_ns,
+            };
             let messages = self.net.messages.drain(TURN, |record| {
                 decoder.record(record, &mut hearer);
             });
             self.read
                 .messages
                 .fetch_add(messages as u64, Ordering::Relaxed);
-            self.read
-                .flows
-                .fetch_add(flow_records as u64, Ordering::Relaxed);
             for connection in self.decoder.take_given_up() {
                 self.net.give_up(connection);
             }
@@ -263,6 +262,19 @@ impl Pipeline {
                 return all;
             }
         }
+    }
+
+    /// Takes flows out of their ring, at most a turn's; returns how many there were.
+    fn drain_flows(&mut self, now_ns: u64) -> usize {
+        let (flows, out) = (&mut self.flows, &mut self.out);
+        let records = self.net.flows.drain(TURN, |record| {
+            flows.record(record, &mut |flow| out.flow(&flow, now_ns));
+        });
+        self.read.flows.fetch_add(records as u64, Ordering::Relaxed);
+        if records < TURN {
+            self.out.deliver_nameless(now_ns);
+        }
+        records
     }
 
     fn poll_idle(&mut self) {

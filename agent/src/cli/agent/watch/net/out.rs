@@ -7,7 +7,7 @@ use fathom_abi::{Role, counters::NetCounter};
 use crate::{
     cli::agent::watch::Shared,
     export::otlp::queue::Queue,
-    identity::Identity,
+    identity::{Identity, Process},
     l7::{
         Listener,
         exchange::{Exchange, Side, Started, Step},
@@ -16,6 +16,7 @@ use crate::{
     probes::net::Counters,
     telemetry::{
         Clock, Parents, Red, Spans, Tcp,
+        ids::SpanContext,
         parents::{
             Parent,
             runtime::{self, Runtime},
@@ -43,6 +44,8 @@ pub(super) struct Out {
     pub(super) existing: Arc<Existing>,
     pub(super) spans: Option<Traces>,
     pub(super) shared: Shared,
+    /// Exchanges of processes that are gone and have no name yet.
+    pub(super) nameless: Vec<(Exchange, SpanContext)>,
 }
 
 /// What makes spans, where a backend takes them.
@@ -99,24 +102,39 @@ impl Listener for Hearer<'_> {
     }
 
     fn exchange(&mut self, exchange: Exchange) {
-        self.out.exchange(&exchange, self.now_ns);
+        self.out.exchange(exchange, self.now_ns);
     }
 }
 
 impl Out {
-    pub(super) fn exchange(&mut self, exchange: &Exchange, now_ns: u64) {
-        let process = self.identity.process(exchange.thread.tgid, now_ns);
+    pub(super) fn exchange(&mut self, exchange: Exchange, now_ns: u64) {
         let parent = match &mut self.spans {
-            Some(traces) => traces.parents.ended(exchange),
+            Some(traces) => traces.parents.ended(&exchange),
             None => Parent::Unknown,
         };
-        let context = self.shared.ids.context(exchange, &parent);
+        let context = self.shared.ids.context(&exchange, &parent);
         if self.shared.joined {
             self.shared.links.ended(exchange.key, &context);
         }
-        let route = self.red.record(exchange, &process, &context);
+        match self.identity.known(exchange.thread.tgid, now_ns) {
+            Some(process) => self.deliver(&exchange, &context, &process),
+            None => self.nameless.push((exchange, context)),
+        }
+    }
+
+    /// Delivers what waits for a name. The record of a connection's handshake, which has it, comes into its ring before the
+    /// connection's messages come into theirs: to be called when the flows have been taken out after the messages.
+    pub(super) fn deliver_nameless(&mut self, now_ns: u64) {
+        for (exchange, context) in std::mem::take(&mut self.nameless) {
+            let process = self.identity.process(exchange.thread.tgid, now_ns);
+            self.deliver(&exchange, &context, &process);
+        }
+    }
+
+    fn deliver(&mut self, exchange: &Exchange, context: &SpanContext, process: &Process) {
+        let route = self.red.record(exchange, process, context);
         if let Some(Traces { spans, queue, .. }) = &mut self.spans {
-            queue.push(spans.span(exchange, &process, &context, route.as_deref()));
+            queue.push(spans.span(exchange, process, context, route.as_deref()));
         }
     }
 

@@ -59,7 +59,11 @@ pub fn run(args: &Args) -> Outcome {
     }
     live.tick()?;
     let refused = live.counter(NetCounter::FlowRingFull);
-    eprintln!("{shown} records; {refused} more found the ring buffer full");
+    let kept = live.net.misses.flows();
+    // Standard error holds no data, so that this disturbs no reader of JSON.
+    eprintln!(
+        "{shown} records; {refused} more found the ring buffer full; the kernel kept {kept} changes of state from the programs"
+    );
     Ok(())
 }
 

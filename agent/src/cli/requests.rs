@@ -49,14 +49,14 @@ pub fn run(args: &Args) -> Outcome {
     let mut go_on = true;
     while go_on {
         go_on = live.tick()?;
-        // First, for the names of processes that are gone already.
+        live.drain(Ring::Messages, |record| {
+            decoder.record(record, &mut |exchange: Exchange| exchanges.push(exchange))
+        });
+        // After the messages: a connection's flow is told before them, with the name of a process that may be gone by now.
         live.drain(Ring::Flows, |record| names.extend(Flow::decode(record)));
         for flow in names.drain(..) {
             live.identity.name(flow.tgid, flow.comm);
         }
-        live.drain(Ring::Messages, |record| {
-            decoder.record(record, &mut |exchange: Exchange| exchanges.push(exchange))
-        });
         let connections = &live.net.connections;
         decoder.poll_idle(
             Clock::monotonic_ns(),
@@ -96,8 +96,9 @@ pub fn run(args: &Args) -> Outcome {
     }
     // Standard error holds no data, so that this disturbs no reader of JSON.
     eprintln!(
-        "{shown} requests; {} more are known and could not be shown; {refused} records found the ring buffer full",
-        counts.lost()
+        "{shown} requests; {} more are known and could not be shown; {refused} records found the ring buffer full; the kernel kept {} calls from the programs",
+        counts.lost(),
+        live.net.misses.calls(),
     );
     Ok(())
 }

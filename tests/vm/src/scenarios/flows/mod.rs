@@ -85,9 +85,19 @@ pub fn run(context: &mut Context) -> Result<()> {
     );
 
     flows.wait_for(&truth, limit)?;
-    let lines = flows.stop()?;
-    compare(&truth, &lines)?;
+    let Shown { lines, kept } = flows.stop()?;
+    let wrong = compare(&truth, &lines);
+    // Where the kernel keeps changes of state from the programs, as one that preempts them does, at most as many are wrong.
+    let allowed = if context.patience > 1 { kept } else { 0 };
+    ensure!(
+        wrong.len() as u64 <= allowed,
+        "{} pairs of ends are wrong ({kept} changes of state were kept from the programs), the first: {}",
+        wrong.len(),
+        wrong[0]
+    );
     context.fact("connections", count);
+    context.fact("kept_changes", kept);
+    context.fact("wrong", wrong.len());
     context.fact("refused", refused);
     let bytes: u64 = truth.iter().map(|(_, note)| note.sent).sum();
     context.fact("bytes", bytes);
@@ -142,8 +152,8 @@ impl<'a> Over<'a> {
     }
 }
 
-/// Each end in the programs' notes has its lines, once, with its bytes and its process.
-fn compare(truth: &[(u32, Note)], lines: &[Line]) -> Result<()> {
+/// The ends in the programs' notes that don't have their lines, once, with their bytes and their process; what of each is wrong.
+fn compare(truth: &[(u32, Note)], lines: &[Line]) -> Vec<String> {
     let mut shown: BTreeMap<Ends, Vec<&Line>> = BTreeMap::new();
     for line in lines {
         shown
@@ -158,21 +168,14 @@ fn compare(truth: &[(u32, Note)], lines: &[Line]) -> Result<()> {
             .or_default()
             .push(end);
     }
-    let mut wrong = Vec::new();
-    for (ends, notes) in &noted {
-        let lines = shown.get(ends).map_or(&[][..], Vec::as_slice);
-        if let Err(error) = compare_ends(notes, lines) {
-            wrong.push(format!("{notes:?}: {error}; the lines: {lines:?}"));
-        }
-    }
-    ensure!(
-        wrong.is_empty(),
-        "{} of {} pairs of ends are wrong, the first: {}",
-        wrong.len(),
-        noted.len(),
-        wrong[0]
-    );
-    Ok(())
+    noted
+        .iter()
+        .filter_map(|(ends, notes)| {
+            let lines = shown.get(ends).map_or(&[][..], Vec::as_slice);
+            let error = compare_ends(notes, lines).err()?;
+            Some(format!("{notes:?}: {error}; the lines: {lines:?}"))
+        })
+        .collect()
 }
 
 /// The notes and the lines of one pair of ends.
@@ -194,6 +197,13 @@ fn compare_ends(notes: &[&(u32, Note)], lines: &[&Line]) -> Result<()> {
         established.len()
     );
     Ok(())
+}
+
+/// All that `fathom flows` showed.
+struct Shown {
+    lines: Vec<Line>,
+    /// Changes of state that it says it may have missed.
+    kept: u64,
 }
 
 /// A running `fathom flows --json`.
@@ -278,8 +288,8 @@ impl Flows {
         Ok(())
     }
 
-    /// Ends it as Ctrl-C does, and gives back all its lines.
-    fn stop(&mut self) -> Result<Vec<Line>> {
+    /// Ends it as Ctrl-C does, and gives back all that it showed.
+    fn stop(&mut self) -> Result<Shown> {
         kill_process(Pid::from_child(&self.child), Signal::INT).context("cannot signal it")?;
         let status = self.child.wait()?;
         ensure!(
@@ -287,7 +297,14 @@ impl Flows {
             "fathom flows ended with {status}: {}",
             self.log()
         );
-        self.lines()
+        let log = self.log();
+        let kept = log
+            .split_once("the kernel kept ")
+            .and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+        Ok(Shown {
+            lines: self.lines()?,
+            kept: kept.with_context(|| format!("no count of what the kernel kept: {log}"))?,
+        })
     }
 }
 

@@ -59,8 +59,9 @@ pub struct Latency {
     pub by: Clock,
     /// By that clock; none where there is none.
     pub other: Option<f64>,
-    /// By the clock of a client's library, where `other` is the kernel's of its packets: the span lies between the two, as an answer waits for its reader.
-    pub around: Option<f64>,
+    /// By the library's clock, where `other` is the kernel's of its packets: the span lies between the two, as what has come waits for its reader. That is a
+    /// client's answer, so that its library's time is the longest, and a server's request, so that its library's is the shortest.
+    pub library: Option<f64>,
     /// By fathom's.
     pub fathom: f64,
 }
@@ -69,9 +70,9 @@ impl Latency {
     /// Whether they are as close as promised: 5 % or 50 µs, whichever is more.
     pub fn is_close(self) -> bool {
         self.other.is_none_or(|other| {
-            let is_between = self
-                .around
-                .is_some_and(|around| (other..=around).contains(&self.fathom));
+            let is_between = self.library.is_some_and(|library| {
+                (other.min(library)..=other.max(library)).contains(&self.fathom)
+            });
             is_between || (self.fathom - other).abs() <= (other * 0.05).max(50.0)
         })
     }
@@ -163,7 +164,7 @@ impl Spans {
         Some(Latency {
             by: timing.by,
             other: median(&mut micros(&timing.times)),
-            around: median(&mut micros(&timing.around)),
+            library: median(&mut micros(&timing.of_library)),
             fathom: median(&mut of_fathom)?,
         })
     }
@@ -230,26 +231,29 @@ mod tests {
         let by = Clock::Own;
         let close = |other, fathom| {
             let other = Some(other);
-            let around = None;
+            let library = None;
             let latency = Latency {
                 by,
                 other,
-                around,
+                library,
                 fathom,
             };
             latency.is_close()
         };
-        // A reader that waits: longer than the packets, and not longer than its library says.
-        let waits = |fathom| {
+        // What waits for its reader: it lies between the packets' time and the library's.
+        let waits = |library, fathom| {
             let latency = Latency {
                 by: Clock::Wire,
                 other: Some(1000.0),
-                around: Some(2000.0),
+                library: Some(library),
                 fathom,
             };
             latency.is_close()
         };
-        assert!(waits(960.0) && waits(1900.0) && !waits(940.0) && !waits(2010.0));
+        let client = |fathom| waits(2000.0, fathom);
+        assert!(client(960.0) && client(1900.0) && !client(940.0) && !client(2010.0));
+        let server = |fathom| waits(700.0, fathom);
+        assert!(server(1040.0) && server(710.0) && !server(1060.0) && !server(690.0));
         assert!(close(100.0, 149.0) && !close(100.0, 151.0));
         assert!(close(10_000.0, 10_400.0) && !close(10_000.0, 9_400.0));
         assert_eq!(median(&mut [3.0, 1.0, 2.0]), Some(2.0));

@@ -47,8 +47,9 @@ pub struct Timing {
     pub requests: usize,
     /// How long they took, seconds; one median for all where the program tells no more.
     pub times: Vec<f64>,
-    /// The same by the clock of a client's library, which begins before what `times` tells of and ends after it; empty where `times` is that clock.
-    pub around: Vec<f64>,
+    /// The same by the library's clock, where `times` is not that. A client's begins before what `times` tells of and ends after it; a server's begins when
+    /// its library has read, and ends before that has written.
+    pub of_library: Vec<f64>,
 }
 
 /// A subject at work.
@@ -127,14 +128,12 @@ impl Load<'_> {
             match by {
                 Clock::Own | Clock::AccessLog => {}
                 Clock::Wire => {
-                    timing.around = std::mem::replace(&mut timing.times, packets.clone());
+                    timing.of_library = std::mem::replace(&mut timing.times, packets.clone());
                 }
                 Clock::Hidden => timing.times.clear(),
             }
         }
-        let [mut server, client] = timed;
-        // A server's begins when its library has read, and ends before that has written.
-        server.around.clear();
+        let [server, client] = timed;
         if self.subject.server != Program::Nginx {
             return Ok([server, client]);
         }
@@ -166,7 +165,7 @@ impl Load<'_> {
             window,
             requests: plan.iter().map(Vec::len).sum(),
             times,
-            around: Vec::new(),
+            of_library: Vec::new(),
         };
         let of_server = after.times.split_off(before.times.len());
         Ok([timing(of_server), timing(times)])

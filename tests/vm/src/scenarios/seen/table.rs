@@ -172,7 +172,7 @@ The medians are of the same requests, made one after the other: fathom's spans, 
 other, whichever is more, at the fifth try at the latest: this machine may have been busy. That clock is the program's own, as close to its connection as its library lets it
 look (`tests/subjects/README.md`), with two exceptions. nginx's log has milliseconds, and wget has no clock: they are compared, by nginx's log, for answers
 that take 40 ms. The libraries of gRPC, and Node's HTTP/2 in a server, keep their connections to themselves, and tell when a call came out of their own queues. gRPC is compared with
-the kernel's time stamps of the packets, a client as well with its library's: its span may lie anywhere between the two, as an answer waits for its reader. Where packets are encrypted, and with Node, whose one thread leaves packets waiting, there is no other clock. Medians are left
+the kernel's time stamps of the packets as well as with its library's: a span may lie anywhere between the two, as what has come waits for its reader. Where packets are encrypted, and with Node, whose one thread leaves packets waiting, there is no other clock. Medians are left
 out where too few of these requests were seen.
 
 | library | TLS by | role | protocol | with | requests | seen | median, fathom's | the other clock's | which is |
@@ -231,7 +231,7 @@ mod tests {
         let latency = Latency {
             by: Clock::Own,
             other: Some(280.0),
-            around: None,
+            library: None,
             fathom: 300.0,
         };
         Row {

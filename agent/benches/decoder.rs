@@ -120,8 +120,40 @@ fn frames(tap: &mut Tap, parts: &[Part]) {
     }
 }
 
+/// Records as the ring has them: one behind the other, each at a multiple of eight bytes.
+struct Ring {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Ring {
+    fn of(records: &[Vec<u8>]) -> Self {
+        let mut ring = Self {
+            bytes: Vec::new(),
+            ends: Vec::new(),
+        };
+        for record in records {
+            // A record's own header.
+            ring.bytes.extend([0; 8]);
+            ring.bytes.extend(record);
+            ring.ends.push(ring.bytes.len());
+            ring.bytes.resize(ring.bytes.len().next_multiple_of(8), 0);
+        }
+        ring
+    }
+
+    fn records(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let record = &self.bytes[start + 8..end];
+            start = end.next_multiple_of(8);
+            record
+        })
+    }
+}
+
 /// The records of all connections, in turn.
-fn records(fill: impl Fn(&mut Tap)) -> Vec<Vec<u8>> {
+fn records(fill: impl Fn(&mut Tap)) -> Ring {
     let mut connections: Vec<_> = (0..CONNECTIONS)
         .map(|number| {
             let mut tap = Tap::new(number);
@@ -134,15 +166,15 @@ fn records(fill: impl Fn(&mut Tap)) -> Vec<Vec<u8>> {
         let before = mixed.len();
         mixed.extend(connections.iter_mut().filter_map(Iterator::next));
         if mixed.len() == before {
-            return mixed;
+            return Ring::of(&mixed);
         }
     }
 }
 
-fn decode(records: &[Vec<u8>]) -> u64 {
+fn decode(records: &Ring) -> u64 {
     let mut decoder = Decoder::new(Limits::default());
     let mut exchanges = 0;
-    for record in records {
+    for record in records.records() {
         decoder.record(record, &mut |exchange| {
             black_box(exchange);
             exchanges += 1;

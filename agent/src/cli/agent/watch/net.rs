@@ -55,6 +55,9 @@ const SEARCH_LIMIT: Duration = Duration::from_secs(2);
 /// Records that are taken out of one ring before the other has its turn.
 const TURN: usize = 4096;
 
+/// Turns that the flows have at the end: more than their ring holds.
+const LAST_TURNS: usize = 64;
+
 /// Processes that are remembered.
 const PROCESSES: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
@@ -211,7 +214,13 @@ impl Pipeline {
         }
         self.drain();
         self.poll_idle();
-        while self.drain_flows(Clock::monotonic_ns()) == TURN {}
+        // The names of those that ended last.
+        for _ in 0..LAST_TURNS {
+            if self.drain_flows(Clock::monotonic_ns()) < TURN {
+                break;
+            }
+        }
+        self.out.deliver_nameless(Clock::monotonic_ns());
     }
 
     fn attach_tls(&mut self) {
@@ -241,7 +250,7 @@ impl Pipeline {
             if let Some(traces) = &mut self.out.spans {
                 traces.check_untold(&self.net.counters);
             }
-            // Flows first: they name processes that may be gone by now.
+            // Flows first: they name processes that may be gone by now. What comes after them waits for the next turn.
             let flow_records = self.drain_flows(now_ns);
             let decoder = &mut self.decoder;
             let mut hearer = Hearer {
@@ -271,7 +280,7 @@ impl Pipeline {
             flows.record(record, &mut |flow| out.flow(&flow, now_ns));
         });
         self.read.flows.fetch_add(records as u64, Ordering::Relaxed);
-        if records < TURN {
+        if records < TURN || self.out.nameless.len() >= TURN {
             self.out.deliver_nameless(now_ns);
         }
         records

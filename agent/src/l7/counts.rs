@@ -50,7 +50,7 @@ outcomes! {
         RecordLost = "record_lost",
         /// A response whose request was not seen: the connection was open before fathom, or the request was no HTTP/1.
         NoRequest = "no_request",
-        /// It shared a message with other requests; or the connection was open before, and pipelines: which answer is whose can't be known.
+        /// It shared a message with other requests; or the connection was open before or misses records, and pipelines: which answer is whose can't be known.
         Pipelined = "pipelined",
         /// Its request's head could not be read, or never became whole.
         BadRequest = "bad_request",

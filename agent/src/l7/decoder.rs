@@ -12,7 +12,7 @@
 //!
 //! **Connections from before.** Nobody knows how many requests were under way on them. One that takes turns is exact from its next message on. On one that pipelines, each answer would
 //! go to the wrong request: there, exchanges are handed on only when the answer's message is known to hold nothing else, and once two requests or two answers follow each other, nothing is
-//! until the connection was silent behind an answer for [`SILENCE_NS`].
+//! until the connection was silent behind an answer for [`SILENCE_NS`]. The same is true of a pipeline of which records are missing.
 
 mod connection;
 mod out;

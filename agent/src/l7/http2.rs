@@ -29,7 +29,7 @@ use std::num::NonZeroUsize;
 
 use fathom_abi::message::Direction;
 
-pub use self::{fault::Fault, streams::Request};
+pub use self::{fault::Fault, frame::Start as FrameStart, streams::Request};
 use self::{
     hearer::{Hearer, Roles},
     lane::Lane,
@@ -47,8 +47,8 @@ use super::{
 pub enum Start {
     /// Both directions are seen from their first byte, at position 0. The client's starts with the preface.
     Preface,
-    /// The connection was upgraded from HTTP/1 (h2c). Each direction's first piece starts behind HTTP/1: the client's with the
-    /// preface, the server's with a frame.
+    /// The connection was upgraded from HTTP/1 (h2c). Both directions are seen from their first byte behind HTTP/1, at position 0: the client's starts with
+    /// the preface, the server's with a frame.
     Upgraded,
     /// The connection was open before. Each direction's first piece starts with a frame.
     Joined,
@@ -125,7 +125,7 @@ impl Connection {
                 (_, Some(requests)) if requests != direction => Lane::frames(),
                 (_, requests) => Lane::preface(requests.is_some()),
             };
-            lane.expected = (start == Start::Preface).then_some(0);
+            lane.expected = (start != Start::Joined).then_some(0);
             lane
         };
         Self {
@@ -160,6 +160,11 @@ impl Connection {
     /// Streams that are open.
     pub fn open(&self) -> usize {
         self.streams.len()
+    }
+
+    /// Streams that nothing was said of yet: those that are open, and those that were answered and whose request was not seen.
+    pub fn unsettled(&self) -> u64 {
+        self.streams.len() as u64 + self.streams.unseen()
     }
 
     /// The requests of streams that are open; of one whose answer came first none is known.
@@ -324,10 +329,9 @@ pub fn starts_with_settings(bytes: &[u8]) -> bool {
     })
 }
 
-/// Whether an I/O call of `length` bytes, the first of which are `data`, starts with frames, on a connection of which nothing else is known: what it
-/// holds is frames of the kinds that programs send, one behind the other.
-pub fn seems_frames(data: &[u8], length: u64) -> bool {
-    frame::start(data, length, frame::INITIAL_MAX_FRAME, u32::MAX) == frame::Start::Frame
+/// Whether an I/O call of `length` bytes, the first of which are `data`, starts with a frame, on a connection of which nothing else is known.
+pub fn starts_with_frame(data: &[u8], length: u64) -> FrameStart {
+    frame::start(data, length, frame::INITIAL_MAX_FRAME, u32::MAX)
 }
 
 fn index(direction: Direction) -> Option<usize> {

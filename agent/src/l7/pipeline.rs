@@ -228,12 +228,12 @@ impl Pipeline {
     }
 
     /// The connection ended, and all of it was handed in.
-    pub fn end(&mut self, at_ns: u64, out: &mut impl FnMut(Event)) {
+    pub fn end(self, at_ns: u64, out: &mut impl FnMut(Event)) {
         if self.broken.is_some() {
             return;
         }
         let until_close = self.answers.lasts_until_close();
-        for open in self.open.drain(..) {
+        for open in self.open {
             let (status, cut, end_ns, response_bytes) = match open.answer {
                 Some(answer) => {
                     let is_whole = answer.is_whole || until_close;

@@ -16,7 +16,7 @@ use crate::l7::{
     counts::{ExchangeOutcome, Recognized, RecordOutcome},
     exchange::{Step, Thread},
     http1,
-    http2::{self, Start},
+    http2::{self, FrameStart, Start},
     piece::Piece,
     pipeline::{self, Pipeline},
     record::Record,
@@ -30,34 +30,43 @@ enum Protocol {
     /// Nothing was seen yet.
     Unknown,
     /// Records are missing from before the first piece, which may have started anywhere. None has shown yet what it speaks.
-    Torn(Behind),
-    /// HTTP/1, with answers to come of requests that were not seen.
-    Behind(Behind),
+    Torn(Torn),
+    /// HTTP/1, with answers to come of requests that were not seen, or that are counted as lost.
+    Behind(Newest),
     Http1(Box<Pipeline>),
     Http2(Box<http2::Connection>),
     /// It can't be read any more, or never could.
     Other,
 }
 
-/// A connection that is not read yet: a pipeline that was open before, until it falls silent, or whatever it is, until it shows that.
+/// The newest piece of a connection that is not read yet: of a pipeline, until it falls silent, or of one that has not shown what it is.
 #[derive(Clone, Copy, Default)]
-struct Behind {
-    /// When the newest piece was moved, and which way.
+struct Newest {
+    /// When it was moved, and which way.
     last: (u64, Direction),
+    /// How many there were.
     pieces: u32,
 }
 
 /// Pieces after which one that never falls silent, or never shows what it is, is given up: 64 MiB, so that a large answer may come to its end.
-const MAX_BEHIND: u32 = 1 << 15;
+const MAX_UNREAD: u32 = 1 << 15;
 
-impl Behind {
+impl Newest {
     /// Behind one more piece; none where there were too many.
     fn next(self, piece: &Piece<'_>) -> Option<Self> {
-        (self.pieces < MAX_BEHIND).then_some(Self {
+        (self.pieces < MAX_UNREAD).then_some(Self {
             last: (piece.at_ns, piece.direction),
             pieces: self.pieces + 1,
         })
     }
+}
+
+/// See [`Protocol::Torn`].
+#[derive(Clone, Copy, Default)]
+struct Torn {
+    newest: Newest,
+    /// Where the next frame of each direction starts, if what looked like the start of one was that.
+    leads_to: [Option<u64>; 2],
 }
 
 pub(super) struct Pieces {
@@ -202,11 +211,11 @@ impl Pieces {
         };
         match self.protocol {
             Protocol::Unknown => self.protocol = self.recognize(&piece),
-            Protocol::Torn(before) => self.protocol = self.find(before, &piece, out),
+            Protocol::Torn(torn) => self.protocol = self.find(torn, &piece),
             _ => {}
         }
-        if let Protocol::Behind(behind) = self.protocol {
-            self.protocol = self.wait(behind, &piece, out);
+        if let Protocol::Behind(newest) = self.protocol {
+            self.protocol = self.wait(newest, &piece, out);
         }
         self.count(out);
         let expected = std::mem::replace(&mut self.next[at], start.saturating_add(length));
@@ -238,60 +247,78 @@ impl Pieces {
     }
 
     /// What a piece shows that may start anywhere.
-    fn find<E: Listener>(
-        &mut self,
-        before: Behind,
-        piece: &Piece<'_>,
-        out: &mut Out<'_, E>,
-    ) -> Protocol {
-        if let Some(requests) = requests_by_head(piece) {
+    fn find(&mut self, mut torn: Torn, piece: &Piece<'_>) -> Protocol {
+        if let Some(requests) = self.requests_by_head(piece) {
             self.requests = requests;
-            return Protocol::Behind(before);
+            return Protocol::Behind(torn.newest);
         }
         if piece.data.starts_with(PREFACE) {
             return self.recognize(piece);
         }
-        if http2::seems_frames(piece.data, piece.length) {
+        let leads_to = &mut torn.leads_to[index(piece.direction)];
+        let is_frame = match http2::starts_with_frame(piece.data, piece.length) {
+            FrameStart::No => false,
+            FrameStart::Perhaps(behind) => {
+                let is_led_to = *leads_to == Some(piece.position);
+                *leads_to = Some(piece.position.saturating_add(behind));
+                is_led_to
+            }
+            FrameStart::Frame => true,
+        };
+        if is_frame {
             let requests = match self.requests {
                 Direction::NONE => self.believed,
                 requests => requests,
             };
-            self.protocol = http2(Some(requests), Start::Joined);
-            // Where frames start is not known, of either direction.
-            self.lost(out);
-            return std::mem::replace(&mut self.protocol, Protocol::Other);
+            let mut connection = joined(requests);
+            // Where frames start is not known, of either direction. Nothing is open that could be lost.
+            connection.lost(&mut |_| {});
+            return Protocol::Http2(connection);
         }
-        before.next(piece).map_or(Protocol::Other, Protocol::Torn)
+        torn.newest.next(piece).map_or(Protocol::Other, |newest| {
+            Protocol::Torn(Torn { newest, ..torn })
+        })
     }
 
     /// What the first piece shows.
     fn recognize(&mut self, piece: &Piece<'_>) -> Protocol {
         if piece.data.starts_with(PREFACE) {
             self.requests = piece.direction;
-            return http2(Some(piece.direction), Start::Preface);
+            return seen_whole(Some(piece.direction));
         }
-        if let Some(requests) = requests_by_head(piece) {
+        if let Some(requests) = self.requests_by_head(piece) {
             self.requests = requests;
             // What an answer answers was missed.
             return if self.late || piece.direction != requests {
-                Protocol::Behind(Behind::default())
+                Protocol::Behind(Newest::default())
             } else {
                 Protocol::Http1(Box::default())
             };
         }
         match self.requests {
             // The server may speak first.
-            Direction::NONE if http2::starts_with_settings(piece.data) => {
-                http2(None, Start::Preface)
-            }
+            Direction::NONE if http2::starts_with_settings(piece.data) => seen_whole(None),
             // Not seen from its start.
-            Direction::NONE => http2(Some(self.believed), Start::Joined),
+            Direction::NONE => Protocol::Http2(joined(self.believed)),
             requests if requests != piece.direction && http2::starts_with_settings(piece.data) => {
-                http2(Some(requests), Start::Preface)
+                seen_whole(Some(requests))
             }
             // A layer whose start was missed: its library's functions were found later.
-            requests => http2(Some(requests), Start::Joined),
+            requests => Protocol::Http2(joined(requests)),
         }
+    }
+
+    /// Which way requests go, where a head of HTTP/1 shows it.
+    fn requests_by_head(&self, piece: &Piece<'_>) -> Option<Direction> {
+        let shown = if http1::first_request(piece.data).is_ok() {
+            piece.direction
+        } else if http1::response(piece.data).is_ok() {
+            piece.direction.opposite()
+        } else {
+            return None;
+        };
+        // A body may hold what looks like a head.
+        (self.requests == Direction::NONE || self.requests == shown).then_some(shown)
     }
 
     fn place(&self) -> Place {
@@ -303,8 +330,8 @@ impl Pieces {
     }
 
     /// A piece of a pipeline of which it is not known how many answers are to come. Behind a silence none are.
-    fn wait<E: Listener>(&self, behind: Behind, piece: &Piece<'_>, out: &Out<'_, E>) -> Protocol {
-        let (at_ns, direction) = behind.last;
+    fn wait<E: Listener>(&self, newest: Newest, piece: &Piece<'_>, out: &Out<'_, E>) -> Protocol {
+        let (at_ns, direction) = newest.last;
         let is_requests = piece.direction == self.requests;
         let silent = direction == self.requests.opposite()
             && piece.at_ns.saturating_sub(at_ns) >= SILENCE_NS;
@@ -317,7 +344,7 @@ impl Pieces {
                 http1::count_requests(piece.data),
             );
         }
-        behind.next(piece).map_or(Protocol::Other, Protocol::Behind)
+        newest.next(piece).map_or(Protocol::Other, Protocol::Behind)
     }
 
     /// Counts what a connection from before speaks, once that is certain.
@@ -370,11 +397,13 @@ impl Pieces {
         match &mut self.protocol {
             Protocol::Unknown => {
                 self.doubt = [true; 2];
-                self.protocol = Protocol::Torn(Behind::default());
+                self.protocol = Protocol::Torn(Torn::default());
             }
             Protocol::Other => {}
             // What is missing may have been a request.
-            Protocol::Torn(behind) | Protocol::Behind(behind) => behind.last = Default::default(),
+            Protocol::Torn(Torn { newest, .. }) | Protocol::Behind(newest) => {
+                newest.last = Default::default();
+            }
             // Answers are to come of requests that are lost.
             Protocol::Http1(pipeline) => pipeline.lost(&mut |event| out.pipelined(event, place)),
             Protocol::Http2(connection) => connection.lost(&mut |event| out.streamed(event, place)),
@@ -393,12 +422,12 @@ impl Pieces {
             self.lost(out);
         }
         let place = self.place();
-        match &mut self.protocol {
+        match self.protocol {
             Protocol::Unknown | Protocol::Torn(_) | Protocol::Behind(_) | Protocol::Other => {}
             Protocol::Http1(pipeline) => {
                 pipeline.end(event.at_ns, &mut |event| out.pipelined(event, place));
             }
-            Protocol::Http2(connection) => {
+            Protocol::Http2(mut connection) => {
                 connection.end(event.at_ns, &mut |event| out.streamed(event, place));
             }
         }
@@ -417,7 +446,7 @@ impl Pieces {
                 }
             }
             Protocol::Http2(connection) => {
-                out.lost(reason, connection.open() as u64);
+                out.lost(reason, connection.unsettled());
                 for opened in connection.opened() {
                     out.open(place, opened, Step::Dropped, true);
                 }
@@ -425,19 +454,16 @@ impl Pieces {
         }
     }
 
-    /// Takes leave of what can't be read any further: for good, or of a pipeline whose framing was not all there until it falls silent. `last` is when the
-    /// newest piece was moved, and which way.
+    /// Takes leave of what can't be read any further: for good, or, of a pipeline of which records are missing, until it falls silent. `last` is when the newest
+    /// piece was moved, and which way.
     fn drop_broken(&mut self, last: (u64, Direction)) {
         let after = match &self.protocol {
             Protocol::Http1(pipeline) => match pipeline.broken() {
                 None => return,
                 // An answer may be the first to show that its request's record is missing.
-                Some(
-                    ExchangeOutcome::NoRequest
-                    | ExchangeOutcome::RecordLost
-                    | ExchangeOutcome::TooManyStreams
-                    | ExchangeOutcome::Unreadable,
-                ) => Protocol::Behind(Behind { last, pieces: 0 }),
+                Some(ExchangeOutcome::NoRequest | ExchangeOutcome::RecordLost) => {
+                    Protocol::Behind(Newest { last, pieces: 0 })
+                }
                 Some(_) => Protocol::Other,
             },
             Protocol::Http2(connection) if connection.is_broken() => Protocol::Other,
@@ -452,19 +478,24 @@ impl Pieces {
     }
 }
 
-/// Which way requests go, where a head of HTTP/1 shows it.
-fn requests_by_head(piece: &Piece<'_>) -> Option<Direction> {
-    if http1::first_request(piece.data).is_ok() {
-        Some(piece.direction)
-    } else {
-        let is_answer = http1::response(piece.data).is_ok();
-        is_answer.then(|| piece.direction.opposite())
-    }
+/// A connection that is seen from its start.
+fn seen_whole(requests: Option<Direction>) -> Protocol {
+    let limits = http2::Limits::default();
+    Protocol::Http2(Box::new(http2::Connection::new(
+        requests,
+        Start::Preface,
+        limits,
+    )))
 }
 
-fn http2(requests: Option<Direction>, start: Start) -> Protocol {
+/// One that is not.
+fn joined(requests: Direction) -> Box<http2::Connection> {
     let limits = http2::Limits::default();
-    Protocol::Http2(Box::new(http2::Connection::new(requests, start, limits)))
+    Box::new(http2::Connection::new(
+        Some(requests),
+        Start::Joined,
+        limits,
+    ))
 }
 
 fn index(direction: Direction) -> usize {

@@ -131,7 +131,7 @@ impl Header {
 
 /// Whether something starts with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Start {
+pub enum Start {
     /// It does not.
     No,
     /// It does if another one starts so many bytes behind its own start, which is beyond what is captured.

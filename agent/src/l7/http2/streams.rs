@@ -46,7 +46,7 @@ pub(super) struct Streams {
     early: usize,
     /// Bytes of the client's direction in which requests may have been that were not read.
     unread: u64,
-    /// The highest id that was answered while the client's direction could not be read.
+    /// The highest id whose answer was not kept for its request: the client's direction could not be read then, or records were missing.
     answered: u32,
     /// The highest id that the server takes (GOAWAY).
     last_taken: u32,
@@ -269,7 +269,8 @@ impl Streams {
         }
     }
 
-    /// What is open is lost. The requests of answers that wait are counted when the client's direction goes on, with those that lay between them.
+    /// What is open is lost. The requests of answers that wait are counted when the client's direction goes on or the connection ends, with those that lay
+    /// between them.
     pub(super) fn drop_open(&mut self, reason: ExchangeOutcome, out: &mut impl FnMut(Event)) {
         if self.open.is_empty() {
             return;
@@ -292,14 +293,22 @@ impl Streams {
 
     /// The connection ended: requests that were answered and never seen are no longer waited for.
     pub(super) fn never_seen(&mut self, out: &mut impl FnMut(Event)) {
-        if self.answered >= self.next {
-            let waits = |id: u32, open: &Open| id <= self.answered && open.request.is_none();
-            let open = self.open.iter();
-            let waiting = open.filter(|&(&id, open)| waits(id, open)).count() as u64;
-            let count = u64::from((self.answered - self.next) / 2) + 1;
+        let count = self.unseen();
+        if count > 0 {
             self.next = self.answered.saturating_add(2);
-            out(Event::Lost(ExchangeOutcome::RecordLost, count - waiting));
+            out(Event::Lost(ExchangeOutcome::RecordLost, count));
         }
+    }
+
+    /// Requests that were answered, or come before one that was, and were not seen; without those whose answers wait for them.
+    pub(super) fn unseen(&self) -> u64 {
+        let Some(ids) = self.answered.checked_sub(self.next) else {
+            return 0;
+        };
+        let waits = |id: u32, open: &Open| id <= self.answered && open.request.is_none();
+        let open = self.open.iter();
+        let waiting = open.filter(|&(&id, open)| waits(id, open)).count() as u64;
+        (u64::from(ids / 2) + 1).saturating_sub(waiting)
     }
 
     /// The connection ended.

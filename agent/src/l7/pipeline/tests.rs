@@ -251,8 +251,8 @@ fn after_a_loss_nothing_is_made() {
     pipeline.lost(&mut out);
     let answer = b"HTTP/1.1 204 x\r\n\r\n";
     pipeline.piece(false, &piece(false, 18, 18, answer, 2), 3, &mut out);
-    pipeline.end(3, &mut out);
     assert_eq!(pipeline.broken(), Some(ExchangeOutcome::RecordLost));
+    pipeline.end(3, &mut out);
     assert_eq!(told(&events), ["record_lost 2"]);
 }
 

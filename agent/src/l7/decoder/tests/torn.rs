@@ -58,6 +58,8 @@ fn a_pipeline_is_decoded_from_its_first_silence_on() {
             vec![(false, body(0))],
             vec![(false, body(b'x')), (true, get("/of before"))],
             vec![(true, text()), (false, body(0xff))],
+            // A body may hold what looks like a request.
+            vec![(false, get("/within a body"))],
         ] {
             let stream = pipeline(Tap::new(SERVER), turns, &first);
             let (exchanges, given_up) = decode(&stream);
@@ -113,6 +115,20 @@ fn http2_is_decoded_once_frames_are_found() {
         [3, 5, 7],
         "what was read while either direction could not be is no exchange"
     );
+}
+
+#[test]
+fn frames_are_found_where_their_headers_are_pieces_of_their_own() {
+    let mut stream = Stream::behind(Tap::new(SERVER));
+    let head = |id, block: &[u8]| [&[0, 0, block.len() as u8, 1, 5, 0, 0, 0, id], block].concat();
+    for id in (1..20).step_by(2) {
+        let (request, answer) = (head(id, &[0x82, 0x84]), head(id, &[0x88]));
+        stream.receive(&request[..9], MS).receive(&request[9..], MS);
+        stream.send(&answer[..9], MS).send(&answer[9..], MS);
+    }
+    stream.tap.records.remove(0);
+    let (exchanges, _) = decode(&stream);
+    assert!(exchanges.len() >= 6, "{exchanges:?}");
 }
 
 #[test]

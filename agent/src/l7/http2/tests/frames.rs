@@ -4,7 +4,6 @@ use super::{
     super::{frame::kind, *},
     tape::*,
 };
-use crate::l7::exchange::Thread;
 
 #[test]
 fn any_cut_gives_the_same() {
@@ -171,27 +170,16 @@ fn the_preface_tells_who_the_client_is() {
 fn an_upgraded_connection_starts_with_stream_1() {
     let mut tape = Tape::new();
     tape.answer(&ok(1)).request(&get(3, "/3")).answer(&ok(3));
-    let mut pieces = tape.pieces();
-    for piece in &mut pieces {
-        piece.position += 5_000;
-    }
+    let pieces = tape.pieces();
     let mut connection = Connection::new(Some(REQUESTS), Start::Upgraded, Limits::default());
-    let request = Request {
-        thread: Thread::new(1, 2),
-        method: "GET".into(),
-        path: "/upgrade".into(),
-        start_ns: 50,
-        parent: None,
-        trace_state: None,
-    };
-    connection.upgraded(request.clone(), 99);
+    connection.upgraded(upgrade(), 99);
     let outcome = decode_with(connection, &pieces);
     assert_eq!(outcome.losses, Losses::new());
     let [first, second] = outcome.streams.as_slice() else {
         panic!("{outcome:?}")
     };
     assert_eq!((first.id, first.request_bytes), (1, 99));
-    assert_eq!(first.request, request);
+    assert_eq!(first.request, upgrade());
     assert_eq!(first.end_ns, 300);
     assert_eq!(second.request.path, "/3");
 }

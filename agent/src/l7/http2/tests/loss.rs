@@ -284,6 +284,33 @@ fn the_tap_can_say_where_a_frame_starts() {
 }
 
 #[test]
+fn a_request_that_is_missing_behind_an_upgrade_is_counted() {
+    let mut tape = Tape::new();
+    tape.answer(&ok(1))
+        .request(&get(3, "/3"))
+        .answer(&ok(3))
+        .request(&get(5, "/5"))
+        .answer(&ok(5));
+    let pieces = tape.pieces();
+    let (preface, third) = (0, 3);
+    let mut connection = Connection::new(Some(REQUESTS), Start::Upgraded, Limits::default());
+    connection.upgraded(upgrade(), 99);
+    let mut outcome = Outcome::default();
+    let mut take = |event| outcome.take(event);
+    for (number, piece) in pieces.iter().enumerate() {
+        if number == preface || number == third {
+            continue;
+        }
+        if number == 5 {
+            connection.lost(&mut take);
+        }
+        connection.piece(&piece.piece(), &mut take);
+    }
+    connection.end(1_000_000_000, &mut take);
+    assert_eq!(outcome.all(), 3, "{outcome:?}");
+}
+
+#[test]
 fn bytes_that_are_no_frames_are_not_taken_for_some() {
     let mut random = Random(3);
     for round in 0..20_000 {

@@ -93,6 +93,18 @@ pub(crate) fn settings() -> Vec<u8> {
     frame(kind::SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100])
 }
 
+/// The request of a connection that it upgrades.
+pub(crate) fn upgrade() -> Request {
+    Request {
+        thread: Thread::new(1, 2),
+        method: "GET".into(),
+        path: "/upgrade".into(),
+        start_ns: 50,
+        parent: None,
+        trace_state: None,
+    }
+}
+
 /// A piece that owns its bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {

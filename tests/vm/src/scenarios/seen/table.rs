@@ -209,8 +209,24 @@ out where too few of these requests were seen.
             row.peer,
         );
     }
+    page.push_str(NOT_SEEN);
     page
 }
+
+/// What no row can show, for there is nothing to compare.
+const NOT_SEEN: &str = "
+## What is not seen
+
+Connections and bytes are counted whatever is said on them. Requests are not, where TLS is that of
+
+- **Java**: it is code that the virtual machine compiles as it runs;
+- **rustls**, in every build: one that keeps its symbols has functions that each byte passes (`CommonState::take_received_plaintext` and `buffer_plaintext` in 0.23), but what they are
+  given are Rust types, whose layout no compiler promises; a stripped one has nothing to hold on to;
+- **OpenSSL or BoringSSL, linked into a program or a library without its symbols**, as in gRPC's wheels for Python. With symbols they are seen, as in Node;
+- Go before 1.18, and any other library (NSS, Mbed TLS, wolfSSL, s2n-tls).
+
+Of these the agent finds the first three out: its log names each such file once, and `fathom.events{stage=\"tap\", signal=\"tls_files\", outcome=\"unseen\"}` counts them. HTTP/3 goes over UDP, and is not seen at all.
+";
 
 #[cfg(test)]
 mod tests {

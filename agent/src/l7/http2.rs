@@ -29,7 +29,7 @@ use std::num::NonZeroUsize;
 
 use fathom_abi::message::Direction;
 
-pub use self::{fault::Fault, frame::Start as FrameStart, streams::Request};
+pub use self::{fault::Fault, frame::Search, streams::Request};
 use self::{
     hearer::{Hearer, Roles},
     lane::Lane,
@@ -300,8 +300,7 @@ impl Connection {
         if lane.is_astray() {
             let highest = hearer.streams.highest();
             let max_frame = hearer.roles.max_frame;
-            let start = frame::start(data, piece.length, max_frame, highest);
-            if !aligned && !lane.finds_frame(piece.position, start) {
+            if !aligned && !lane.search.finds_within(piece, max_frame, highest) {
                 if is_requests {
                     self.streams.unread(piece.length);
                 }
@@ -327,11 +326,6 @@ pub fn starts_with_settings(bytes: &[u8]) -> bool {
         let header = frame::Header::read(bytes);
         header.kind == frame::kind::SETTINGS && !header.has(frame::flag::ACK) && header.is_valid()
     })
-}
-
-/// Whether an I/O call of `length` bytes, the first of which are `data`, starts with a frame, on a connection of which nothing else is known.
-pub fn starts_with_frame(data: &[u8], length: u64) -> FrameStart {
-    frame::start(data, length, frame::INITIAL_MAX_FRAME, u32::MAX)
 }
 
 fn index(direction: Direction) -> Option<usize> {

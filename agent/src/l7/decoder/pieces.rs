@@ -16,7 +16,7 @@ use crate::l7::{
     counts::{ExchangeOutcome, Recognized, RecordOutcome},
     exchange::{Step, Thread},
     http1,
-    http2::{self, FrameStart, Start},
+    http2::{self, Start},
     piece::Piece,
     pipeline::{self, Pipeline},
     record::Record,
@@ -65,8 +65,8 @@ impl Newest {
 #[derive(Clone, Copy, Default)]
 struct Torn {
     newest: Newest,
-    /// Where the next frame of each direction starts, if what looked like the start of one was that.
-    leads_to: [Option<u64>; 2],
+    /// For frames of each direction.
+    searches: [http2::Search; 2],
 }
 
 pub(super) struct Pieces {
@@ -146,11 +146,7 @@ impl Pieces {
         answers: Direction,
         out: &mut Out<'_, E>,
     ) {
-        let mut connection = http2::Connection::new(
-            Some(answers.opposite()),
-            Start::Upgraded,
-            http2::Limits::default(),
-        );
+        let mut connection = http2(answers.opposite(), Start::Upgraded);
         let piece = Piece {
             direction: answers,
             position: 0,
@@ -173,7 +169,7 @@ impl Pieces {
         for opened in connection.opened() {
             out.open(self.place(), opened, Step::Started, true);
         }
-        self.protocol = Protocol::Http2(Box::new(connection));
+        self.protocol = Protocol::Http2(connection);
         let at = index(answers);
         (self.before[at], self.next[at]) = (length, length);
         self.give(&piece, 0, out);
@@ -255,22 +251,8 @@ impl Pieces {
         if piece.data.starts_with(PREFACE) {
             return self.recognize(piece);
         }
-        let leads_to = &mut torn.leads_to[index(piece.direction)];
-        let is_frame = match http2::starts_with_frame(piece.data, piece.length) {
-            FrameStart::No => false,
-            FrameStart::Perhaps(behind) => {
-                let is_led_to = *leads_to == Some(piece.position);
-                *leads_to = Some(piece.position.saturating_add(behind));
-                is_led_to
-            }
-            FrameStart::Frame => true,
-        };
-        if is_frame {
-            let requests = match self.requests {
-                Direction::NONE => self.believed,
-                requests => requests,
-            };
-            let mut connection = joined(requests);
+        if torn.searches[index(piece.direction)].finds(piece) {
+            let mut connection = http2(self.likely_requests(), Start::Joined);
             // Where frames start is not known, of either direction. Nothing is open that could be lost.
             connection.lost(&mut |_| {});
             return Protocol::Http2(connection);
@@ -284,7 +266,7 @@ impl Pieces {
     fn recognize(&mut self, piece: &Piece<'_>) -> Protocol {
         if piece.data.starts_with(PREFACE) {
             self.requests = piece.direction;
-            return seen_whole(Some(piece.direction));
+            return Protocol::Http2(http2(self.requests, Start::Preface));
         }
         if let Some(requests) = self.requests_by_head(piece) {
             self.requests = requests;
@@ -295,16 +277,19 @@ impl Pieces {
                 Protocol::Http1(Box::default())
             };
         }
+        // The server may speak first.
+        if piece.direction != self.requests && http2::starts_with_settings(piece.data) {
+            return Protocol::Http2(http2(self.requests, Start::Preface));
+        }
+        // Not seen from its start: it was open before, or is a layer whose library's functions were found later.
+        Protocol::Http2(http2(self.likely_requests(), Start::Joined))
+    }
+
+    /// Which way requests go, as far as anything tells.
+    fn likely_requests(&self) -> Direction {
         match self.requests {
-            // The server may speak first.
-            Direction::NONE if http2::starts_with_settings(piece.data) => seen_whole(None),
-            // Not seen from its start.
-            Direction::NONE => Protocol::Http2(joined(self.believed)),
-            requests if requests != piece.direction && http2::starts_with_settings(piece.data) => {
-                seen_whole(Some(requests))
-            }
-            // A layer whose start was missed: its library's functions were found later.
-            requests => Protocol::Http2(joined(requests)),
+            Direction::NONE => self.believed,
+            requests => requests,
         }
     }
 
@@ -478,24 +463,10 @@ impl Pieces {
     }
 }
 
-/// A connection that is seen from its start.
-fn seen_whole(requests: Option<Direction>) -> Protocol {
+/// A connection that speaks HTTP/2; `requests` is NONE where nothing tells which way they go.
+fn http2(requests: Direction, start: Start) -> Box<http2::Connection> {
     let limits = http2::Limits::default();
-    Protocol::Http2(Box::new(http2::Connection::new(
-        requests,
-        Start::Preface,
-        limits,
-    )))
-}
-
-/// One that is not.
-fn joined(requests: Direction) -> Box<http2::Connection> {
-    let limits = http2::Limits::default();
-    Box::new(http2::Connection::new(
-        Some(requests),
-        Start::Joined,
-        limits,
-    ))
+    Box::new(http2::Connection::new(Some(requests), start, limits))
 }
 
 fn index(direction: Direction) -> usize {

@@ -1,5 +1,7 @@
 //! Frame headers (RFC 9113 section 4.1), and whether bytes can be one.
 
+use crate::l7::piece::Piece;
+
 /// Bytes of a frame's header.
 pub(super) const HEADER: usize = 9;
 /// Section 6.5.2: the largest payload, where the receiver has not said otherwise.
@@ -131,7 +133,7 @@ impl Header {
 
 /// Whether something starts with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
+pub(super) enum Start {
     /// It does not.
     No,
     /// It does if another one starts so many bytes behind its own start, which is beyond what is captured.
@@ -175,5 +177,41 @@ pub(super) fn start(data: &[u8], length: u64, max_frame: u32, max_stream: u32) -
         Start::Perhaps(at)
     } else {
         Start::No
+    }
+}
+
+/// Looks for a piece that starts with a frame, among those of one direction. Programs that write a frame's header and its payload from two buffers make two
+/// pieces of it, so that one may tell only where the next frame starts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Search {
+    /// Where the next frame starts, if the last piece that looked like the start of one was that.
+    leads_to: Option<u64>,
+}
+
+impl Search {
+    /// Whether the next piece of a connection of which nothing else is known starts with a frame.
+    pub fn finds(&mut self, piece: &Piece<'_>) -> bool {
+        self.finds_within(piece, INITIAL_MAX_FRAME, u32::MAX)
+    }
+
+    /// The same, for frames of at most `max_frame` bytes and streams up to `max_stream`.
+    pub(super) fn finds_within(
+        &mut self,
+        piece: &Piece<'_>,
+        max_frame: u32,
+        max_stream: u32,
+    ) -> bool {
+        match start(piece.captured(), piece.length, max_frame, max_stream) {
+            Start::Frame => true,
+            Start::Perhaps(_) if self.leads_to == Some(piece.position) => true,
+            Start::Perhaps(at) => {
+                self.leads_to = Some(piece.position.saturating_add(at));
+                false
+            }
+            Start::No => {
+                self.leads_to = self.leads_to.filter(|&to| to > piece.position);
+                false
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ mod payload;
 use self::{blocks::Blocks, payload::Frame};
 use super::{
     fault::Fault,
-    frame::{HEADER, Header, Start, flag, kind},
+    frame::{HEADER, Header, Search, flag, kind},
     hearer::{Body, Sink},
 };
 use crate::l7::hpack;
@@ -34,8 +34,8 @@ pub(super) struct Lane {
     pub(super) doubt: bool,
     /// The next piece starts with a frame, as somebody knows who saw all of it.
     pub(super) aligned: bool,
-    /// Astray: where the next frame starts, if the last piece that looked like the start of one was that.
-    leads_to: Option<u64>,
+    /// Astray: finds where frames start.
+    pub(super) search: Search,
     /// Where frames start was concluded from what a piece seems to be, and no head was read since that proves it.
     guessed: bool,
     /// No frame was read since the walk started in the midst of a connection.
@@ -52,7 +52,7 @@ impl Lane {
             expected: None,
             doubt: false,
             aligned: false,
-            leads_to: None,
+            search: Search::default(),
             guessed: false,
             fresh: false,
             settings_first: false,
@@ -91,26 +91,9 @@ impl Lane {
     /// From here on nothing is known of where frames start.
     pub(super) fn go_astray(&mut self) {
         self.state = State::Astray;
-        self.leads_to = None;
+        self.search = Search::default();
         self.guessed = false;
         self.blocks = Blocks::new(hpack::Decoder::joined());
-    }
-
-    /// Astray: whether a piece starts with a frame. Programs that write a frame's header and its payload from two buffers make two pieces of it, so that
-    /// one may tell only where the next frame starts.
-    pub(super) fn finds_frame(&mut self, position: u64, start: Start) -> bool {
-        match start {
-            Start::Frame => true,
-            Start::Perhaps(_) if self.leads_to == Some(position) => true,
-            Start::Perhaps(at) => {
-                self.leads_to = Some(position.saturating_add(at));
-                false
-            }
-            Start::No => {
-                self.leads_to = self.leads_to.filter(|&to| to > position);
-                false
-            }
-        }
     }
 
     /// Whether where frames start is no more than a guess.

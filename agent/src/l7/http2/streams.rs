@@ -276,8 +276,7 @@ impl Streams {
             return;
         }
         let count = self.open.len() - self.early;
-        let early = self.open.iter().filter(|(_, open)| open.request.is_none());
-        if let Some(highest) = early.map(|(&id, _)| id).max() {
+        if let Some(highest) = self.waiting().max() {
             self.answered = self.answered.max(highest);
         }
         for (&id, open) in &self.open {
@@ -305,10 +304,14 @@ impl Streams {
         let Some(ids) = self.answered.checked_sub(self.next) else {
             return 0;
         };
-        let waits = |id: u32, open: &Open| id <= self.answered && open.request.is_none();
-        let open = self.open.iter();
-        let waiting = open.filter(|&(&id, open)| waits(id, open)).count() as u64;
-        (u64::from(ids / 2) + 1).saturating_sub(waiting)
+        let waiting = self.waiting().filter(|&id| id <= self.answered).count();
+        (u64::from(ids / 2) + 1).saturating_sub(waiting as u64)
+    }
+
+    /// The ids of answers that wait for their request.
+    fn waiting(&self) -> impl Iterator<Item = u32> {
+        let waiting = self.open.iter().filter(|(_, open)| open.request.is_none());
+        waiting.map(|(&id, _)| id)
     }
 
     /// The connection ended.
@@ -382,14 +385,12 @@ impl Streams {
         }
         let mut skipped = u64::from((id - self.next) / 2);
         if self.early > 0 {
-            for early in self.ids() {
-                let is_early = |open: &Open| open.request.is_none();
-                if early < id && self.open.get(&early).is_some_and(is_early) {
-                    self.take(early);
-                    self.early -= 1;
-                    skipped = skipped.saturating_sub(1);
-                    out(Event::Lost(ExchangeOutcome::NoRequest, 1));
-                }
+            let waiting: Vec<u32> = self.waiting().filter(|&early| early < id).collect();
+            for early in waiting {
+                self.take(early);
+                self.early -= 1;
+                skipped = skipped.saturating_sub(1);
+                out(Event::Lost(ExchangeOutcome::NoRequest, 1));
             }
         }
         self.missed(skipped, out);

@@ -1,21 +1,32 @@
-//! `fathom flows`: each TCP connection of the node, a line when it begins, when it ends, and when it fails to begin.
+//! `fathom flows`: each TCP connection of the node: when it begins, where it stands while it lives, how it ends, and why it failed to begin.
+
+mod show;
+
+use std::time::{Duration, Instant};
 
 use fathom_abi::{Role, counters::NetCounter};
-use serde_json::json;
 
-use super::live::{self, Live, Ring, duration, time_of_day};
+use self::show::{Show, document, header, line};
+use super::live::{self, Live, Ring};
 use crate::{
-    cli::Outcome,
-    identity::Process,
-    net::flows::{Change, Flow, Flows},
-    telemetry::tcp::errno_name,
+    cli::{Failure, Outcome},
+    net::{Flows, Open, Reports, existing::Search},
 };
+
+/// How long the search for connections from before may take.
+const SEARCH_LIMIT: Duration = Duration::from_secs(2);
+
+/// Open connections that are reported while they live; of more, only their beginning and end.
+const OPEN: usize = 1 << 17;
 
 /// Flags of `fathom flows`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     live: live::Args,
+    /// How often open connections are shown
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    interval: f64,
 }
 
 /// Shows flows until the time is up.
@@ -23,26 +34,60 @@ pub struct Args {
 /// # Errors
 /// When the probes do not work here, or a flag is wrong.
 pub fn run(args: &Args) -> Outcome {
+    let interval = Duration::try_from_secs_f64(args.interval)
+        .ok()
+        .filter(|interval| *interval >= SHORTEST_INTERVAL)
+        .ok_or_else(|| {
+            let interval = args.interval;
+            Failure::Usage(anyhow::anyhow!(
+                "--interval {interval}: give a number of seconds of at least 0.1"
+            ))
+        })?;
     let args = &args.live;
     let mut live = Live::start(args, false)?;
+    // What was opened before the taps were there is in the kernel's list.
+    let existing = Search::start(SEARCH_LIMIT)
+        .map_err(|error| {
+            Failure::Cannot(anyhow::Error::new(error).context("listing connections from before"))
+        })?
+        .finish();
     let mut decoder = Flows::default();
+    let mut open = Open::new(OPEN);
+    let mut reports = Reports::new(interval);
     if !args.json {
-        live.line(format_args!(
-            "{:<12}  {:<11} {:<7} {:>21} {:<21} {:>10} {:>10} {:>9} {:>9}  PROCESS",
-            "TIME (UTC)", "WHAT", "ROLE", "LOCAL", "REMOTE", "SENT", "RECEIVED", "RTT", "LASTED"
-        ))?;
+        live.line(header())?;
     }
     let mut flows = Vec::new();
     let mut shown = 0_u64;
     let mut go_on = true;
+    let show = Show::default();
     while go_on {
         go_on = live.tick()?;
-        live.drain(Ring::Flows, |record| {
-            decoder.record(record, &mut |flow| flows.push(flow))
-        });
+        let mut drain = |live: &mut Live| {
+            live.drain(Ring::Flows, |record| {
+                decoder.record(record, &mut |flow| flows.push(flow));
+            });
+        };
+        drain(&mut live);
+        let mut refused = None;
+        reports.turn(
+            Instant::now(),
+            || open.ids().collect(),
+            |ids| {
+                refused = live.net.report(ids).err().or(refused.take());
+                drain(&mut live);
+            },
+        );
+        if let Some(error) = refused {
+            tracing::warn!("open connections are not shown until their end: {error}");
+        }
         // The other ring is not shown here, and must not fill up.
         live.drain(Ring::Messages, |_| {});
-        for flow in flows.drain(..) {
+        for mut flow in flows.drain(..) {
+            if flow.role == Role::UNKNOWN {
+                flow.role = existing.role(flow.local, flow.remote);
+            }
+            open.take(&flow, 0);
             if args.pid.is_some_and(|pid| pid != flow.tgid) {
                 continue;
             }
@@ -51,7 +96,7 @@ pub fn run(args: &Args) -> Outcome {
             let at_ns = live.clock.unix_ns(flow.at_ns);
             shown += 1;
             if args.json {
-                live.line(document(&flow, process.as_deref(), at_ns))?;
+                live.line(document(&show, &flow, process.as_deref(), at_ns))?;
             } else {
                 live.line(line(&flow, process.as_deref(), at_ns))?;
             }
@@ -67,76 +112,5 @@ pub fn run(args: &Args) -> Outcome {
     Ok(())
 }
 
-fn what(change: Change) -> &'static str {
-    match change {
-        Change::Established => "established",
-        Change::Closed => "closed",
-        Change::ConnectFailed => "failed",
-    }
-}
-
-fn role(role: Role) -> &'static str {
-    match role {
-        Role::CLIENT => "client",
-        Role::SERVER => "server",
-        _ => "unknown",
-    }
-}
-
-fn line(flow: &Flow, process: Option<&Process>, at_unix_ns: u64) -> String {
-    let is_open = flow.change == Change::Established;
-    let bytes = |bytes: u64| {
-        if is_open {
-            "-".to_owned()
-        } else {
-            bytes.to_string()
-        }
-    };
-    let lasted = flow
-        .established_ns
-        .filter(|_| !is_open)
-        .and_then(|since| flow.at_ns.checked_sub(since));
-    let dash = || "-".to_owned();
-    let error = if flow.error == 0 {
-        String::new()
-    } else {
-        format!(" {}", errno_name(flow.error))
-    };
-    format!(
-        "{:<12}  {:<11} {:<7} {:>21} {:<21} {:>10} {:>10} {:>9} {:>9}  {}{error}",
-        time_of_day(at_unix_ns),
-        what(flow.change),
-        role(flow.role),
-        flow.local,
-        flow.remote,
-        bytes(flow.bytes_sent),
-        bytes(flow.bytes_received),
-        flow.srtt_us
-            .map_or_else(dash, |us| duration(u64::from(us) * 1000)),
-        lasted.map_or_else(dash, duration),
-        process.map_or_else(dash, |process| format!(
-            "{}[{}]",
-            process.service, process.pid
-        )),
-    )
-}
-
-fn document(flow: &Flow, process: Option<&Process>, at_unix_ns: u64) -> serde_json::Value {
-    json!({
-        "at_unix_ns": at_unix_ns,
-        "what": what(flow.change),
-        "role": role(flow.role),
-        "local": flow.local,
-        "remote": flow.remote,
-        "bytes_sent": flow.bytes_sent,
-        "bytes_received": flow.bytes_received,
-        "srtt_us": flow.srtt_us,
-        "retransmits": flow.retransmits,
-        "connect_ns": flow.connect_duration_ns(),
-        "lasted_ns": flow.established_ns.and_then(|since| flow.at_ns.checked_sub(since)),
-        "error": (flow.error != 0).then(|| errno_name(flow.error)),
-        "service": process.map(|process| &*process.service),
-        "pid": process.map(|process| process.pid),
-        "container": process.and_then(|process| process.container.as_deref()),
-    })
-}
+/// More often the records of all connections would not find their way.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);

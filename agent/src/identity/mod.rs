@@ -2,12 +2,14 @@
 
 mod container;
 mod environ;
+pub mod peers;
 mod process;
 
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use lru::LruCache;
 
+pub use peers::{Peer, Peers};
 pub use process::Process;
 
 /// An entry older than this is compared with the process that has its number now.

@@ -1,5 +1,8 @@
 //! Records of the `FLOWS` ring to flows.
 
+mod outcome;
+mod record;
+
 use std::{
     net::SocketAddr,
     sync::{
@@ -10,20 +13,34 @@ use std::{
 
 use fathom_abi::{
     ConnectionId, Role,
-    flow::{FlowEvent, FlowKind, Owner},
+    flow::{End, Exit, FlowEvent, FlowKind, Owner, Resets},
 };
 
-use super::wire::{Wire, addresses};
+pub use self::outcome::Outcome;
+use super::wire::addresses;
 
 /// What happened to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
-    /// Its handshake is done.
+    /// Its handshake is done, and at the accepting end a process has it.
     Established,
+    /// It was open before fathom came, and bytes have moved on it since.
+    Existing,
+    /// It is open: this is where it stands.
+    Alive,
     /// It is over; its byte counts are final.
     Closed,
     /// It was never established: the errno says why, 0 where the kernel noted none.
     ConnectFailed,
+    /// It is over, and the kernel kept its end from the probes: how it ended and what it moved last is not known.
+    Lost,
+}
+
+impl Change {
+    /// Whether nothing more will come of the connection.
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Closed | Self::ConnectFailed | Self::Lost)
+    }
 }
 
 /// One thing that happened to one TCP connection.
@@ -33,6 +50,8 @@ pub struct Flow {
     pub id: ConnectionId,
     /// What happened.
     pub change: Change,
+    /// How it ended; `None` while it is open, and where that was not seen.
+    pub outcome: Option<Outcome>,
     /// Which end opened it.
     pub role: Role,
     /// The process (initial pid namespace); 0 where nobody is known.
@@ -41,6 +60,10 @@ pub struct Flow {
     pub owner: Owner,
     /// The name that the process had then, padded with zeros; all zero where it is not known.
     pub comm: [u8; 16],
+    /// The network namespace, as /proc/PID/ns/net numbers it.
+    pub netns: u32,
+    /// The cgroup that the socket was made in: the inode of its folder in cgroup2.
+    pub cgroup: Option<u64>,
     /// This node's end.
     pub local: SocketAddr,
     /// The other end.
@@ -51,77 +74,123 @@ pub struct Flow {
     pub connect_ns: Option<u64>,
     /// When the handshake was done.
     pub established_ns: Option<u64>,
+    /// When accept(2) gave it to a process.
+    pub accepted_ns: Option<u64>,
+    /// When the first call returned that received bytes.
+    pub first_received_ns: Option<u64>,
+    /// When the first call returned that sent bytes.
+    pub first_sent_ns: Option<u64>,
     /// Payload bytes sent, without retransmissions.
     pub bytes_sent: u64,
     /// Payload bytes received in order.
     pub bytes_received: u64,
+    /// Segments sent, with those without payload and those sent again.
+    pub segments_sent: u32,
+    /// Segments received, likewise.
+    pub segments_received: u32,
     /// The smoothed round-trip time, microseconds.
     pub srtt_us: Option<u32>,
+    /// The least round-trip time of the last minutes (the kernel's `tcp_min_rtt_wlen`), microseconds.
+    pub min_rtt_us: Option<u32>,
     /// Segments that were retransmitted.
     pub retransmits: u32,
+    /// Whether this end has sent a reset.
+    pub reset_sent: bool,
+    /// Whether the other end has.
+    pub reset_received: bool,
+    /// Which end sent its FIN first.
+    pub closed_by: Option<Side>,
+    /// The signal that killed the process which had it open.
+    pub signal: Option<u8>,
     /// The socket's error, an errno; 0 for none.
     pub error: u32,
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// This one.
+    Local,
+    /// The other one.
+    Remote,
 }
 
 impl Flow {
     /// Reads one record; `None` where it is too short or of an unknown kind.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let event = event(bytes)?;
+        let event = record::event(bytes)?;
         let change = match event.kind {
             FlowKind::ESTABLISHED => Change::Established,
+            FlowKind::EXISTING => Change::Existing,
+            FlowKind::ALIVE => Change::Alive,
             FlowKind::CLOSED => Change::Closed,
             FlowKind::CONNECT_FAILED => Change::ConnectFailed,
+            FlowKind::LOST => Change::Lost,
             _ => return None,
         };
+        Some(Self::of(&event, change))
+    }
+
+    fn of(event: &FlowEvent, change: Change) -> Self {
         let (local, remote) = addresses(&event.endpoints);
         let known = |time: u64| (time != 0).then_some(time);
-        Some(Self {
+        let outcome = Outcome::of(event, change);
+        // The sock of a connection whose end was not seen may be anybody's by now.
+        let is_read = change != Change::Lost;
+        let count = |count: u64| if is_read { count } else { 0 };
+        let number = |number: u32| if is_read { number } else { 0 };
+        Self {
             id: event.id,
             change,
+            outcome,
             role: event.role,
             tgid: event.tgid,
             owner: event.owner,
             comm: event.comm,
+            netns: number(event.netns),
+            cgroup: known(count(event.cgroup)),
             local,
             remote,
             at_ns: event.at_ns,
             connect_ns: known(event.connect_ns),
             established_ns: known(event.established_ns),
-            bytes_sent: event.bytes_sent,
-            bytes_received: event.bytes_received,
-            srtt_us: (event.srtt_us != 0).then_some(event.srtt_us),
-            retransmits: event.retransmits,
+            accepted_ns: known(event.accepted_ns),
+            first_received_ns: known(event.first_received_ns),
+            first_sent_ns: known(event.first_sent_ns),
+            bytes_sent: count(event.bytes_sent),
+            bytes_received: count(event.bytes_received),
+            segments_sent: number(event.segments_sent),
+            segments_received: number(event.segments_received),
+            srtt_us: Some(number(event.srtt_us)).filter(|&us| us != 0),
+            min_rtt_us: Some(event.min_rtt_us).filter(|&us| is_read && us != 0 && us != u32::MAX),
+            retransmits: number(event.retransmits),
+            reset_sent: event.resets.0 & Resets::SENT != 0,
+            reset_received: outcome == Some(Outcome::Reset)
+                || event.resets.0 & Resets::RECEIVED != 0
+                || outcome == Some(Outcome::Refused),
+            closed_by: match event.closed_by {
+                End::LOCAL => Some(Side::Local),
+                End::REMOTE => Some(Side::Remote),
+                _ => None,
+            },
+            signal: Exit::signal(event.exit),
             error: event.error,
-        })
+        }
     }
 
-    /// How long the handshake took, in nanoseconds, where this end began it.
+    /// How long the handshake took, in nanoseconds, where this end began it; of a connect that failed, how long that took.
     pub fn connect_duration_ns(&self) -> Option<u64> {
-        self.established_ns?.checked_sub(self.connect_ns?)
+        let until = match self.change {
+            Change::ConnectFailed => Some(self.at_ns),
+            _ => self.established_ns,
+        };
+        until?.checked_sub(self.connect_ns?)
     }
-}
 
-fn event(bytes: &[u8]) -> Option<FlowEvent> {
-    let mut wire = Wire::new(bytes);
-    Some(FlowEvent {
-        id: wire.connection()?,
-        at_ns: wire.u64()?,
-        connect_ns: wire.u64()?,
-        established_ns: wire.u64()?,
-        bytes_sent: wire.u64()?,
-        bytes_received: wire.u64()?,
-        srtt_us: wire.u32()?,
-        retransmits: wire.u32()?,
-        tgid: wire.u32()?,
-        error: wire.u32()?,
-        endpoints: wire.endpoints()?,
-        kind: FlowKind(wire.u8()?),
-        role: Role(wire.u8()?),
-        owner: Owner(wire.u8()?),
-        old_state: wire.u8()?,
-        reserved: wire.bytes()?,
-        comm: wire.bytes()?,
-    })
+    /// How long it waited between its handshake and accept(2), in nanoseconds.
+    pub fn accept_wait_ns(&self) -> Option<u64> {
+        self.accepted_ns?.checked_sub(self.established_ns?)
+    }
 }
 
 /// The flow decoder: it keeps nothing but counts.
@@ -169,5 +238,7 @@ impl Flows {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,12 @@
 
 pub mod existing;
 pub mod flows;
+pub mod open;
+pub mod reports;
 pub mod sockets;
 pub mod wire;
 
 pub use existing::Existing;
-pub use flows::{Flow, Flows};
+pub use flows::{Flow, Flows, Outcome};
+pub use open::Open;
+pub use reports::Reports;

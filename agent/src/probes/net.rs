@@ -2,6 +2,7 @@
 
 mod attachment;
 mod object;
+mod socket_calls;
 mod state;
 mod tap;
 
@@ -10,15 +11,17 @@ use std::{fs::File, sync::Arc};
 use aya::{
     Ebpf,
     maps::{HashMap, MapData, PerCpuArray},
+    programs::{ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _},
 };
-use fathom_abi::{ConnectionId, message::ConnectionState};
+use fathom_abi::{ConnectionId, flow::REPORTED, message::ConnectionState};
 
 use self::{
     attachment::{Attachment, Walker, attach, kernel_btf, load, load_walker, put},
     state::FramingsRecord,
-    tap::{FLOW_PROGRAMS, Kind},
+    tap::{FLOW_PROGRAMS, FLOW_REPORT, Kind},
 };
 pub use self::{
+    socket_calls::SocketCalls,
     state::{Connections, Counters},
     tap::Tap,
 };
@@ -71,6 +74,8 @@ pub struct Net {
     pub tap: Tap,
     /// What became of the taps that were tried.
     pub taps: Vec<TapReport>,
+    /// How accept(2) and connect(2) are seen; `None` where neither way works here.
+    pub socket_calls: Option<SocketCalls>,
     /// Records of messages.
     pub messages: RingReader,
     /// Records of flows.
@@ -150,6 +155,8 @@ impl Net {
             load(&mut ebpf, attachment, btf.as_ref())?;
             attach(&mut ebpf, attachment)?;
         }
+        load(&mut ebpf, FLOW_REPORT, None)?;
+        let socket_calls = attach_socket_calls(&mut ebpf, tap)?;
         let spares = Spares {
             programs: of_tap(Kind::Spare).collect(),
             walkers: tap.walkers(Kind::Spare, facts.has_sendpage).collect(),
@@ -166,6 +173,7 @@ impl Net {
         let mut net = Self {
             tap,
             taps: Vec::new(),
+            socket_calls,
             messages: ring(OBJECT, &mut ebpf, "MESSAGES")?,
             flows: ring(OBJECT, &mut ebpf, "FLOWS")?,
             connections: Connections(
@@ -238,6 +246,25 @@ impl Net {
             .collect()
     }
 
+    /// Has the kernel say where these connections stand: a record of each goes into the ring of flows, unless it is no longer
+    /// open. To be called with no more of them than the ring has room for.
+    ///
+    /// # Errors
+    /// Where the kernel does not run the program; it is 5.10 or later.
+    pub fn report(&self, ids: &[ConnectionId]) -> Result<(), ProgramError> {
+        let program = self.ebpf.program(FLOW_REPORT.name());
+        let program = program.ok_or(ProgramError::NotLoaded)?;
+        let program: &RawTracePoint = program.try_into()?;
+        for ids in ids.chunks(REPORTED) {
+            let mut options = RawTracePointRunOptions::new();
+            for (argument, id) in options.args.iter_mut().zip(ids) {
+                *argument = id.sock;
+            }
+            program.test_run(options)?;
+        }
+        Ok(())
+    }
+
     /// Ends the travel of a connection's bytes, of which nothing can be made any more: from its next I/O call on they are counted only.
     pub fn give_up(&mut self, id: ConnectionId) {
         let is_same = |state: ConnectionState| state.born_ns == id.born_ns;
@@ -284,6 +311,20 @@ impl Net {
     pub fn mapped_bytes(&self) -> u64 {
         self.messages.mapped_bytes() + self.flows.mapped_bytes()
     }
+}
+
+/// Attaches the programs on accept(2) and connect(2) in the best way that works here.
+///
+/// Without them a connection has the process that first uses it, and a connect that fails before it begins is not seen.
+fn attach_socket_calls(ebpf: &mut Ebpf, tap: Tap) -> Result<Option<SocketCalls>, Error> {
+    for &calls in SocketCalls::of(tap) {
+        match calls.attach(ebpf) {
+            Ok(()) => return Ok(Some(calls)),
+            Err(Error::Program { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 /// The first kernel on whose tracepoints a task can be preempted (the one of the tested ones that does it).

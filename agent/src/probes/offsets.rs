@@ -18,6 +18,8 @@ pub struct Facts {
     pub regs_from_stack: u64,
     /// Arguments of `tcp_recvmsg`.
     pub recvmsg_arguments: u32,
+    /// Arguments of `inet_csk_accept`.
+    pub accept_arguments: u32,
     /// The value of `ITER_IOVEC`.
     pub iter_iovec: u32,
     /// The value of `ITER_UBUF`, or one that no iterator has.
@@ -45,6 +47,7 @@ impl Facts {
             ),
             regs_from_stack: THREAD_SIZE - registers,
             recvmsg_arguments: btf.arguments("tcp_recvmsg").unwrap_or(5),
+            accept_arguments: btf.arguments("inet_csk_accept").unwrap_or(2),
             iter_iovec: btf.value("iter_type", "ITER_IOVEC").unwrap_or(u32::MAX),
             iter_ubuf: btf.value("iter_type", "ITER_UBUF").unwrap_or(u32::MAX),
             has_sendpage: btf.arguments("tcp_sendpage").is_some(),

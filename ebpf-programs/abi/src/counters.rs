@@ -28,6 +28,8 @@ counters! {
         FlowAttempted = "flow_attempted",
         /// Flow records that the ring had no room for.
         FlowRingFull = "flow_ring_full",
+        /// Resets that were sent on none of the connections that are known: in answer to what came to a closed port, for example.
+        ResetUnbound = "reset_unbound",
         /// Message records that the tap made.
         MessageAttempted = "message_attempted",
         /// Message records that the ring had no room for.

@@ -190,8 +190,6 @@ impl Overtaken {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct ConnectionState {
-    /// The `struct sock`'s address.
-    pub sock: u64,
     /// When fathom first saw the socket.
     pub born_ns: u64,
     /// When the SYN was sent; 0 where unknown.
@@ -200,8 +198,6 @@ pub struct ConnectionState {
     pub established_ns: u64,
     /// Bytes of the current message.
     pub bytes: u64,
-    /// When the current message started.
-    pub first_ns: u64,
     /// When the current message's last I/O call returned.
     pub last_ns: u64,
     /// The current message's number; 0 before the first.
@@ -247,6 +243,19 @@ pub struct ConnectionState {
     pub turning: u8,
     /// 1 where a call came meanwhile, and was not taken in.
     pub interrupted: u8,
+    /// 1 where the connect failed within its own system call, which has not returned yet: what it returns is the reason.
+    pub failing: u8,
+    /// When the first bytes were received and sent, in microseconds after `born_ns` and at least 1; 0 for never, and the greatest number for later
+    /// than that.
+    pub first_us: [u32; 2],
+    /// When accept(2) gave it to a process, in microseconds after `established_ns`, as `first_us`.
+    pub accepted_us: u32,
+    /// Which end sent its FIN first.
+    pub closed_by: crate::flow::End,
+    /// How the process that closed it was ending, if it was.
+    pub exit: crate::flow::Exit,
+    /// Resets that were seen.
+    pub resets: crate::flow::Resets,
     /// Zero.
     pub reserved: u8,
 }

@@ -12,11 +12,11 @@ use crate::{
 fn layouts_are_fixed_and_hold_no_padding() {
     assert_eq!(size_of::<Endpoints>(), 40);
     assert_eq!(size_of::<ConnectionId>(), 16);
-    assert_eq!(size_of::<FlowEvent>(), 16 + 5 * 8 + 4 * 4 + 40 + 8 + 16);
+    assert_eq!(size_of::<FlowEvent>(), 16 + 9 * 8 + 8 * 4 + 40 + 8 + 16);
     assert_eq!(size_of::<MessageEvent>(), 16 + 4 * 8 + 5 * 4 + 4 + 40 + 8);
     assert_eq!(
         size_of::<ConnectionState>(),
-        7 * 8 + 2 * 4 + 8 + 40 + 16 + 8 + 2 * 8
+        5 * 8 + 2 * 4 + 8 + 40 + 16 + 8 + 2 * 8 + 2 * 8
     );
     assert_eq!(size_of::<SampleEvent>(), 8 + 24 + 3 * 4 + 4 + 16 + 8);
     assert_eq!(size_of::<ActiveExchange>(), 24);

@@ -2,20 +2,28 @@
 
 use core::mem::offset_of;
 
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{
+    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns,
+};
 
 use fathom_abi::{
     Endpoints, Role,
     counters::NetCounter,
-    flow::{FlowEvent, Owner},
+    flow::{Exit, FlowEvent, Owner},
     message::{ConnectionState, Direction, Gear, MessageEvent},
 };
 
 use crate::{
-    globals::SELF_TGID,
+    globals::{SELF_TGID, offset},
+    kernel::read,
     maps::{self, CONNECTIONS, LISTENERS, ListenerKey},
     sock,
 };
+
+/// `linux/sched.h`.
+const PF_EXITING: u32 = 4;
+/// The bits of an exit code that are a signal's number (wait(2)).
+const SIGNAL: u32 = 0x7f;
 
 /// The state of a sock that was seen before.
 #[inline(always)]
@@ -42,7 +50,6 @@ pub fn make(sock: u64, role: Role) -> Option<&'static mut ConnectionState> {
 #[inline(never)]
 pub extern "C" fn make_connection(sock: u64, role: u32) -> u32 {
     let mut state = ConnectionState {
-        sock,
         // SAFETY: has no preconditions.
         born_ns: unsafe { bpf_ktime_get_ns() },
         role: Role(role as u8),
@@ -101,6 +108,29 @@ pub fn listener_key(sock: u64) -> ListenerKey {
         net: sock::net(sock),
         port: u32::from(sock::local_port(sock)),
         reserved: 0,
+    }
+}
+
+/// How the process that runs now is ending, if it is. It has its exit code before its files are closed (`do_exit`).
+#[inline(always)]
+pub fn current_exit() -> Exit {
+    // SAFETY: has no preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    if read::<u32>(task, offset!(task_flags)) & PF_EXITING == 0 {
+        return Exit::NONE;
+    }
+    let code: u32 = read(task, offset!(task_exit_code));
+    Exit(Exit::EXITING | (code & SIGNAL) as u8)
+}
+
+/// How long after a time something is, in the microseconds that states keep: at least 1, and the greatest number for all that is later.
+#[inline(always)]
+pub fn microseconds_after(since_ns: u64, now_ns: u64) -> u32 {
+    let us = now_ns.saturating_sub(since_ns) / 1000 + 1;
+    if us > u64::from(u32::MAX) {
+        u32::MAX
+    } else {
+        us as u32
     }
 }
 

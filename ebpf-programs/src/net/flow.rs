@@ -2,63 +2,112 @@
 //!
 //! Three programs with the same content are attached to it. A change in a process can be interrupted by one that a packet makes, and
 //! on newer kernels be preempted by another process's; the kernel then keeps that other change from a program that is at work on this CPU,
-//! and the next one has it. Each change is taken once: what a program finds done it leaves alone.
+//! and the next one has it. Each change is taken once: each program notes what it has done for the next one on its CPU, which passes over
+//! it; where the note is gone, the connection's state tells what is done.
 
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::raw_tracepoint, programs::RawTracePointContext};
 use fathom_abi::{
     ConnectionId, Role,
-    flow::{FlowKind, Owner},
+    counters::NetCounter,
+    flow::{End, FlowKind, Owner, Resets},
     message::{ConnectionState, Direction, Gear, MessageEvent, MessageKind, PLAIN_TEXT},
 };
 
 use crate::{
     connection, layer,
-    maps::{CONNECTIONS, FRAMINGS, LISTENERS, OWN_PORTS, PortPair},
-    pieces, record, sock,
+    maps::{self, CONNECTIONS, FAILED, FRAMINGS, LISTENERS, OWN_PORTS, PortPair, TAKEN},
+    pieces, record,
+    report::{announce, send},
+    sock,
 };
 
 // `net/tcp_states.h`
-const ESTABLISHED: u64 = 1;
+pub const ESTABLISHED: u64 = 1;
 const SYN_SENT: u64 = 2;
 pub const SYN_RECV: u64 = 3;
 const FIN_WAIT1: u64 = 4;
-const CLOSE: u64 = 7;
+const FIN_WAIT2: u64 = 5;
+pub const CLOSE: u64 = 7;
+const CLOSE_WAIT: u64 = 8;
 const LAST_ACK: u64 = 9;
 const LISTEN: u64 = 10;
 
 /// `trace_inet_sock_set_state(sk, oldstate, newstate)`; the sock still has its old state.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn flow_state(ctx: RawTracePointContext) -> i32 {
-    changed(&ctx);
+    changed(&ctx, None, Some(0));
     0
 }
 
 /// The spare of [`flow_state`].
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn flow_state_spare(ctx: RawTracePointContext) -> i32 {
-    changed(&ctx);
+    changed(&ctx, Some(0), Some(1));
     0
 }
 
 /// The spare of [`flow_state_spare`].
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn flow_state_last(ctx: RawTracePointContext) -> i32 {
-    changed(&ctx);
+    changed(&ctx, Some(1), None);
     0
 }
 
+/// `trace_tcp_send_reset(sk, skb[, reason])` (4.16). A socket that is closed with a reset has left the tables before it is sent, and is not counted here.
+#[raw_tracepoint(tracepoint = "tcp_send_reset")]
+pub fn flow_reset(ctx: RawTracePointContext) -> i32 {
+    match connection::find(ctx.arg(0)) {
+        Some(state) => state.resets.0 |= Resets::SENT,
+        None => maps::count(NetCounter::ResetUnbound),
+    }
+    0
+}
+
+/// `before` is the note of the program before, if there is one, and `own` is the own one.
 #[inline(always)]
-fn changed(ctx: &RawTracePointContext) {
+fn changed(ctx: &RawTracePointContext, before: Option<usize>, own: Option<usize>) {
     let sock: u64 = ctx.arg(0);
     let old = ctx.arg::<u64>(1) & 0xff;
     let new = ctx.arg::<u64>(2) & 0xff;
-    if !sock::is_tcp(sock) {
+    const WANTED: u64 = 1 << SYN_SENT
+        | 1 << ESTABLISHED
+        | 1 << FIN_WAIT1
+        | 1 << CLOSE_WAIT
+        | 1 << LAST_ACK
+        | 1 << CLOSE
+        | 1 << LISTEN;
+    if (WANTED >> (new & 0x3f)) & 1 == 0 {
         return;
     }
+    let Some(notes) = TAKEN.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: this CPU's own entry. What writes it meanwhile, where tasks preempt each other, makes a note of another change.
+    let notes = unsafe { &mut *notes };
+    // A sock lies at a multiple of more than sixteen.
+    let change = sock | new;
+    let is_taken = match before {
+        Some(before) if notes[before] == change => {
+            notes[before] = 0;
+            true
+        }
+        _ => false,
+    };
+    if !is_taken && sock::is_tcp(sock) {
+        take(sock, old, new);
+    }
+    if let Some(own) = own {
+        notes[own] = change;
+    }
+}
+
+#[inline(always)]
+fn take(sock: u64, old: u64, new: u64) {
     match new {
         SYN_SENT => connecting(sock),
         ESTABLISHED => established(sock, old),
         FIN_WAIT1 | LAST_ACK => closing(sock),
+        CLOSE_WAIT => closed_by(sock, End::REMOTE),
         CLOSE => closed(sock, old),
         LISTEN => listening(sock),
         _ => {}
@@ -68,8 +117,9 @@ fn changed(ctx: &RawTracePointContext) {
 /// connect(2), in the process that calls it.
 #[inline(always)]
 fn connecting(sock: u64) {
-    let is_done = connection::find(sock)
-        .is_some_and(|state| state.connect_ns != 0 && state.established_ns == 0);
+    let is_done = connection::find(sock).is_some_and(|state| {
+        state.connect_ns != 0 && state.established_ns == 0 && state.failing == 0
+    });
     if is_done {
         return;
     }
@@ -127,7 +177,10 @@ fn established(sock: u64, old: u64) {
         if OWN_PORTS.get_ptr(ports).is_some() {
             state.gear = Gear::OWN;
         }
-    } else if state.gear == Gear::OWN {
+        // Its record waits for the process that accept(2) gives it to: the one that listens may be another.
+        return;
+    }
+    if state.gear == Gear::OWN {
         let seen_from_there = PortPair {
             local: state.endpoints.remote_port,
             remote: state.endpoints.local_port,
@@ -135,43 +188,38 @@ fn established(sock: u64, old: u64) {
         // A full table: the accepting end is then reported as any other, which is no loss.
         let _ = OWN_PORTS.insert(seen_from_there, 1, 0);
     }
-    // Who listens is not known where fathom came later: the first to read or write is then the owner, and known soon.
-    if state.owner != Owner::UNKNOWN {
-        announce(sock, state, old);
-    }
-}
-
-/// Says that it was established, once.
-#[inline(always)]
-pub fn announce(sock: u64, state: &mut ConnectionState, old: u64) {
-    if state.announced == 0 && state.established_ns != 0 && connection::is_recorded(state) {
-        state.announced = 1;
-        announce_connection(sock, old);
-    }
-}
-
-/// Sends the record of a sock's handshake. Returns 0.
-///
-/// A global function (5.6): the kernel verifies it by itself, once, and not with each of the ways to it.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn announce_connection(sock: u64, old: u64) -> u32 {
-    if let Some(state) = connection::find(sock) {
-        let at = state.established_ns;
-        send(sock, state, FlowKind::ESTABLISHED, old, at);
-    }
-    0
+    announce(sock, state);
 }
 
 /// close(2) or shutdown(2), in the process that calls it.
 #[inline(always)]
 fn closing(sock: u64) {
+    closed_by(sock, End::LOCAL);
     if let Some(state) = connection::find(sock) {
-        let tgid = connection::current_tgid();
-        connection::own(state, tgid, Owner::CLOSER);
-        if connection::is_own(tgid) {
-            state.gear = Gear::OWN;
-        }
+        left(state);
+    }
+}
+
+/// The process that runs now has closed it.
+#[inline(always)]
+fn left(state: &mut ConnectionState) {
+    let tgid = connection::current_tgid();
+    connection::own(state, tgid, Owner::CLOSER);
+    if connection::is_own(tgid) {
+        state.gear = Gear::OWN;
+    }
+    state.exit = connection::current_exit();
+}
+
+/// The first FIN goes out or comes in.
+#[inline(always)]
+fn closed_by(sock: u64, end: End) {
+    // One that was open before and at rest: its end is seen all the same.
+    let found = connection::find(sock).or_else(|| connection::make(sock, Role::UNKNOWN));
+    if let Some(state) = found
+        && state.closed_by == End::NONE
+    {
+        state.closed_by = end;
     }
 }
 
@@ -182,9 +230,43 @@ fn closed(sock: u64, old: u64) {
         let _ = LISTENERS.remove(connection::listener_key(sock));
         return;
     }
-    let Some(state) = connection::find(sock) else {
+    // A sock that never came to be one of a connection has nothing that ends.
+    let made = || {
+        if old == CLOSE || old == SYN_RECV {
+            None
+        } else {
+            connection::make(sock, Role::UNKNOWN)
+        }
+    };
+    let Some(state) = connection::find(sock).or_else(made) else {
         return;
     };
+    let error = sock::error(sock);
+    // Without an error there are two ways to end without a FIN from here: the process left with a reset, or it never got as far.
+    let aborts = match old {
+        ESTABLISHED | CLOSE_WAIT => true,
+        FIN_WAIT1 | FIN_WAIT2 => sock::has_unread(sock),
+        _ => false,
+    };
+    if error == 0 && aborts {
+        state.resets.0 |= Resets::SENT;
+        left(state);
+    }
+    if old == SYN_SENT {
+        if error == 0 && sock::is_unconnected(sock) {
+            // connect(2) itself fails: what it returns is the reason.
+            state.failing = 1;
+            state.endpoints.local_port = sock::source_port(sock);
+            return;
+        }
+        if error == 0 {
+            left(state);
+        }
+        // It had none when it began.
+        state.endpoints.local_port = sock::source_port(sock);
+        let failure = u64::from(state.tgid) << 32 | u64::from(error);
+        let _ = FAILED.insert(sock, failure, 0);
+    }
     if connection::is_recorded(state) {
         // SAFETY: has no preconditions.
         let now = unsafe { bpf_ktime_get_ns() };
@@ -196,13 +278,13 @@ fn closed(sock: u64, old: u64) {
             }
             layer::forget(sock);
         }
-        announce(sock, state, SYN_RECV);
+        announce(sock, state);
         let kind = if old == SYN_SENT {
             FlowKind::CONNECT_FAILED
         } else {
             FlowKind::CLOSED
         };
-        send(sock, state, kind, old, now);
+        send(sock, kind, old, now, error);
     } else {
         let seen_from_there = PortPair {
             local: state.endpoints.remote_port,
@@ -210,6 +292,12 @@ fn closed(sock: u64, old: u64) {
         };
         let _ = OWN_PORTS.remove(seen_from_there);
     }
+    forget(sock, state);
+}
+
+/// Nothing more will come of it.
+#[inline(always)]
+pub fn forget(sock: u64, state: &ConnectionState) {
     if state.gear == Gear::STREAM || state.gear == Gear::FRAMES {
         let _ = FRAMINGS.remove(sock);
     }
@@ -222,35 +310,6 @@ fn listening(sock: u64) {
     let tgid = connection::current_tgid();
     // A full table: accepted sockets are then owned by whoever reads or writes them first.
     let _ = LISTENERS.insert(connection::listener_key(sock), tgid, 0);
-}
-
-#[inline(always)]
-fn send(sock: u64, state: &ConnectionState, kind: FlowKind, old: u64, now: u64) {
-    record::flow(|event| {
-        // SAFETY: the ring's own memory, of the event's size and alignment; every field is written.
-        unsafe {
-            (*event).id = ConnectionId {
-                sock,
-                born_ns: state.born_ns,
-            };
-            (*event).at_ns = now;
-            (*event).connect_ns = state.connect_ns;
-            (*event).established_ns = state.established_ns;
-            (*event).bytes_sent = sock::bytes_sent(sock);
-            (*event).bytes_received = sock::bytes_received(sock);
-            (*event).srtt_us = sock::srtt_us(sock);
-            (*event).retransmits = sock::retransmits(sock);
-            (*event).tgid = state.tgid;
-            (*event).error = sock::error(sock);
-            connection::copy_endpoints(&state.endpoints, &raw mut (*event).endpoints);
-            (*event).kind = kind;
-            (*event).role = state.role;
-            (*event).owner = state.owner;
-            (*event).old_state = old as u8;
-            (*event).reserved = [0; 4];
-            (*event).comm = state.comm;
-        }
-    });
 }
 
 /// The totals of a connection's last message.

@@ -35,6 +35,10 @@ pub static REGS_FROM_STACK: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static RECVMSG_ARGUMENTS: Global<u32> = Global::new(5);
 
+/// Arguments of `inet_csk_accept`: 4, and 2 since 6.10.
+#[unsafe(no_mangle)]
+pub static ACCEPT_ARGUMENTS: Global<u32> = Global::new(2);
+
 /// The value of `ITER_IOVEC`, which moved between kernels.
 #[unsafe(no_mangle)]
 pub static ITER_IOVEC: Global<u32> = Global::new(u32::MAX);

@@ -9,9 +9,9 @@ use fathom_abi::{
 };
 
 use crate::{
-    connection, flow, goroutine,
+    connection, goroutine,
     maps::{self, SCRATCH, Scratch},
-    pieces, sock,
+    pieces, report, sock,
     syscall::Buffer,
     tls, turns,
 };
@@ -154,7 +154,12 @@ pub fn on_io(
     maps::count(NetCounter::IoSeen);
     if state.owner != Owner::USER {
         connection::own(state, tgid, Owner::USER);
-        flow::announce(sock, state, flow::SYN_RECV);
+        report::announce(sock, state);
+    }
+    let first = &mut state.first_us[usize::from(direction == Direction::SENT)];
+    if *first == 0 {
+        // SAFETY: has no preconditions.
+        *first = connection::microseconds_after(state.born_ns, unsafe { bpf_ktime_get_ns() });
     }
     if state.gear == Gear::COUNT || state.gear == Gear::OWN {
         return false;

@@ -139,7 +139,6 @@ pub extern "C" fn make_plain_text(sock: u64) -> u32 {
         return 1;
     };
     let mut state = ConnectionState {
-        sock,
         born_ns: base.born_ns,
         role: base.role,
         owner: base.owner,

@@ -13,6 +13,7 @@
 )]
 
 mod bio;
+mod calls;
 mod capture;
 mod connection;
 mod flow;
@@ -25,6 +26,7 @@ mod layer;
 mod maps;
 mod pieces;
 mod record;
+mod report;
 mod sniff;
 mod sock;
 mod straight;

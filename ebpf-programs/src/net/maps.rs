@@ -35,6 +35,15 @@ pub static LISTENERS: HashMap<ListenerKey, u32> = HashMap::with_max_entries(1024
 #[map]
 pub static OWN_PORTS: HashMap<PortPair, u8> = HashMap::with_max_entries(64, 0);
 
+/// Connects that have failed and whose record was sent, by sock: the process in the upper half and the errno in the lower. What connect(2)
+/// returns then is no other failure.
+#[map]
+pub static FAILED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
+
+/// What the programs before have taken of the changes of state on this CPU; see `flow.rs`.
+#[map]
+pub static TAKEN: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
+
 /// I/O calls between entry and return, by `pid_tgid` (the taps that see the buffer only at entry).
 #[map]
 pub static INFLIGHT: HashMap<u64, Inflight> = HashMap::with_max_entries(1, 0);

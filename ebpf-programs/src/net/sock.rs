@@ -11,6 +11,8 @@ const AF_INET6: u16 = 10;
 const IPPROTO_TCP: u16 = 6;
 /// `SOCK_DONE` of `enum sock_flags`: a FIN was taken in.
 const SOCK_DONE: u32 = 1;
+/// Of `enum socket_state` (`linux/net.h`).
+const SS_UNCONNECTED: u32 = 1;
 
 /// Whether the sock is TCP over IPv4 or IPv6.
 #[inline(always)]
@@ -40,7 +42,7 @@ pub fn endpoints(sock: u64, into: &mut Endpoints) {
 
 /// An IPv4 address as RFC 4291 section 2.5.5.2 maps it.
 #[inline(always)]
-fn mapped(v4: [u8; 4]) -> [u8; 16] {
+pub fn mapped(v4: [u8; 4]) -> [u8; 16] {
     let [a, b, c, d] = v4;
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }
@@ -55,6 +57,12 @@ pub fn net(sock: u64) -> u64 {
 #[inline(always)]
 pub fn local_port(sock: u64) -> u16 {
     read(sock, offset!(sk_num))
+}
+
+/// The local port that it connected from, which it keeps when it has given its own up.
+#[inline(always)]
+pub fn source_port(sock: u64) -> u16 {
+    u16::from_be(read(sock, offset!(inet_sport)))
 }
 
 /// The other end's port.
@@ -105,6 +113,76 @@ pub fn srtt_us(sock: u64) -> u32 {
 #[inline(always)]
 pub fn retransmits(sock: u64) -> u32 {
     read(sock, offset!(tp_total_retrans))
+}
+
+/// The least round-trip time of late in microseconds: the first sample of a `struct minmax`, whose value lies behind its time. Before the first
+/// measurement the greatest number.
+#[inline(always)]
+pub fn min_rtt_us(sock: u64) -> u32 {
+    read(
+        sock,
+        offset!(tp_rtt_min).wrapping_add(size_of::<u32>() as u32),
+    )
+}
+
+/// Segments received and sent.
+#[inline(always)]
+pub fn segments(sock: u64) -> [u32; 2] {
+    [
+        read(sock, offset!(tp_segs_in)),
+        read(sock, offset!(tp_segs_out)),
+    ]
+}
+
+/// Whether bytes were received that nobody has read; a FIN counts as one (`tcp_rcv_nxt_update`).
+#[inline(always)]
+pub fn has_unread(sock: u64) -> bool {
+    let received: u32 = read(sock, offset!(tp_rcv_nxt));
+    let taken: u32 = read(sock, offset!(tp_copied_seq));
+    let flags: u64 = read(sock, offset!(sk_flags));
+    let fin = ((flags >> SOCK_DONE) & 1) as u32;
+    received.wrapping_sub(taken).wrapping_sub(fin) as i32 > 0
+}
+
+/// The network namespace's inode number.
+#[inline(always)]
+pub fn netns(sock: u64) -> u32 {
+    read(net(sock), offset!(net_inum))
+}
+
+/// The cgroup that the sock was made in, by its number; 0 where it is not known.
+#[inline(always)]
+pub fn cgroup(sock: u64) -> u64 {
+    let cgroup: u64 = if offset!(sk_cgroup) != ABSENT {
+        read(sock, offset!(sk_cgroup))
+    } else if offset!(sk_cgroup_old) != ABSENT {
+        // With its lowest bits set the word is none of a cgroup's (`sock_cgroup_ptr`).
+        let word: u64 = read(sock, offset!(sk_cgroup_old));
+        if word & 3 == 0 { word } else { 0 }
+    } else {
+        0
+    };
+    let node: u64 = read(cgroup, offset!(cgroup_kn));
+    read(node, offset!(kn_id))
+}
+
+/// Whether connect(2) on it has still to return for the first time (`SS_UNCONNECTED`).
+#[inline(always)]
+pub fn is_unconnected(sock: u64) -> bool {
+    let socket: u64 = read(sock, offset!(sk_socket));
+    read::<u32>(socket, offset!(socket_state)) == SS_UNCONNECTED
+}
+
+/// The sock of a `struct socket`.
+#[inline(always)]
+pub fn of_socket(socket: u64) -> u64 {
+    read(socket, offset!(socket_sk))
+}
+
+/// Its state (`TCP_*` of `net/tcp_states.h`).
+#[inline(always)]
+pub fn state(sock: u64) -> u8 {
+    read(sock, offset!(sk_state))
 }
 
 /// The sock behind a file descriptor of the current task; 0 if it is no socket's.

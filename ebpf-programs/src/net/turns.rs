@@ -371,7 +371,6 @@ fn flip(
     state.message = state.message.wrapping_add(1);
     state.direction = call.direction;
     state.bytes = call.bytes;
-    state.first_ns = call.now;
     state.last_ns = call.now;
     state.captured = 0;
     keep_head_open(state, call, captured, scratch);

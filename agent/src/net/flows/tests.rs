@@ -21,6 +21,14 @@ fn closed() -> FlowEvent {
         retransmits: 44,
         tgid: 55,
         error: 104,
+        netns: 4_026_531_840,
+        accepted_ns: 4_500,
+        first_received_ns: 5_000,
+        first_sent_ns: 6_000,
+        cgroup: 77,
+        segments_sent: 8,
+        segments_received: 9,
+        min_rtt_us: 30,
         endpoints: Endpoints {
             local_addr: mapped([10, 0, 0, 1]),
             remote_addr: mapped([10, 0, 0, 2]),
@@ -33,7 +41,10 @@ fn closed() -> FlowEvent {
         role: Role::CLIENT,
         owner: Owner::USER,
         old_state: 9,
-        reserved: [0; 4],
+        closed_by: End::REMOTE,
+        exit: Exit(0x89),
+        resets: Resets(Resets::SENT),
+        reserved: 0,
         comm: *b"curl\0\0\0\0\0\0\0\0\0\0\0\0",
     }
 }
@@ -42,37 +53,37 @@ fn closed() -> FlowEvent {
 fn laid_down(event: &FlowEvent) -> Vec<u8> {
     use std::mem::offset_of;
     let mut bytes = vec![0; size_of::<FlowEvent>()];
+    macro_rules! put {
+        ($($($field:ident).+),+) => {$({
+            let (at, value) = (offset_of!(FlowEvent, $($field).+), event.$($field).+.to_ne_bytes());
+            bytes[at..at + value.len()].copy_from_slice(&value);
+        })+};
+    }
+    put!(
+        id.sock,
+        id.born_ns,
+        at_ns,
+        connect_ns,
+        established_ns,
+        accepted_ns,
+        first_received_ns,
+        first_sent_ns,
+        bytes_sent,
+        bytes_received,
+        cgroup,
+        segments_sent,
+        segments_received,
+        srtt_us,
+        min_rtt_us,
+        retransmits,
+        tgid,
+        error,
+        netns,
+        endpoints.local_port,
+        endpoints.remote_port
+    );
     let mut put =
         |offset: usize, value: &[u8]| bytes[offset..offset + value.len()].copy_from_slice(value);
-    put(offset_of!(FlowEvent, id.sock), &event.id.sock.to_ne_bytes());
-    put(
-        offset_of!(FlowEvent, id.born_ns),
-        &event.id.born_ns.to_ne_bytes(),
-    );
-    put(offset_of!(FlowEvent, at_ns), &event.at_ns.to_ne_bytes());
-    put(
-        offset_of!(FlowEvent, connect_ns),
-        &event.connect_ns.to_ne_bytes(),
-    );
-    put(
-        offset_of!(FlowEvent, established_ns),
-        &event.established_ns.to_ne_bytes(),
-    );
-    put(
-        offset_of!(FlowEvent, bytes_sent),
-        &event.bytes_sent.to_ne_bytes(),
-    );
-    put(
-        offset_of!(FlowEvent, bytes_received),
-        &event.bytes_received.to_ne_bytes(),
-    );
-    put(offset_of!(FlowEvent, srtt_us), &event.srtt_us.to_ne_bytes());
-    put(
-        offset_of!(FlowEvent, retransmits),
-        &event.retransmits.to_ne_bytes(),
-    );
-    put(offset_of!(FlowEvent, tgid), &event.tgid.to_ne_bytes());
-    put(offset_of!(FlowEvent, error), &event.error.to_ne_bytes());
     put(
         offset_of!(FlowEvent, endpoints.local_addr),
         &event.endpoints.local_addr,
@@ -82,14 +93,6 @@ fn laid_down(event: &FlowEvent) -> Vec<u8> {
         &event.endpoints.remote_addr,
     );
     put(
-        offset_of!(FlowEvent, endpoints.local_port),
-        &event.endpoints.local_port.to_ne_bytes(),
-    );
-    put(
-        offset_of!(FlowEvent, endpoints.remote_port),
-        &event.endpoints.remote_port.to_ne_bytes(),
-    );
-    put(
         offset_of!(FlowEvent, endpoints.ip_version),
         &[event.endpoints.ip_version],
     );
@@ -97,6 +100,9 @@ fn laid_down(event: &FlowEvent) -> Vec<u8> {
     put(offset_of!(FlowEvent, role), &[event.role.0]);
     put(offset_of!(FlowEvent, owner), &[event.owner.0]);
     put(offset_of!(FlowEvent, old_state), &[event.old_state]);
+    put(offset_of!(FlowEvent, closed_by), &[event.closed_by.0]);
+    put(offset_of!(FlowEvent, exit), &[event.exit.0]);
+    put(offset_of!(FlowEvent, resets), &[event.resets.0]);
     put(offset_of!(FlowEvent, comm), &event.comm);
     bytes
 }
@@ -187,4 +193,94 @@ fn cut_and_unknown_records_are_counted() {
         (seen, counts.delivered(), counts.malformed()),
         (1, 1, bytes.len() as u64 + 1)
     );
+}
+
+#[test]
+fn an_end_is_told_from_state_error_resets_and_exit() {
+    let outcome = |old_state, error, resets, exit| {
+        let event = FlowEvent {
+            old_state,
+            error,
+            resets: Resets(resets),
+            exit: Exit(exit),
+            ..closed()
+        };
+        Flow::decode(&laid_down(&event))
+            .expect("a whole record")
+            .outcome
+    };
+    const ESTABLISHED: u8 = 1;
+    const FIN_WAIT2: u8 = 5;
+    const CLOSE_WAIT: u8 = 8;
+    const LAST_ACK: u8 = 9;
+    for (case, expected) in [
+        ((FIN_WAIT2, 0, 0, 0), Outcome::Closed),
+        ((LAST_ACK, 0, 0, 0), Outcome::Closed),
+        // A reset for a stray segment, long before.
+        ((LAST_ACK, 0, Resets::SENT, 0), Outcome::Closed),
+        ((ESTABLISHED, 0, Resets::SENT, 0), Outcome::Aborted),
+        ((CLOSE_WAIT, 0, Resets::SENT, 0), Outcome::Aborted),
+        ((ESTABLISHED, 104, 0, 0), Outcome::Reset),
+        ((CLOSE_WAIT, 32, 0, 0), Outcome::Reset),
+        ((ESTABLISHED, 110, 0, 0), Outcome::TimedOut),
+        ((ESTABLISHED, 113, 0, 0), Outcome::TimedOut),
+        ((ESTABLISHED, 103, 0, 0), Outcome::Destroyed),
+        ((ESTABLISHED, 0, Resets::SENT, 0x89), Outcome::Killed),
+        ((FIN_WAIT2, 0, 0, 0x89), Outcome::Killed),
+        // It has left by itself.
+        ((FIN_WAIT2, 0, 0, 0x80), Outcome::Closed),
+        // The other end was faster.
+        ((ESTABLISHED, 104, 0, 0x89), Outcome::Reset),
+    ] {
+        let (state, error, resets, exit) = case;
+        assert_eq!(
+            outcome(state, error, resets, exit),
+            Some(expected),
+            "{case:?}"
+        );
+    }
+}
+
+#[test]
+fn a_failed_connect_says_why_and_after_how_long() {
+    for (error, expected) in [
+        (0, Outcome::Abandoned),
+        (111, Outcome::Refused),
+        (110, Outcome::TimedOut),
+        (113, Outcome::Unreachable),
+        (101, Outcome::Unreachable),
+        (104, Outcome::Reset),
+        (99, Outcome::Failed),
+    ] {
+        let event = FlowEvent {
+            kind: FlowKind::CONNECT_FAILED,
+            error,
+            established_ns: 0,
+            exit: Exit::NONE,
+            ..closed()
+        };
+        let flow = Flow::decode(&laid_down(&event)).expect("a whole record");
+        assert_eq!(flow.outcome, Some(expected), "{error}");
+        assert_eq!(flow.connect_duration_ns(), Some(8_000));
+        assert_eq!(flow.reset_received, matches!(error, 111 | 104));
+    }
+}
+
+#[test]
+fn of_an_end_that_was_not_seen_nothing_is_read_from_the_sock() {
+    let event = FlowEvent {
+        kind: FlowKind::LOST,
+        ..closed()
+    };
+    let flow = Flow::decode(&laid_down(&event)).expect("a whole record");
+    assert_eq!(
+        (
+            flow.outcome,
+            flow.bytes_sent,
+            flow.retransmits,
+            flow.srtt_us
+        ),
+        (None, 0, 0, None)
+    );
+    assert_eq!(flow.remote.to_string(), "10.0.0.2:443");
 }

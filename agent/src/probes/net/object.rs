@@ -26,6 +26,7 @@ pub(super) fn load(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf
         .override_global("HAS_TASK_PT_REGS", &facts.has_task_pt_regs, true)
         .override_global("REGS_FROM_STACK", &facts.regs_from_stack, true)
         .override_global("RECVMSG_ARGUMENTS", &facts.recvmsg_arguments, true)
+        .override_global("ACCEPT_ARGUMENTS", &facts.accept_arguments, true)
         .override_global("ITER_IOVEC", &facts.iter_iovec, true)
         .override_global("ITER_UBUF", &facts.iter_ubuf, true)
         .override_global("TRACK_ACTIVE", &track_active, true)

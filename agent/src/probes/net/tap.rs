@@ -236,9 +236,13 @@ pub(super) enum Kind {
     Spare,
 }
 
-/// The flow tap, three times: see the kernel programs' `flow.rs`.
-pub(super) const FLOW_PROGRAMS: [Attachment; 3] = [
+/// The flow tap: three times the changes of state, see the kernel programs' `flow.rs`, and the resets.
+pub(super) const FLOW_PROGRAMS: [Attachment; 4] = [
     Attachment::RawTracepoint("flow_state", "inet_sock_set_state"),
     Attachment::RawTracepoint("flow_state_spare", "inet_sock_set_state"),
     Attachment::RawTracepoint("flow_state_last", "inet_sock_set_state"),
+    Attachment::RawTracepoint("flow_reset", "tcp_send_reset"),
 ];
+
+/// What user space runs to learn where connections stand. It is never attached.
+pub(super) const FLOW_REPORT: Attachment = Attachment::RawTracepoint("flow_report", "");

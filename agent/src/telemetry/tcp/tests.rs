@@ -1,31 +1,14 @@
-use fathom_abi::flow::Owner;
-
 use super::*;
-use crate::telemetry::testing::{attribute, collect, process};
+use crate::{
+    identity::peers::Class,
+    net::{Outcome, flows::testing::flow},
+    telemetry::{
+        metric::{Data, Number},
+        testing::{attribute, collect, process},
+    },
+};
 
-fn flow(number: u64, change: Change) -> Flow {
-    Flow {
-        id: ConnectionId {
-            sock: number,
-            born_ns: 1,
-        },
-        change,
-        role: Role::CLIENT,
-        tgid: 10,
-        comm: [0; 16],
-        owner: Owner::USER,
-        local: ([127, 0, 0, 1], 40_000).into(),
-        remote: ([127, 0, 0, 2], 80).into(),
-        at_ns: 9_000_000,
-        connect_ns: Some(1_000_000),
-        established_ns: Some(3_000_000),
-        bytes_sent: 100,
-        bytes_received: 1000,
-        srtt_us: Some(300),
-        retransmits: 2,
-        error: 0,
-    }
-}
+const SOMEWHERE: Peer = Peer::Class(Class::Private);
 
 fn metric(tcp: &Tcp, name: &str) -> Data {
     collect(tcp)
@@ -55,11 +38,12 @@ fn sum(tcp: &Tcp, name: &str, with: (&str, &str)) -> u64 {
 }
 
 const CLIENT: (&str, &str) = ("fathom.tcp.role", "client");
+const UNKNOWN: (&str, &str) = ("fathom.tcp.role", "unknown");
 
 #[test]
 fn a_connection_is_counted_once_and_its_bytes_at_its_end() {
     let tcp = Tcp::new(Limits::default());
-    tcp.record(&flow(1, Change::Established), &process("a"));
+    tcp.record(&flow(1, Change::Established), &process("a"), &SOMEWHERE);
     assert_eq!(
         sum(
             &tcp,
@@ -70,7 +54,7 @@ fn a_connection_is_counted_once_and_its_bytes_at_its_end() {
     );
     assert_eq!(sum(&tcp, "fathom.tcp.connections.active", CLIENT), 1);
     assert_eq!(sum(&tcp, "fathom.tcp.io", CLIENT), 0);
-    tcp.record(&flow(1, Change::Closed), &process("a"));
+    tcp.record(&flow(1, Change::Closed), &process("a"), &SOMEWHERE);
     assert_eq!(sum(&tcp, "fathom.tcp.connections", CLIENT), 1);
     assert_eq!(sum(&tcp, "fathom.tcp.connections.active", CLIENT), 0);
     assert_eq!(
@@ -101,7 +85,7 @@ fn a_connection_is_counted_once_and_its_bytes_at_its_end() {
 #[test]
 fn a_connection_whose_first_record_was_lost_is_counted_at_its_end() {
     let tcp = Tcp::new(Limits::default());
-    tcp.record(&flow(1, Change::Closed), &process("a"));
+    tcp.record(&flow(1, Change::Closed), &process("a"), &SOMEWHERE);
     assert_eq!(sum(&tcp, "fathom.tcp.connections", CLIENT), 1);
     assert_eq!(sum(&tcp, "fathom.tcp.connections.active", CLIENT), 0);
 }
@@ -111,18 +95,25 @@ fn a_connection_from_before_fathom_counts_with_its_bytes_only() {
     let tcp = Tcp::new(Limits::default());
     let mut flow = flow(1, Change::Closed);
     (flow.role, flow.established_ns, flow.connect_ns) = (Role::UNKNOWN, None, None);
-    tcp.record(&flow, &process("a"));
-    assert_eq!(
-        sum(
-            &tcp,
-            "fathom.tcp.connections",
-            ("fathom.tcp.role", "unknown")
-        ),
-        0
-    );
+    let mut used = Flow {
+        change: Change::Existing,
+        bytes_received: 900,
+        ..flow
+    };
+    used.id.sock = 2;
+    tcp.record(&used, &process("a"), &SOMEWHERE);
+    assert_eq!(sum(&tcp, "fathom.tcp.connections.active", UNKNOWN), 1);
+    for number in [1, 2] {
+        flow.id.sock = number;
+        tcp.record(&flow, &process("a"), &SOMEWHERE);
+    }
+    assert_eq!(sum(&tcp, "fathom.tcp.connections", UNKNOWN), 0);
+    assert_eq!(sum(&tcp, "fathom.tcp.connections.active", UNKNOWN), 0);
+    assert_eq!(sum(&tcp, "fathom.tcp.connections.ended", UNKNOWN), 2);
+    // What is known of the one is what it moved since it was first seen; of the other, nothing.
     assert_eq!(
         sum(&tcp, "fathom.tcp.io", ("network.io.direction", "receive")),
-        1000
+        100
     );
 }
 
@@ -131,10 +122,10 @@ fn the_gauge_goes_down_where_it_went_up() {
     let tcp = Tcp::new(Limits::default());
     let mut opened = flow(1, Change::Established);
     opened.role = Role::SERVER;
-    tcp.record(&opened, &process("listener"));
+    tcp.record(&opened, &process("listener"), &SOMEWHERE);
     let mut closed = flow(1, Change::Closed);
     closed.role = Role::SERVER;
-    tcp.record(&closed, &process("worker"));
+    tcp.record(&closed, &process("worker"), &SOMEWHERE);
     assert_eq!(
         sum(
             &tcp,
@@ -157,7 +148,7 @@ fn failures_carry_their_errno_and_resets_are_counted() {
     let tcp = Tcp::new(Limits::default());
     let mut refused = flow(1, Change::ConnectFailed);
     (refused.error, refused.established_ns) = (111, None);
-    tcp.record(&refused, &process("a"));
+    tcp.record(&refused, &process("a"), &SOMEWHERE);
     assert_eq!(
         sum(
             &tcp,
@@ -174,24 +165,44 @@ fn failures_carry_their_errno_and_resets_are_counted() {
         ),
         1
     );
-    tcp.record(&flow(2, Change::Established), &process("a"));
+    tcp.record(&flow(2, Change::Established), &process("a"), &SOMEWHERE);
     let mut reset = flow(2, Change::Closed);
-    reset.error = 104;
-    tcp.record(&reset, &process("a"));
-    assert_eq!(sum(&tcp, "fathom.tcp.resets", CLIENT), 1);
+    (reset.error, reset.outcome, reset.reset_received) = (104, Some(Outcome::Reset), true);
+    tcp.record(&reset, &process("a"), &SOMEWHERE);
+    assert_eq!(
+        sum(
+            &tcp,
+            "fathom.tcp.resets",
+            ("network.io.direction", "receive")
+        ),
+        1
+    );
+    assert_eq!(
+        sum(
+            &tcp,
+            "fathom.tcp.resets",
+            ("network.io.direction", "transmit")
+        ),
+        0
+    );
+    let ended = ("fathom.tcp.outcome", "reset");
+    assert_eq!(sum(&tcp, "fathom.tcp.connections.ended", ended), 1);
     assert_eq!(sum(&tcp, "fathom.tcp.connections.active", CLIENT), 0);
 }
 
 #[test]
 fn what_is_too_much_is_counted_and_stays_true_in_sum() {
     let tcp = Tcp::new(Limits {
-        services: 2,
+        services: 1,
+        series: 2,
         connections: 3,
+        ..Limits::default()
     });
     for number in 0..10 {
         tcp.record(
             &flow(number, Change::Established),
             &process(&format!("s{number}")),
+            &SOMEWHERE,
         );
     }
     assert_eq!(sum(&tcp, "fathom.tcp.connections.active", CLIENT), 10);
@@ -199,6 +210,7 @@ fn what_is_too_much_is_counted_and_stays_true_in_sum() {
         tcp.record(
             &flow(number, Change::Closed),
             &process(&format!("s{number}")),
+            &SOMEWHERE,
         );
     }
     assert_eq!(
@@ -222,5 +234,46 @@ fn what_is_too_much_is_counted_and_stays_true_in_sum() {
     assert_eq!(
         (counts.flows, counts.overflowed, counts.forgotten),
         (20, 16, 7)
+    );
+}
+
+#[test]
+fn connections_are_told_apart_by_whose_the_other_end_is_within_bounds() {
+    let tcp = Tcp::new(Limits {
+        peers_per_service: 2,
+        ..Limits::default()
+    });
+    for (number, peer) in [
+        Peer::Service("orders".into()),
+        Peer::Name("example.org".into()),
+        Peer::Service("one too many".into()),
+        Peer::Name("another".into()),
+        SOMEWHERE,
+    ]
+    .iter()
+    .enumerate()
+    {
+        let flow = flow(number as u64, Change::Established);
+        tcp.record(&flow, &process("a"), peer);
+        tcp.record(
+            &Flow {
+                change: Change::Alive,
+                bytes_sent: 1,
+                ..flow
+            },
+            &process("a"),
+            peer,
+        );
+    }
+    let established = |with| sum(&tcp, "fathom.tcp.connections", with);
+    assert_eq!(established(("service.peer.name", "orders")), 1);
+    assert_eq!(established(("server.address", "example.org")), 1);
+    assert_eq!(established(("fathom.peer.class", "node")), 1);
+    assert_eq!(established(("fathom.peer.class", "named")), 1);
+    assert_eq!(established(("fathom.peer.class", "private")), 1);
+    assert_eq!(tcp.counts().without_peer, 4, "two flows of each");
+    assert_eq!(
+        sum(&tcp, "fathom.tcp.io", ("network.io.direction", "transmit")),
+        5
     );
 }

@@ -4,6 +4,7 @@ mod fentry;
 mod go_calls;
 mod kprobe;
 mod raw_tracepoint;
+mod socket_calls;
 mod syscalls;
 mod tcp_calls;
 mod tls_calls;

@@ -23,9 +23,9 @@ use super::Watch;
 use crate::{
     config::Config,
     export::otlp::queue::Queue,
-    identity::Identity,
+    identity::{Identity, Peers},
     l7::{self, Decoder},
-    net::{Flows, existing::Search},
+    net::{Flows, Reports, existing::Search},
     probes::{
         self,
         finder::{Finder, Found},
@@ -42,6 +42,9 @@ const IDLE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How often messages that stay open are looked up.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often open connections are asked where they stand.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often the distance between the monotonic clock and Unix time is measured.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
@@ -138,10 +141,12 @@ impl Watch {
             found,
             decoder,
             flows,
+            reports: Reports::new(REPORT_INTERVAL),
             read,
             clock: Arc::clone(&shared.clock),
             out: Out {
                 identity: Identity::new(PROC, PROCESSES),
+                peers: Peers::default(),
                 red,
                 tcp,
                 existing,
@@ -177,6 +182,7 @@ struct Pipeline {
     found: Option<Receiver<Found>>,
     decoder: Decoder,
     flows: Flows,
+    reports: Reports,
     read: Arc<Read>,
     out: Out,
     clock: Arc<Clock>,
@@ -192,6 +198,7 @@ impl Pipeline {
             if polled.elapsed() >= POLL_INTERVAL {
                 polled = Instant::now();
                 self.poll_idle();
+                self.report();
             }
             if checked.elapsed() >= SPARES_INTERVAL {
                 checked = Instant::now();
@@ -284,6 +291,24 @@ impl Pipeline {
             self.out.deliver_nameless(now_ns);
         }
         records
+    }
+
+    /// Has the kernel say where some of the open connections stand.
+    fn report(&mut self) {
+        let now = Instant::now();
+        let mut reports = std::mem::replace(&mut self.reports, Reports::new(REPORT_INTERVAL));
+        let tcp = Arc::clone(&self.out.tcp);
+        reports.turn(
+            now,
+            || tcp.open(),
+            |ids| {
+                if let Err(error) = self.net.report(ids) {
+                    warn!("open connections are not reported until their end: {error}");
+                }
+                self.drain_flows(Clock::monotonic_ns());
+            },
+        );
+        self.reports = reports;
     }
 
     fn poll_idle(&mut self) {

@@ -20,7 +20,6 @@ pub(super) struct Tap {
     direction: Direction,
     bytes: u64,
     captured: usize,
-    first_ns: u64,
     last_ns: u64,
     head_open: bool,
     /// The next call's bytes are not in user memory (sendfile).
@@ -43,7 +42,6 @@ impl Tap {
             direction: Direction::NONE,
             bytes: 0,
             captured: 0,
-            first_ns: 0,
             last_ns: 0,
             head_open: false,
             unreadable: false,
@@ -132,7 +130,6 @@ impl Tap {
         ConnectionState {
             born_ns: self.id.born_ns,
             bytes: self.bytes,
-            first_ns: self.first_ns,
             last_ns: self.last_ns,
             message: self.message,
             direction: self.direction,
@@ -181,7 +178,6 @@ impl Tap {
             self.direction = direction;
             self.bytes = 0;
             self.captured = 0;
-            self.first_ns = at_ns;
         }
         if flips || (open && !captured.is_empty()) {
             let event = MessageEvent {

@@ -7,7 +7,7 @@ use fathom_abi::{Role, counters::NetCounter};
 use crate::{
     cli::agent::watch::Shared,
     export::otlp::queue::Queue,
-    identity::{Identity, Process},
+    identity::{Identity, Peers, Process},
     l7::{
         Listener,
         exchange::{Exchange, Side, Started, Step},
@@ -39,6 +39,7 @@ const UNTOLD: [NetCounter; 4] = [
 /// What takes exchanges and flows.
 pub(super) struct Out {
     pub(super) identity: Identity,
+    pub(super) peers: Peers,
     pub(super) red: Arc<Red>,
     pub(super) tcp: Arc<Tcp>,
     pub(super) existing: Arc<Existing>,
@@ -141,11 +142,12 @@ impl Out {
     pub(super) fn flow(&mut self, flow: &Flow, now_ns: u64) {
         self.identity.name(flow.tgid, flow.comm);
         let process = self.identity.process(flow.tgid, now_ns);
+        let mut flow = *flow;
         if flow.role == Role::UNKNOWN {
-            let role = self.existing.role(flow.local, flow.remote);
-            self.tcp.record(&Flow { role, ..*flow }, &process);
-        } else {
-            self.tcp.record(flow, &process);
+            flow.role = self.existing.role(flow.local, flow.remote);
         }
+        self.peers.learn(&flow, &process.service);
+        let peer = self.peers.of(&flow, None, None);
+        self.tcp.record(&flow, &process, &peer);
     }
 }

@@ -1,0 +1,141 @@
+//! A flow as a line for people, and as a JSON object.
+
+use std::hash::{BuildHasher as _, RandomState};
+
+use fathom_abi::{ConnectionId, Role};
+use serde_json::json;
+
+use crate::{
+    cli::live::{duration, time_of_day},
+    identity::Process,
+    net::flows::{Change, Flow, Side},
+    telemetry::tcp::errno_name,
+};
+
+/// How connections are named: by a keyed hash, as the kernel's own name for one is an address of its memory.
+#[derive(Default)]
+pub(super) struct Show(RandomState);
+
+impl Show {
+    fn id(&self, id: ConnectionId) -> String {
+        format!("{:016x}", self.0.hash_one(id))
+    }
+}
+
+/// What happened, in a word.
+pub(super) fn what(change: Change) -> &'static str {
+    match change {
+        Change::Established => "established",
+        Change::Existing => "existing",
+        Change::Alive => "alive",
+        Change::Closed => "closed",
+        Change::ConnectFailed => "failed",
+        Change::Lost => "lost",
+    }
+}
+
+pub(super) fn role(role: Role) -> &'static str {
+    match role {
+        Role::CLIENT => "client",
+        Role::SERVER => "server",
+        _ => "unknown",
+    }
+}
+
+/// The line above all others.
+pub(super) fn header() -> String {
+    format!(
+        "{:<12}  {:<11} {:<7} {:>21} {:<21} {:>10} {:>10} {:>9} {:>4} {:>9} {:<11}  PROCESS",
+        "TIME (UTC)",
+        "WHAT",
+        "ROLE",
+        "LOCAL",
+        "REMOTE",
+        "SENT",
+        "RECEIVED",
+        "RTT",
+        "RETR",
+        "LASTED",
+        "HOW"
+    )
+}
+
+/// A line for people.
+pub(super) fn line(flow: &Flow, process: Option<&Process>, at_unix_ns: u64) -> String {
+    let dash = || "-".to_owned();
+    let how = flow.outcome.map_or("-", |outcome| outcome.name());
+    let error = match (flow.error, flow.signal) {
+        (0, None) => String::new(),
+        (0, Some(signal)) => format!(" signal {signal}"),
+        (errno, _) => format!(" {}", errno_name(errno)),
+    };
+    format!(
+        "{:<12}  {:<11} {:<7} {:>21} {:<21} {:>10} {:>10} {:>9} {:>4} {:>9} {how:<11}  {}{error}",
+        time_of_day(at_unix_ns),
+        what(flow.change),
+        role(flow.role),
+        flow.local,
+        flow.remote,
+        flow.bytes_sent,
+        flow.bytes_received,
+        flow.srtt_us
+            .map_or_else(dash, |us| duration(u64::from(us) * 1000)),
+        flow.retransmits,
+        lasted_ns(flow).map_or_else(dash, duration),
+        process.map_or_else(dash, |process| format!(
+            "{}[{}]",
+            process.service, process.pid
+        )),
+    )
+}
+
+/// How long it is, or was, established.
+pub(super) fn lasted_ns(flow: &Flow) -> Option<u64> {
+    flow.at_ns.checked_sub(flow.established_ns?)
+}
+
+/// A JSON object. Times are in nanoseconds where their names don't say otherwise; `null` is for what is not known.
+pub(super) fn document(
+    show: &Show,
+    flow: &Flow,
+    process: Option<&Process>,
+    at_unix_ns: u64,
+) -> serde_json::Value {
+    let since = |time: Option<u64>| time?.checked_sub(flow.established_ns.or(flow.connect_ns)?);
+    let side = |side: Side| match side {
+        Side::Local => "local",
+        Side::Remote => "remote",
+    };
+    json!({
+        "at_unix_ns": at_unix_ns,
+        "id": show.id(flow.id),
+        "what": what(flow.change),
+        "role": role(flow.role),
+        "local": flow.local,
+        "remote": flow.remote,
+        "bytes_sent": flow.bytes_sent,
+        "bytes_received": flow.bytes_received,
+        "segments_sent": flow.segments_sent,
+        "segments_received": flow.segments_received,
+        "retransmits": flow.retransmits,
+        "srtt_us": flow.srtt_us,
+        "min_rtt_us": flow.min_rtt_us,
+        "connect_ns": flow.connect_duration_ns(),
+        "accept_wait_ns": flow.accept_wait_ns(),
+        "first_sent_ns": since(flow.first_sent_ns),
+        "first_received_ns": since(flow.first_received_ns),
+        "lasted_ns": lasted_ns(flow),
+        "resets_sent": u8::from(flow.reset_sent),
+        "resets_received": u8::from(flow.reset_received),
+        "outcome": flow.outcome.map(|outcome| outcome.name()),
+        "closed_by": flow.closed_by.map(side),
+        "signal": flow.signal,
+        "error": (flow.error != 0).then(|| errno_name(flow.error)),
+        "service": process.map(|process| &*process.service),
+        "pid": process.map(|process| process.pid),
+        "comm": process.map(|process| &*process.comm),
+        "container": process.and_then(|process| process.container.as_deref()),
+        "cgroup": flow.cgroup,
+        "netns": (flow.netns != 0).then_some(flow.netns),
+    })
+}

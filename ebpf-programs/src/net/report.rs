@@ -1,0 +1,143 @@
+//! Saying where a connection stands: when it begins, when it ends, and when user space asks.
+
+use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::raw_tracepoint, programs::RawTracePointContext};
+use fathom_abi::{ConnectionId, Role, flow::FlowKind, message::ConnectionState};
+
+use crate::{connection, flow, layer, record, sock};
+
+/// Says that it was established, once; of one that was open before, that it is there.
+#[inline(always)]
+pub fn announce(sock: u64, state: &mut ConnectionState) {
+    if state.announced != 0 || !connection::is_recorded(state) {
+        return;
+    }
+    if state.established_ns != 0 {
+        state.announced = 1;
+        let at = state.established_ns;
+        send(sock, FlowKind::ESTABLISHED, flow::SYN_RECV, at, 0);
+    } else if state.role == Role::UNKNOWN {
+        state.announced = 1;
+        send(
+            sock,
+            FlowKind::EXISTING,
+            flow::ESTABLISHED,
+            state.born_ns,
+            0,
+        );
+    }
+}
+
+/// Sends a record of a connection that is in the table.
+#[inline(always)]
+pub fn send(sock: u64, kind: FlowKind, old: u64, at: u64, error: u32) {
+    send_flow(sock, u32::from(kind.0), old as u32, at, error);
+}
+
+/// See [`send`]. Returns 0.
+///
+/// A global function (5.6): the kernel verifies it by itself, once, and not with each of the ways to it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn send_flow(sock: u64, kind: u32, old: u32, at: u64, error: u32) -> u32 {
+    let Some(state) = connection::find(sock) else {
+        return 0;
+    };
+    record::flow(|event| {
+        let segments = sock::segments(sock);
+        let after = |since: u64, us: u32| {
+            if us == 0 || us == u32::MAX {
+                0
+            } else {
+                since.wrapping_add(u64::from(us - 1) * 1000)
+            }
+        };
+        // SAFETY: the ring's own memory, of the event's size and alignment; every field is written.
+        unsafe {
+            (*event).id = ConnectionId {
+                sock,
+                born_ns: state.born_ns,
+            };
+            (*event).at_ns = at;
+            (*event).connect_ns = state.connect_ns;
+            (*event).established_ns = state.established_ns;
+            (*event).accepted_ns = after(state.established_ns, state.accepted_us);
+            (*event).first_received_ns = after(state.born_ns, state.first_us[0]);
+            (*event).first_sent_ns = after(state.born_ns, state.first_us[1]);
+            (*event).bytes_sent = sock::bytes_sent(sock);
+            (*event).bytes_received = sock::bytes_received(sock);
+            (*event).cgroup = sock::cgroup(sock);
+            (*event).segments_sent = segments[1];
+            (*event).segments_received = segments[0];
+            (*event).srtt_us = sock::srtt_us(sock);
+            (*event).min_rtt_us = sock::min_rtt_us(sock);
+            (*event).retransmits = sock::retransmits(sock);
+            (*event).tgid = state.tgid;
+            (*event).error = error;
+            (*event).netns = sock::netns(sock);
+            connection::copy_endpoints(&state.endpoints, &raw mut (*event).endpoints);
+            (*event).kind = FlowKind(kind as u8);
+            (*event).role = state.role;
+            (*event).owner = state.owner;
+            (*event).old_state = old as u8;
+            (*event).closed_by = state.closed_by;
+            (*event).exit = state.exit;
+            (*event).resets = state.resets;
+            (*event).reserved = 0;
+            (*event).comm = state.comm;
+        }
+    });
+    0
+}
+
+/// Never attached: user space runs it (`BPF_PROG_TEST_RUN`, 5.10) with the socks of connections that it wants to know of, 0 for none.
+///
+/// Reading a connection this way costs a fraction of what sock_diag takes, which walks the kernel's whole table.
+#[raw_tracepoint]
+pub fn flow_report(ctx: RawTracePointContext) -> i32 {
+    report_connection(ctx.arg(0));
+    report_connection(ctx.arg(1));
+    report_connection(ctx.arg(2));
+    report_connection(ctx.arg(3));
+    report_connection(ctx.arg(4));
+    report_connection(ctx.arg(5));
+    report_connection(ctx.arg(6));
+    report_connection(ctx.arg(7));
+    report_connection(ctx.arg(8));
+    report_connection(ctx.arg(9));
+    report_connection(ctx.arg(10));
+    report_connection(ctx.arg(11));
+    0
+}
+
+/// Says where one connection stands; of one whose end was not seen, that. Returns 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn report_connection(sock: u64) -> u32 {
+    if sock == 0 {
+        return 0;
+    }
+    let Some(state) = connection::find(sock) else {
+        return 0;
+    };
+    if !connection::is_recorded(state) {
+        return 0;
+    }
+    // SAFETY: has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // While there is an entry the sock is a connection's, unless the kernel kept its end from the programs: then it may be anything.
+    let now_is = u64::from(sock::state(sock));
+    let is_open = sock::is_tcp(sock)
+        && now_is != flow::CLOSE
+        && sock::local_port(sock) == state.endpoints.local_port
+        && sock::remote_port(sock) == state.endpoints.remote_port;
+    if is_open {
+        send(sock, FlowKind::ALIVE, now_is, now, 0);
+    } else {
+        send(sock, FlowKind::LOST, flow::CLOSE, now, 0);
+        if state.has_plain_text != 0 {
+            layer::forget(sock);
+        }
+        flow::forget(sock, state);
+    }
+    0
+}

@@ -39,19 +39,34 @@ pub fn wrong(notes: &[Note], lines: &[Line]) -> Vec<String> {
         }
         match Story::read(&lines) {
             Ok(_) if !noted.contains_key(&ends) => {
-                wrong.push(format!("no program had this connection: {lines:?}"));
+                wrong.push(format!(
+                    "no program had this connection: {:?}",
+                    ends_of(&lines)
+                ));
             }
             Ok(story) => told.entry(ends).or_default().push(story),
-            Err(error) => wrong.push(format!("id {id}: {error:#}; its lines: {lines:?}")),
+            Err(error) => wrong.push(format!(
+                "id {id}: {error:#}; of {} lines the first and the last: {:?}",
+                lines.len(),
+                ends_of(&lines)
+            )),
         }
     }
     for (ends, notes) in &mut noted {
         let stories = told.entry(*ends).or_default();
         if let Err(error) = compare(notes, stories) {
-            wrong.push(format!("{error:#}; noted: {notes:?}; told: {stories:?}"));
+            wrong.push(format!(
+                "{error:#}; first noted: {:?}; told: {stories:?}",
+                notes[0]
+            ));
         }
     }
     wrong
+}
+
+/// The first and the last line.
+fn ends_of<'a>(lines: &[&'a Line]) -> [&'a Line; 2] {
+    [lines[0], lines[lines.len() - 1]]
 }
 
 fn ends(note: &Note) -> Ends {
@@ -62,6 +77,7 @@ fn ends(note: &Note) -> Ends {
 #[derive(Debug)]
 struct Story<'a> {
     established: bool,
+    existing: bool,
     alive: usize,
     last: &'a Line,
 }
@@ -72,6 +88,7 @@ impl<'a> Story<'a> {
         let last = lines.last().context("no lines")?;
         let mut story = Self {
             established: false,
+            existing: false,
             alive: 0,
             last,
         };
@@ -84,9 +101,10 @@ impl<'a> Story<'a> {
                 "it goes on behind its end, or has none"
             );
             match line.what {
-                What::Established => {
-                    ensure!(at == 0, "established behind something else");
-                    story.established = true;
+                What::Established | What::Existing => {
+                    ensure!(at == 0, "it begins behind something else");
+                    story.established = line.what == What::Established;
+                    story.existing = line.what == What::Existing;
                 }
                 What::Alive => story.alive += 1,
                 What::Closed | What::Failed => {}
@@ -164,9 +182,11 @@ fn compare(notes: &mut [&Note], stories: &mut [Story]) -> Result<()> {
             note.case
         );
         ensure!(
-            story.established == (note.began && !note.existing),
-            "{}: established or not",
-            note.case
+            story.established == (note.began && !note.existing) && story.existing == note.existing,
+            "{}: established: {}, existing: {}",
+            note.case,
+            story.established,
+            story.existing
         );
         ensure!(
             story.alive >= note.alive,

@@ -1,6 +1,6 @@
 //! The lines of `fathom flows --json`.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -13,6 +13,8 @@ use super::note::{Outcome, Role, Side, canonical};
 pub enum What {
     /// It came to be.
     Established,
+    /// It was there before fathom was.
+    Existing,
     /// It is still there.
     Alive,
     /// It is over.
@@ -29,7 +31,7 @@ impl What {
 }
 
 /// A line.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 pub struct Line {
     /// One for each end of a connection.
     pub id: String,
@@ -54,7 +56,7 @@ pub struct Line {
     /// Whose it is.
     pub pid: Option<u32>,
     /// The number of its network namespace.
-    pub netns: u64,
+    pub netns: Option<u64>,
     /// The other fields.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
@@ -67,7 +69,7 @@ pub type Ends = (u64, SocketAddr, SocketAddr);
 impl Line {
     /// Which ends it is about.
     pub fn ends(&self) -> Ends {
-        (self.netns, self.local, self.remote)
+        (self.netns.unwrap_or(0), self.local, self.remote)
     }
 
     /// Whether both addresses are written as they are meant: no IPv4 address as a mapped one.
@@ -78,5 +80,26 @@ impl Line {
     /// A number of the line, by its name.
     pub fn number(&self, field: &str) -> Option<u64> {
         self.rest.get(field)?.as_u64()
+    }
+}
+
+/// What is compared; the other fields would hide it.
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} {:?} {} > {} sent {} received {} {:?} {:?} {:?} {:?} {:?}",
+            self.what,
+            self.role,
+            self.local,
+            self.remote,
+            self.bytes_sent,
+            self.bytes_received,
+            self.outcome,
+            self.closed_by,
+            self.error,
+            self.pid,
+            self.netns
+        )
     }
 }

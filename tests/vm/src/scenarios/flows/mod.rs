@@ -16,6 +16,7 @@ use std::{
     collections::BTreeMap,
     env,
     io::BufRead as _,
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -210,14 +211,17 @@ fn every_kind(
 /// Connections that are there before fathom is.
 struct Existing {
     pairs: Vec<(End, End)>,
+    /// They go on listening: which end is the server's can be known only by that.
+    _listeners: [TcpListener; 2],
 }
 
 impl Existing {
     fn open() -> Result<Self> {
         let mut pairs = Vec::new();
-        for listener in [listener()?, listener_v6()?] {
+        let listeners = [listener()?, listener_v6()?];
+        for listener in &listeners {
             for _ in 0..2 {
-                let (mut client, mut server) = pair("existing", &listener)?;
+                let (mut client, mut server) = pair("existing", listener)?;
                 client.write(1234)?;
                 server.read(1234)?;
                 server.write(567)?;
@@ -229,7 +233,10 @@ impl Existing {
                 pairs.push((client, server));
             }
         }
-        Ok(Self { pairs })
+        Ok(Self {
+            pairs,
+            _listeners: listeners,
+        })
     }
 
     /// Says some more on each and ends them: in order, and with a RST.

@@ -40,6 +40,8 @@ fn through(delay: Duration, work: impl FnOnce(&Relay) -> Result<()>) -> Result<W
     }
     let relay = Relay::start(delay)?;
     work(&relay)?;
+    // What is closed still has its last words under way.
+    thread::sleep(4 * delay);
     relay.stop()?;
     Ok(Went::Done)
 }

@@ -120,6 +120,9 @@ fn one_that_was_open_before_is_not_seen_to_begin() {
         existing: true,
         ..note()
     };
-    assert!(judge(std::slice::from_ref(&existing), &lines()[1..]).is_empty());
+    let mut before = lines();
+    before[0]["what"] = json!("existing");
+    assert!(judge(std::slice::from_ref(&existing), &before).is_empty());
+    assert_eq!(judge(&[note()], &before).len(), 1);
     assert_eq!(judge(&[existing], &lines()).len(), 1);
 }

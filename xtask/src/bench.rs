@@ -2,6 +2,7 @@
 
 mod agent;
 mod bpftrace;
+mod flows;
 mod guest;
 mod idle;
 mod l7;
@@ -29,6 +30,8 @@ pub enum Bench {
     L7(l7::Options),
     /// What connections that stay open and do nothing cost the agent in memory
     Idle(idle::Options),
+    /// What connections cost that come and go, and many that are open and idle
+    Flows(flows::Options),
     /// What a server that does no work pays in a guest under QEMU, through each tap of a kernel
     Guest(guest::Options),
 }
@@ -39,6 +42,7 @@ pub fn run(bench: &Bench) -> Result<()> {
         Bench::Overhead(options) => overhead::run(options),
         Bench::L7(options) => l7::run(options),
         Bench::Idle(options) => idle::run(options),
+        Bench::Flows(options) => flows::run(options),
         Bench::Guest(options) => guest::run(options),
     }
 }

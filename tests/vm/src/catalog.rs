@@ -57,7 +57,7 @@ pub const ALL: [Entry; 13] = [
     },
     Entry {
         name: "flows",
-        shows: "each of 1,000 connections is seen once on each end, with its exact bytes",
+        shows: "connections of every kind, 10,000 short ones and 1,000 long ones: each seen once on each end, with its bytes and how it began and ended",
         taps: Taps::Each,
         place: Place::Everywhere,
     },

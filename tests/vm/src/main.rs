@@ -9,10 +9,12 @@ mod echo;
 mod guest;
 mod kernel;
 mod metrics;
+mod namespace;
 mod nginx;
 mod path;
 mod price;
 mod receiver;
+mod relay;
 mod scenarios;
 mod subjects;
 mod wrk;
@@ -33,7 +35,7 @@ use fathom_scenarios::{
 
 use self::{
     price::Watcher,
-    scenarios::{Options, flows::peers},
+    scenarios::{Options, flows::Program},
 };
 
 /// Run scenarios; without a command all of them, on this machine.
@@ -88,22 +90,11 @@ enum Command {
         /// The folder
         into: PathBuf,
     },
-    /// One end of the connections of the scenario `flows`
+    /// A program of the scenario `flows`
     #[command(hide = true)]
-    FlowServer {
-        /// Where it notes what it read and wrote
-        notes: PathBuf,
-    },
-    /// The other end
-    #[command(hide = true)]
-    FlowClient {
-        /// Where it notes what it read and wrote
-        notes: PathBuf,
-        /// How many connections it makes
-        count: u64,
-        /// The server's ports for IPv4 and IPv6, and one where nobody listens
-        #[arg(num_args = 3)]
-        ports: Vec<u16>,
+    Flow {
+        #[command(subcommand)]
+        program: Program,
     },
     /// Carry out a plan as the first process of a guest, then halt it
     Guest {
@@ -155,15 +146,7 @@ fn main() -> ExitCode {
             write_docs,
             flags,
         } => one(&name, tap.as_deref(), write_docs, flags),
-        Command::FlowServer { notes } => peers::server(&notes).map(|()| true),
-        Command::FlowClient {
-            notes,
-            count,
-            ports,
-        } => <[u16; 3]>::try_from(ports)
-            .map_err(|_| anyhow::anyhow!("not three ports"))
-            .and_then(|ports| peers::client(&notes, count, ports))
-            .map(|()| true),
+        Command::Flow { program } => program.run().map(|()| true),
         Command::Price {
             tap,
             noise,

@@ -67,6 +67,10 @@ impl Agent {
         }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     pub fn cpu_seconds(&self) -> Result<f64> {
         process::cpu_seconds(self.process.pid())
     }
@@ -90,6 +94,11 @@ impl Agent {
         Ok(metrics.sum("fathom_events_total", |labels| {
             labels.contains("outcome=\"connections_full\"")
         }))
+    }
+
+    /// Ends of connections that it saw come to be.
+    pub fn connections(&self) -> Result<Option<f64>> {
+        Ok(Metrics(get(self.port, "/metrics")?).connections())
     }
 
     /// Ends it as a service manager would.
@@ -125,6 +134,13 @@ impl Metrics {
             (None, None) => None,
             (http, calls) => Some(http.unwrap_or(0.0) + calls.unwrap_or(0.0)),
         }
+    }
+
+    /// Ends of connections that came to be.
+    fn connections(&self) -> Option<f64> {
+        self.sum("fathom_tcp_connections_total", |labels| {
+            labels.contains("fathom_tcp_outcome=\"established\"")
+        })
     }
 
     /// The sum of the series of `name` whose labels `wanted` accepts; `None` when the page lacks the name.
@@ -175,12 +191,15 @@ mod tests {
              fathom_events_total{stage=\"ring\",signal=\"messages\",outcome=\"full\"} 2\n\
              fathom_events_total{stage=\"decoder\",signal=\"flows\",outcome=\"late\"} 3 1700000000.0\n\
              fathom_events_total{stage=\"tap\",signal=\"tls_files\",outcome=\"not_tls\"} 40\n\
-             rpc_server_call_duration_seconds_count{service_name=\"a\"} 6\n"
+             rpc_server_call_duration_seconds_count{service_name=\"a\"} 6\n\
+             fathom_tcp_connections_total{fathom_tcp_role=\"client\",fathom_tcp_outcome=\"established\"} 12\n\
+             fathom_tcp_connections_total{fathom_tcp_role=\"client\",fathom_tcp_outcome=\"refused\"} 5\n"
                 .to_owned(),
         );
         assert_eq!(page.map_bytes(), Some(25.0));
         assert_eq!(page.lost(), Some(5.0));
         assert_eq!(page.seen(), Some(6.0));
+        assert_eq!(page.connections(), Some(12.0));
         assert_eq!(Metrics(String::new()).lost(), None);
         assert_eq!(Metrics(String::new()).seen(), None);
     }

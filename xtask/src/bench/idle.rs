@@ -3,7 +3,7 @@
 //! Each connection over loopback is two for the agent, which watches both ends. They are opened while it runs, are idle until it has put everything away, and are
 //! used once more at the end: what it kept of each must be enough to count every exchange.
 
-mod crowd;
+pub mod crowd;
 
 use std::{path::PathBuf, thread, time::Duration};
 

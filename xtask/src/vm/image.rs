@@ -22,6 +22,7 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/shm && mount -t tmpfs tmpfs /dev/shm
 mkdir -p /tmp
+for module in /modules/$(uname -r)/*.ko; do [ -e $module ] && insmod $module; done
 ip link set lo up
 exec /bin/scenario guest --plan /plan.json --records /dev/ttyS1
 ";

@@ -26,7 +26,13 @@ pub struct Kernel {
     pub release: String,
     /// Its boot image.
     pub image: PathBuf,
+    /// Its modules that the scenarios need, in the order in which they are loaded.
+    pub modules: Vec<PathBuf>,
 }
+
+/// Modules that a real system loads when they are asked for: TUN devices, and what `ss` and fathom ask for sockets. One that a kernel has built in, or does not
+/// have, is left out. Each comes after those that it needs.
+const MODULES: [&str; 4] = ["tun", "inet_diag", "tcp_diag", "udp_diag"];
 
 /// The kernels of `lines`, from the cache where it is fresh. `update` asks the mirror in any case.
 pub fn fetch(lines: &[&'static str], apt_dir: &Path, update: bool) -> Result<Vec<Kernel>> {
@@ -64,14 +70,14 @@ pub fn fetch(lines: &[&'static str], apt_dir: &Path, update: bool) -> Result<Vec
     Ok(kernels)
 }
 
-/// A release of a line, and the package that holds its boot image.
+/// A release of a line, and the packages that hold its boot image and its modules: one, or one for each.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
     release: String,
-    package: String,
+    packages: Vec<String>,
 }
 
-/// The newest release of `line` among package names. From 7.x on the boot image lies in `linux-binary-*`.
+/// The newest release of `line` among package names. From 7.x on the boot image lies in `linux-binary-*`, and the modules in `linux-modules-*`.
 fn resolve(line: &str, names: &[String]) -> Option<Found> {
     let release_of = |name: &str, kind: &str| {
         let release = name.strip_prefix(kind)?;
@@ -86,13 +92,13 @@ fn resolve(line: &str, names: &[String]) -> Option<Found> {
         // A later release's kernel that was built for an older one is not that line's own.
         .filter(|release| !release.contains("-0.deb"))
         .max_by_key(|release| numbers(release))?;
-    let binary = format!("linux-binary-{release}");
-    let package = if names.contains(&binary) {
-        binary
+    let parts = ["binary", "modules"].map(|part| format!("linux-{part}-{release}"));
+    let packages = if names.contains(&parts[0]) {
+        parts.to_vec()
     } else {
-        format!("linux-image-{release}")
+        vec![format!("linux-image-{release}")]
     };
-    Some(Found { release, package })
+    Some(Found { release, packages })
 }
 
 /// The numbers of a release, for ordering: `6.12.117+deb12-cloud-amd64` is later than `6.12.90+deb12.1-cloud-amd64`.
@@ -107,12 +113,28 @@ fn numbers(release: &str) -> Vec<u64> {
 /// The kernel of `line` that the cache's note names.
 fn cached(cache: &Path, line: &'static str) -> Option<Kernel> {
     let release = fs::read_to_string(cache.join(line)).ok()?.trim().to_owned();
-    let image = cache.join(&release).join("vmlinuz");
-    image.is_file().then_some(Kernel {
+    let dir = cache.join(&release);
+    is_whole(&dir).then(|| kernel(line, release, &dir))
+}
+
+/// Whether everything that a kernel needs lies in its folder. The modules come first.
+fn is_whole(dir: &Path) -> bool {
+    dir.join("modules").is_dir() && dir.join("vmlinuz").is_file()
+}
+
+/// The kernel that lies in `dir`.
+fn kernel(line: &'static str, release: String, dir: &Path) -> Kernel {
+    let modules = MODULES
+        .into_iter()
+        .map(|name| dir.join("modules").join(format!("{name}.ko")))
+        .filter(|file| file.is_file())
+        .collect();
+    Kernel {
         line,
         release,
-        image,
-    })
+        image: dir.join("vmlinuz"),
+        modules,
+    }
 }
 
 fn is_fresh(cache: &Path, line: &str) -> bool {
@@ -128,26 +150,76 @@ fn is_fresh(cache: &Path, line: &str) -> bool {
 /// Puts `found` into the cache, unless it is there, and notes it as the newest of its line.
 fn download(apt: &Apt, line: &'static str, found: &Found, cache: &Path) -> Result<Kernel> {
     let dir = cache.join(&found.release);
-    let image = dir.join("vmlinuz");
-    if !image.is_file() {
-        println!("fetching {}", found.package);
+    if !is_whole(&dir) {
         let unpacked = cache.join(format!(".{}-{}", found.release, std::process::id()));
-        apt.unpack(&found.package, &unpacked)?;
-        let inside = boot_image(&unpacked, &found.release)
-            .with_context(|| format!("{} holds no boot image", found.package))?;
+        for package in &found.packages {
+            println!("fetching {package}");
+            apt.unpack(package, &unpacked)?;
+        }
         fs::create_dir_all(&dir)?;
-        // Under its final name only when whole: two checkouts may share the cache.
-        let partial = dir.join(format!("vmlinuz.{}", std::process::id()));
-        fs::copy(&inside, &partial)?;
-        fs::rename(&partial, &image)?;
+        // Under their final names only when whole: two checkouts may share the cache.
+        let partial = |name: &str| dir.join(format!("{name}.{}", std::process::id()));
+        let modules = partial("modules");
+        fs::create_dir_all(&modules)?;
+        take_modules(&unpacked, &modules)?;
+        if fs::rename(&modules, dir.join("modules")).is_err() {
+            // The other one was first.
+            fs::remove_dir_all(&modules)?;
+        }
+        let inside = boot_image(&unpacked, &found.release)
+            .with_context(|| format!("{} holds no boot image", found.packages[0]))?;
+        fs::copy(&inside, partial("vmlinuz"))?;
+        fs::rename(partial("vmlinuz"), dir.join("vmlinuz"))?;
         fs::remove_dir_all(&unpacked)?;
     }
     fs::write(cache.join(line), &found.release)?;
-    Ok(Kernel {
-        line,
-        release: found.release.clone(),
-        image,
-    })
+    Ok(kernel(line, found.release.clone(), &dir))
+}
+
+/// Puts those of [`MODULES`] that lie below `from` into `to`, as they are loaded: not compressed.
+fn take_modules(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        if path.is_symlink() {
+            continue;
+        }
+        if path.is_dir() {
+            take_modules(&path, to)?;
+            continue;
+        }
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let Some((name, kind)) = file.split_once('.') else {
+            continue;
+        };
+        if !MODULES.contains(&name) {
+            continue;
+        }
+        let into = to.join(format!("{name}.ko"));
+        match kind {
+            "ko" => {
+                fs::copy(&path, &into)?;
+            }
+            "ko.xz" => fs::write(&into, unxz(&path)?)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn unxz(file: &Path) -> Result<Vec<u8>> {
+    let output = shell::command("xz")
+        .args(["--decompress", "--stdout"])
+        .arg(file)
+        .output()
+        .context("cannot start xz: install xz-utils")?;
+    if !output.status.success() {
+        bail!(
+            "cannot decompress {}: {}",
+            file.display(),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(output.stdout)
 }
 
 fn boot_image(unpacked: &Path, release: &str) -> Option<PathBuf> {
@@ -176,13 +248,14 @@ mod tests {
             "linux-image-6.12.117+deb12-cloud-amd64",
             "linux-image-7.2.12+deb13-cloud-amd64",
             "linux-binary-7.2.12+deb13-cloud-amd64",
+            "linux-modules-7.2.12+deb13-cloud-amd64",
         ]
         .map(str::to_owned)
         .to_vec()
     }
 
     fn package(line: &str) -> Option<String> {
-        resolve(line, &names()).map(|found| found.package)
+        resolve(line, &names())?.packages.into_iter().next()
     }
 
     #[test]
@@ -200,13 +273,15 @@ mod tests {
     }
 
     #[test]
-    fn newer_kernels_keep_their_boot_image_in_a_package_of_its_own() {
+    fn newer_kernels_keep_their_boot_image_and_their_modules_in_packages_of_their_own() {
         let found = resolve("7.2", &names());
         assert_eq!(
             found,
             Some(Found {
                 release: "7.2.12+deb13-cloud-amd64".to_owned(),
-                package: "linux-binary-7.2.12+deb13-cloud-amd64".to_owned(),
+                packages: ["linux-binary", "linux-modules"]
+                    .map(|part| format!("{part}-7.2.12+deb13-cloud-amd64"))
+                    .to_vec(),
             })
         );
     }

@@ -252,6 +252,7 @@ mod tests {
             line: "6.1",
             release: "6.1.0-56-cloud-amd64".to_owned(),
             image: PathBuf::new(),
+            modules: Vec::new(),
         };
         let doctor = r#"{"taps":[{"tap":"kprobe","programs":[{"program":"on_send","verified_instructions":812}]}]}"#;
         let mut records = vec![

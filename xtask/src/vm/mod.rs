@@ -166,8 +166,16 @@ impl Guests {
             ("nginx", "nginx-light"),
             ("wrk", "wrk"),
             ("bpftool", "bpftool"),
+            ("ip", "iproute2"),
+            ("ss", "iproute2"),
         ] {
             image.system_program(name, package)?;
+        }
+        for kernel in &self.kernels {
+            for (at, module) in kernel.modules.iter().enumerate() {
+                let inside = format!("modules/{}/{at}.ko", kernel.release);
+                image.file(&inside, fs::read(module)?);
+            }
         }
         subjects::add(&mut image)?;
         image.file("plan.json", serde_json::to_vec(plan)?);

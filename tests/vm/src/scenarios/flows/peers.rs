@@ -1,11 +1,8 @@
-//! The two programs at the ends of the connections. Each does what a header asks for, counts what it reads and writes, and
-//! notes it down when a connection is over.
+//! Two programs with many connections between them. Each does what a header asks for, counts what it reads and writes, and notes it down when a connection is over.
 
 use std::{
-    fs::File,
     io::{self, Read as _, Write as _},
-    net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
-    os::fd::OwnedFd,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -13,38 +10,21 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
-use serde::{Deserialize, Serialize};
+use rustix::{
+    net::connect,
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 
-const REFUSED: &str = "ECONNREFUSED";
-const RESET: &str = "ECONNRESET";
+use super::{
+    end::{End, REFUSED, bound, listener, listener_v6},
+    note::{Note, Notes, Outcome, Role},
+};
 
-/// How many connections a client has open at a time.
+/// How many short connections a client has open at a time.
 const AT_A_TIME: usize = 8;
 
-/// One end of one connection, as the program at that end saw it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Note {
-    /// `client` or `server`.
-    pub role: String,
-    /// This end.
-    pub local: SocketAddr,
-    /// The other end.
-    pub remote: SocketAddr,
-    /// Bytes that were written.
-    pub sent: u64,
-    /// Bytes that were read.
-    pub received: u64,
-    /// The error that it ended with, by its name.
-    pub error: Option<String>,
-}
-
-impl Note {
-    /// It never came to be a connection.
-    pub fn is_refused(&self) -> bool {
-        self.error.as_deref() == Some(REFUSED)
-    }
-}
+/// The stack of a server's thread: a thousand are there at a time.
+const STACK: usize = 128 << 10;
 
 /// How a connection ends. The end that closes or resets has all the data by then, so that each byte that was written was
 /// also read.
@@ -56,72 +36,85 @@ enum Ending {
     ServerResets,
 }
 
+impl Ending {
+    const ALL: [Self; 4] = [
+        Self::ClientCloses,
+        Self::ServerCloses,
+        Self::ClientResets,
+        Self::ServerResets,
+    ];
+}
+
 /// What a client asks for at the start of a connection.
 #[derive(Clone, Copy, Debug)]
 struct Header {
     request: u64,
     response: u64,
     ending: Ending,
+    long: bool,
 }
 
-const HEADER: usize = 17;
+const HEADER: u64 = 18;
 
 impl Header {
-    fn to_bytes(self) -> [u8; HEADER] {
-        let mut bytes = [0; HEADER];
+    fn to_bytes(self) -> [u8; HEADER as usize] {
+        let mut bytes = [0; HEADER as usize];
         bytes[..8].copy_from_slice(&self.request.to_be_bytes());
         bytes[8..16].copy_from_slice(&self.response.to_be_bytes());
         bytes[16] = self.ending as u8;
+        bytes[17] = self.long.into();
         bytes
     }
 
-    fn from_bytes(bytes: [u8; HEADER]) -> Result<Self> {
+    fn from_bytes(bytes: [u8; HEADER as usize]) -> Result<Self> {
         let number =
             |at: usize| -> Result<u64> { Ok(u64::from_be_bytes(bytes[at..at + 8].try_into()?)) };
-        let ending = match bytes[16] {
-            0 => Ending::ClientCloses,
-            1 => Ending::ServerCloses,
-            2 => Ending::ClientResets,
-            3 => Ending::ServerResets,
-            other => bail!("no ending {other}"),
-        };
         Ok(Self {
             request: number(0)?,
             response: number(8)?,
-            ending,
+            ending: *Ending::ALL
+                .get(usize::from(bytes[16]))
+                .with_context(|| format!("no ending {}", bytes[16]))?,
+            long: bytes[17] != 0,
         })
+    }
+
+    fn case(self) -> &'static str {
+        if self.long { "long" } else { "short" }
     }
 }
 
 /// Serves on 127.0.0.1 and ::1 until standard input ends; then waits for the open connections. Says its ports first, and
 /// then a port on which nobody listens.
-pub fn server(notes: &Path) -> Result<()> {
+pub fn server(notes: &Path, alive: usize) -> Result<()> {
+    raise_limit()?;
     let notes = Notes::create(notes)?;
-    let listeners = [
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
-        TcpListener::bind((Ipv6Addr::LOCALHOST, 0))?,
-    ];
+    let listeners = [listener()?, listener_v6()?];
     // Held, or a client may be given that port, and reach itself; not listened on.
     let (_held, closed) = bound(SocketAddr::from((Ipv6Addr::LOCALHOST, 0)))?;
     let (_held_v4, _) = bound(SocketAddr::from((Ipv4Addr::LOCALHOST, closed.port())))?;
-    let closed = closed.port();
     let ports: Vec<u16> = listeners
         .iter()
         .map(|listener| Ok(listener.local_addr()?.port()))
         .collect::<Result<_>>()?;
-    println!("{} {} {closed}", ports[0], ports[1]);
+    println!("{} {} {}", ports[0], ports[1], closed.port());
     let open = Arc::new(());
     for listener in listeners {
         let (notes, open) = (notes.clone(), Arc::clone(&open));
         thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
                 let (notes, open) = (notes.clone(), Arc::clone(&open));
-                thread::spawn(move || {
-                    if let Err(error) = serve(stream, &notes) {
+                let serves = move || {
+                    let served = End::of("short", Role::Server, stream)
+                        .and_then(|end| serve(end, alive, &notes));
+                    if let Err(error) = served {
                         eprintln!("flow-server: {error:#}");
                     }
                     drop(open);
-                });
+                };
+                if let Err(error) = thread::Builder::new().stack_size(STACK).spawn(serves) {
+                    eprintln!("flow-server: {error}");
+                }
             }
         });
     }
@@ -133,35 +126,29 @@ pub fn server(notes: &Path) -> Result<()> {
     Ok(())
 }
 
-fn serve(mut stream: TcpStream, notes: &Notes) -> Result<()> {
-    let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
-    let mut header = [0; HEADER];
-    stream.read_exact(&mut header)?;
+fn serve(mut end: End, alive: usize, notes: &Notes) -> Result<()> {
+    let mut header = [0; HEADER as usize];
+    end.stream.read_exact(&mut header)?;
+    end.note.received += HEADER;
     let header = Header::from_bytes(header)?;
-    let mut received = HEADER as u64 + read(&mut stream, header.request)?;
-    write(&mut stream, header.response)?;
+    header.case().clone_into(&mut end.note.case);
+    end.note.alive = if header.long { alive } else { 0 };
+    end.read(header.request)?;
+    end.write(header.response)?;
     match header.ending {
-        Ending::ClientCloses => ensure!(stream.read(&mut [0])? == 0, "no end of the request"),
+        Ending::ClientCloses => end.read_end()?,
         Ending::ServerCloses => {
-            received += read(&mut stream, 1)?;
-            stream.shutdown(Shutdown::Write)?;
-            ensure!(stream.read(&mut [0])? == 0, "no end of the request");
+            end.read(1)?;
+            end.shut()?;
+            end.read_end()?;
         }
-        Ending::ClientResets => expect_reset(&mut stream)?,
+        Ending::ClientResets => end.read_reset()?,
         Ending::ServerResets => {
-            received += read(&mut stream, 1)?;
-            reset_on_close(&stream)?;
+            end.read(1)?;
+            return end.abort(notes);
         }
     }
-    drop(stream);
-    notes.write(&Note {
-        role: "server".to_owned(),
-        local,
-        remote,
-        sent: header.response,
-        received,
-        error: (header.ending == Ending::ClientResets).then(|| RESET.to_owned()),
-    })
+    end.close(notes)
 }
 
 /// Makes `count` connections to the first two ports, over IPv4 and IPv6 in turn, and to the third, where it is refused.
@@ -178,7 +165,7 @@ pub fn client(notes: &Path, count: u64, ports: [u16; 3]) -> Result<()> {
                             .unwrap_or_else(PoisonError::into_inner)
                             .next();
                         let Some(number) = next else { return Ok(()) };
-                        connection(number, ports, &notes)
+                        short(number, ports, &notes)
                             .with_context(|| format!("connection {number}"))?;
                     }
                 })
@@ -194,128 +181,134 @@ pub fn client(notes: &Path, count: u64, ports: [u16; 3]) -> Result<()> {
     })
 }
 
-/// One connection; its number says its kind and its sizes.
-fn connection(number: u64, [v4, v6, closed]: [u16; 3], notes: &Notes) -> Result<()> {
-    let (ip, port): (std::net::IpAddr, _) = if number.is_multiple_of(2) {
-        (Ipv4Addr::LOCALHOST.into(), v4)
+/// Where a connection of this number goes.
+fn target(number: u64, [v4, v6, _]: [u16; 3]) -> SocketAddr {
+    if number.is_multiple_of(2) {
+        (Ipv4Addr::LOCALHOST, v4).into()
     } else {
-        (Ipv6Addr::LOCALHOST.into(), v6)
-    };
+        (Ipv6Addr::LOCALHOST, v6).into()
+    }
+}
+
+/// One connection; its number says its kind and its sizes.
+fn short(number: u64, ports: [u16; 3], notes: &Notes) -> Result<()> {
+    let address = target(number, ports);
     let ending = match number / 2 % 10 {
         0..=3 => Ending::ClientCloses,
         4..=6 => Ending::ServerCloses,
         7 => Ending::ClientResets,
         8 => Ending::ServerResets,
-        _ => return refused(SocketAddr::new(ip, closed), notes),
+        _ => return refused("refused", address.ip(), ports[2], notes),
     };
     let header = Header {
         request: number * 7919 % 10_007,
         // Some are larger than any socket buffer.
-        response: if number.is_multiple_of(50) {
+        response: if number.is_multiple_of(250) {
             3_000_000 + number
         } else {
             number * 104_729 % 100_003
         },
         ending,
+        long: false,
     };
-    let mut stream = TcpStream::connect((ip, port))?;
-    let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
-    stream.write_all(&header.to_bytes())?;
-    let mut sent = HEADER as u64 + write(&mut stream, header.request)?;
-    read(&mut stream, header.response)?;
-    match header.ending {
+    let mut end = End::connect("short", address)?;
+    greet(&mut end, header)?;
+    end.write(header.request)?;
+    end.read(header.response)?;
+    finish(end, header.ending, notes)
+}
+
+fn greet(end: &mut End, header: Header) -> Result<()> {
+    end.stream.write_all(&header.to_bytes())?;
+    end.note.sent += HEADER;
+    Ok(())
+}
+
+fn finish(mut end: End, ending: Ending, notes: &Notes) -> Result<()> {
+    match ending {
         Ending::ClientCloses => {
-            stream.shutdown(Shutdown::Write)?;
-            ensure!(stream.read(&mut [0])? == 0, "no end of the answer");
+            end.shut()?;
+            end.read_end()?;
         }
         Ending::ServerCloses => {
-            sent += write(&mut stream, 1)?;
-            ensure!(stream.read(&mut [0])? == 0, "no end of the answer");
+            end.write(1)?;
+            end.read_end()?;
         }
-        Ending::ClientResets => reset_on_close(&stream)?,
+        Ending::ClientResets => return end.abort(notes),
         Ending::ServerResets => {
-            sent += write(&mut stream, 1)?;
-            expect_reset(&mut stream)?;
+            end.write(1)?;
+            end.read_reset()?;
         }
     }
-    drop(stream);
-    notes.write(&Note {
-        role: "client".to_owned(),
-        local,
-        remote,
-        sent,
-        received: header.response,
-        error: (header.ending == Ending::ServerResets).then(|| RESET.to_owned()),
-    })
+    end.close(notes)
+}
+
+/// Opens `count` connections and keeps them open for `rounds` times `pause`; in each round a little is sent on each of them.
+pub fn long_client(
+    notes: &Path,
+    count: u64,
+    rounds: u64,
+    pause: Duration,
+    alive: usize,
+    ports: [u16; 3],
+) -> Result<()> {
+    raise_limit()?;
+    let notes = Notes::create(notes)?;
+    let header = |number: u64| Header {
+        request: rounds * (number % 500 + 1),
+        response: number * 7919 % 10_007,
+        ending: Ending::ALL[usize::try_from(number % 4).unwrap_or(0)],
+        long: true,
+    };
+    let mut ends = (0..count)
+        .map(|number| {
+            let mut end = End::connect("long", target(number / 4, ports))?;
+            end.note.alive = alive;
+            greet(&mut end, header(number))?;
+            Ok(end)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    for _ in 0..rounds {
+        thread::sleep(pause);
+        for (number, end) in (0..).zip(&mut ends) {
+            end.write(number % 500 + 1)?;
+        }
+    }
+    for (number, mut end) in (0..).zip(ends) {
+        let header = header(number);
+        end.read(header.response)?;
+        finish(end, header.ending, &notes)?;
+    }
+    Ok(())
 }
 
 /// A connection to a port on which nobody listens, from a port that is known because it was bound before.
-fn refused(remote: SocketAddr, notes: &Notes) -> Result<()> {
-    let (socket, local) = bound(SocketAddr::new(remote.ip(), 0))?;
+pub fn refused(case: &str, ip: IpAddr, port: u16, notes: &Notes) -> Result<()> {
+    let remote = SocketAddr::new(ip, port);
+    let (socket, local) = bound(SocketAddr::new(ip, 0))?;
     let ended = connect(&socket, &remote);
     ensure!(
         ended == Err(rustix::io::Errno::CONNREFUSED),
         "{remote} answered: {ended:?}"
     );
-    notes.write(&Note {
-        role: "client".to_owned(),
+    notes.write(&Note::failed(
+        case,
         local,
         remote,
-        sent: 0,
-        received: 0,
-        error: Some(REFUSED.to_owned()),
-    })
+        Outcome::Refused,
+        Some(REFUSED),
+    )?)
 }
 
-/// A socket that has this address (with port 0, at any port) and nothing else.
-fn bound(address: SocketAddr) -> Result<(OwnedFd, SocketAddr)> {
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
-    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    bind(&socket, &address)?;
-    let local = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
-    Ok((socket, local))
-}
-
-fn read(stream: &mut TcpStream, bytes: u64) -> Result<u64> {
-    let got = io::copy(&mut stream.take(bytes), &mut io::sink())?;
-    ensure!(got == bytes, "{got} of {bytes} bytes came");
-    Ok(bytes)
-}
-
-fn write(stream: &mut TcpStream, bytes: u64) -> Result<u64> {
-    io::copy(&mut io::repeat(b'.').take(bytes), stream)?;
-    Ok(bytes)
-}
-
-fn reset_on_close(stream: &TcpStream) -> Result<()> {
-    sockopt::set_socket_linger(stream, Some(Duration::ZERO)).context("cannot set SO_LINGER")
-}
-
-fn expect_reset(stream: &mut TcpStream) -> Result<()> {
-    match stream.read(&mut [0]) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(()),
-        other => bail!("no reset came: {other:?}"),
-    }
-}
-
-/// The file of notes, which all connections of a program share.
-#[derive(Clone)]
-struct Notes(Arc<Mutex<File>>);
-
-impl Notes {
-    fn create(path: &Path) -> Result<Self> {
-        let file =
-            File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self(Arc::new(Mutex::new(file))))
-    }
-
-    fn write(&self, note: &Note) -> Result<()> {
-        let mut line = serde_json::to_vec(note)?;
-        line.push(b'\n');
-        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write_all(&line).context("cannot write a note")
-    }
+/// A thousand connections are more than many systems let a process have open unless it asks.
+fn raise_limit() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    )
+    .context("cannot raise the limit on open files")
 }

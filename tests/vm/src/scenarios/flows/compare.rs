@@ -1,0 +1,216 @@
+//! The notes of the programs against the lines of fathom: each end of each connection once, as it was, and none that never was.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::{
+    line::{Ends, Line, What},
+    note::{Note, Outcome, Role, Side},
+};
+
+/// What is wrong, a text for each pair of ends or id of which something is.
+pub fn wrong(notes: &[Note], lines: &[Line]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut stories: BTreeMap<&str, Vec<&Line>> = BTreeMap::new();
+    for line in lines {
+        stories.entry(&line.id).or_default().push(line);
+    }
+    let mut noted: BTreeMap<Ends, Vec<&Note>> = BTreeMap::new();
+    for note in notes {
+        noted.entry(ends(note)).or_default().push(note);
+    }
+    // Whatever has one of these ports in its namespace is the programs' own.
+    let own: BTreeSet<(u64, u16)> = notes
+        .iter()
+        .map(|note| match note.role {
+            Role::Server => (note.netns, note.local.port()),
+            _ => (note.netns, note.remote.port()),
+        })
+        .collect();
+    let mut told: BTreeMap<Ends, Vec<Story>> = BTreeMap::new();
+    for (id, lines) in stories {
+        let ends = lines[0].ends();
+        let is_own = [lines[0].local.port(), lines[0].remote.port()]
+            .into_iter()
+            .any(|port| own.contains(&(ends.0, port)));
+        if !is_own && !noted.contains_key(&ends) {
+            continue;
+        }
+        match Story::read(&lines) {
+            Ok(_) if !noted.contains_key(&ends) => {
+                wrong.push(format!(
+                    "no program had this connection: {:?}",
+                    ends_of(&lines)
+                ));
+            }
+            Ok(story) => told.entry(ends).or_default().push(story),
+            Err(error) => wrong.push(format!(
+                "id {id}: {error:#}; of {} lines the first and the last: {:?}",
+                lines.len(),
+                ends_of(&lines)
+            )),
+        }
+    }
+    for (ends, notes) in &mut noted {
+        let stories = told.entry(*ends).or_default();
+        if let Err(error) = compare(notes, stories) {
+            wrong.push(format!(
+                "{error:#}; first noted: {:?}; told: {stories:?}",
+                notes[0]
+            ));
+        }
+    }
+    wrong
+}
+
+/// The first and the last line.
+fn ends_of<'a>(lines: &[&'a Line]) -> [&'a Line; 2] {
+    [lines[0], lines[lines.len() - 1]]
+}
+
+fn ends(note: &Note) -> Ends {
+    (note.netns, note.local, note.remote)
+}
+
+/// What the lines of one id tell.
+#[derive(Debug)]
+struct Story<'a> {
+    established: bool,
+    existing: bool,
+    alive: usize,
+    last: &'a Line,
+}
+
+impl<'a> Story<'a> {
+    /// Its lines, in the order in which they came: it begins at most once, lives, and ends once.
+    fn read(lines: &[&'a Line]) -> Result<Self> {
+        let last = lines.last().context("no lines")?;
+        let mut story = Self {
+            established: false,
+            existing: false,
+            alive: 0,
+            last,
+        };
+        let mut bytes = (0, 0);
+        for (at, line) in lines.iter().enumerate() {
+            ensure!(line.ends() == last.ends(), "its addresses change");
+            ensure!(line.is_canonical(), "an IPv4 address is shown as IPv6");
+            ensure!(
+                line.what.is_last() == (at + 1 == lines.len()),
+                "it goes on behind its end, or has none"
+            );
+            match line.what {
+                What::Established | What::Existing => {
+                    ensure!(at == 0, "it begins behind something else");
+                    story.established = line.what == What::Established;
+                    story.existing = line.what == What::Existing;
+                }
+                What::Alive => story.alive += 1,
+                What::Closed | What::Failed => {}
+            }
+            ensure!(
+                line.what.is_last() == line.outcome.is_some(),
+                "an outcome while it is open, or none when it is over"
+            );
+            ensure!(
+                line.bytes_sent >= bytes.0 && line.bytes_received >= bytes.1,
+                "its bytes become less"
+            );
+            bytes = (line.bytes_sent, line.bytes_received);
+        }
+        Ok(story)
+    }
+}
+
+/// How an end's connection was when it was over: what both sides must agree about.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Over<'a> {
+    began: bool,
+    role: Role,
+    outcome: Option<Outcome>,
+    closed_by: Option<Side>,
+    error: Option<&'a str>,
+    sent: u64,
+    received: u64,
+    pid: Option<u32>,
+}
+
+impl<'a> Over<'a> {
+    fn noted(note: &'a Note) -> Self {
+        Self {
+            began: note.began,
+            role: note.role,
+            outcome: Some(note.outcome),
+            closed_by: note.closed_by,
+            error: note.error.as_deref(),
+            sent: note.sent,
+            received: note.received,
+            pid: Some(note.pid),
+        }
+    }
+
+    fn told(line: &'a Line) -> Self {
+        Self {
+            began: line.what == What::Closed,
+            role: line.role,
+            outcome: line.outcome,
+            closed_by: line.closed_by,
+            error: line.error.as_deref(),
+            sent: line.bytes_sent,
+            received: line.bytes_received,
+            pid: line.pid,
+        }
+    }
+}
+
+/// The notes and the stories of one pair of ends.
+fn compare(notes: &mut [&Note], stories: &mut [Story]) -> Result<()> {
+    ensure!(
+        notes.len() == stories.len(),
+        "{} times told, not {}",
+        stories.len(),
+        notes.len()
+    );
+    notes.sort_by(|one, other| Over::noted(one).cmp(&Over::noted(other)));
+    stories.sort_by(|one, other| Over::told(one.last).cmp(&Over::told(other.last)));
+    for (note, story) in notes.iter().zip(stories) {
+        let (noted, told) = (Over::noted(note), Over::told(story.last));
+        ensure!(
+            noted == told,
+            "{}: it was {noted:?}, not {told:?}",
+            note.case
+        );
+        ensure!(
+            story.established == (note.began && !note.existing) && story.existing == note.existing,
+            "{}: established: {}, existing: {}",
+            note.case,
+            story.established,
+            story.existing
+        );
+        ensure!(
+            story.alive >= note.alive,
+            "{}: {} times alive, not {}",
+            note.case,
+            story.alive,
+            note.alive
+        );
+        for bound in &note.bounds {
+            let Some(value) = story.last.number(&bound.field) else {
+                bail!("{}: no {}", note.case, bound.field);
+            };
+            ensure!(
+                (bound.least..=bound.most).contains(&value),
+                "{}: {} is {value}, not {} to {}",
+                note.case,
+                bound.field,
+                bound.least,
+                bound.most
+            );
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

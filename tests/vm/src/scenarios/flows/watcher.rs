@@ -1,0 +1,150 @@
+//! The `fathom flows --json` under test.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{
+    line::{Ends, Line},
+    note::Note,
+};
+use crate::context::Context;
+
+/// For how long attaching or the last lines may take, before patience is applied.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// All that `fathom flows` showed.
+pub struct Shown {
+    /// Its lines.
+    pub lines: Vec<Line>,
+    /// Changes of state that it says it may have missed.
+    pub kept: u64,
+}
+
+/// A running `fathom flows --json`.
+pub struct Flows {
+    child: Child,
+    output: PathBuf,
+    log: PathBuf,
+    patience: u32,
+}
+
+impl Flows {
+    /// Starts it and waits until it shows a connection made for the purpose: then its probes are attached. What stays open is to be reported every `interval`.
+    pub fn start(context: &Context, interval: Duration) -> Result<Self> {
+        let output = context.dir().join("flows.jsonl");
+        let log = context.dir().join("flows.log");
+        let mut command = Command::new(&context.fathom);
+        command.args(["flows", "--json", "--interval"]);
+        command.arg(interval.as_secs().to_string());
+        if let Some(tap) = &context.tap {
+            command.args(["--tap", tap]);
+        }
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(File::create(&output)?)
+            .stderr(File::create(&log)?)
+            .spawn()
+            .with_context(|| format!("cannot start {}", context.fathom.display()))?;
+        let mut flows = Self {
+            child,
+            output,
+            log,
+            patience: context.patience,
+        };
+        flows.wait_until_attached()?;
+        Ok(flows)
+    }
+
+    fn wait_until_attached(&mut self) -> Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let deadline = Instant::now() + LIMIT * self.patience;
+        loop {
+            drop(TcpStream::connect(address)?);
+            drop(listener.accept()?);
+            thread::sleep(Duration::from_millis(20));
+            if self.lines()?.iter().any(|line| line.remote == address) {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("fathom flows ended with {status}: {}", self.log());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "fathom flows shows no connection: {}",
+                self.log()
+            );
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The whole lines so far.
+    fn lines(&self) -> Result<Vec<Line>> {
+        let text = fs::read_to_string(&self.output)?;
+        text.split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'))
+            .map(|line| serde_json::from_str(line).with_context(|| format!("not a flow: {line}")))
+            .collect()
+    }
+
+    /// Waits until the end of every connection in `notes` has been shown, or the time is up: what is then missing is found
+    /// by the comparison.
+    pub fn wait_for(&self, notes: &[Note]) -> Result<()> {
+        let ends: BTreeSet<Ends> = notes
+            .iter()
+            .map(|note| (note.netns, note.local, note.remote))
+            .collect();
+        let deadline = Instant::now() + LIMIT * self.patience;
+        while Instant::now() < deadline {
+            let over = self
+                .lines()?
+                .iter()
+                .filter(|line| line.what.is_last() && ends.contains(&line.ends()))
+                .count();
+            if over >= notes.len() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
+    /// Ends it as Ctrl-C does, and gives back all that it showed.
+    pub fn stop(&mut self) -> Result<Shown> {
+        kill_process(Pid::from_child(&self.child), Signal::INT).context("cannot signal it")?;
+        let status = self.child.wait()?;
+        ensure!(
+            status.success(),
+            "fathom flows ended with {status}: {}",
+            self.log()
+        );
+        let log = self.log();
+        let kept = log
+            .split_once("the kernel kept ")
+            .and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+        Ok(Shown {
+            lines: self.lines()?,
+            kept: kept.with_context(|| format!("no count of what the kernel kept: {log}"))?,
+        })
+    }
+}
+
+impl Drop for Flows {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

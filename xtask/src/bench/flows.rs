@@ -1,0 +1,89 @@
+//! `cargo xtask bench flows`: what it costs to follow connections that come and go, many of them, and many that just are.
+//!
+//! - `churn`: connections of a byte each way, one after the other, as fast as two processes make them, in pairs of runs as in `bench overhead`. Both
+//!   ends are watched, and share the cores with the agent.
+//! - `million`: memory while a million such connections come and go.
+//! - `idle`: memory and CPU time while 100,000 ends of connections are open, do nothing, and are reported every ten seconds.
+
+mod churn;
+mod idle;
+mod million;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::{Args, ValueEnum};
+
+use super::{ensure_root, under_test};
+
+/// How to measure.
+#[derive(Args)]
+pub struct Options {
+    /// Measure only this (repeat for more)
+    #[arg(long, value_enum)]
+    part: Vec<Part>,
+    /// Pairs of runs of the churn
+    #[arg(long, default_value_t = 7)]
+    pairs: u32,
+    /// Seconds a run of the churn
+    #[arg(long, default_value_t = 5)]
+    seconds: u32,
+    /// Connections that come and go while memory is looked at
+    #[arg(long, default_value_t = 1_000_000)]
+    connections: u32,
+    /// Ends of connections that are idle; half of them are clients'
+    #[arg(long, default_value_t = 100_000)]
+    ends: u32,
+    /// For how many seconds they are looked at
+    #[arg(long, default_value_t = 60)]
+    idle_seconds: u32,
+    /// The agent's loopback port
+    #[arg(long, default_value_t = 25_200)]
+    port: u16,
+    /// The tap that the agent is told to use, instead of the best one of this machine
+    #[arg(long, value_name = "TAP")]
+    tap: Option<String>,
+    /// Measure this binary instead of building one
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// What making connections costs
+    Churn,
+    /// Memory over a million connections
+    Million,
+    /// What idle connections cost
+    Idle,
+}
+
+/// Measures, and prints a table for each part.
+pub fn run(options: &Options) -> Result<()> {
+    ensure_root()?;
+    ensure!(
+        options.pairs > 0 && options.seconds > 0 && options.idle_seconds > 0,
+        "no pairs or no seconds: nothing to measure"
+    );
+    let binary = under_test(options.binary.as_deref())?;
+    for part in Part::value_variants() {
+        if !options.part.is_empty() && !options.part.contains(part) {
+            continue;
+        }
+        match part {
+            Part::Churn => churn::run(options, &binary)?,
+            Part::Million => million::run(options, &binary)?,
+            Part::Idle => idle::run(options, &binary)?,
+        }
+    }
+    Ok(())
+}
+
+impl Options {
+    /// What the agent is started with: connections alone.
+    fn arguments(&self) -> Vec<&str> {
+        let tap = self.tap.iter().flat_map(|tap| ["--tap", tap]);
+        ["--capabilities", "net"].into_iter().chain(tap).collect()
+    }
+}

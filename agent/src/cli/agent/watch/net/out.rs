@@ -140,6 +140,9 @@ impl Out {
     }
 
     pub(super) fn flow(&mut self, flow: &Flow, now_ns: u64) {
+        if self.tcp.advance(flow) {
+            return;
+        }
         self.identity.name(flow.tgid, flow.comm);
         let process = self.identity.process(flow.tgid, now_ns);
         let mut flow = *flow;

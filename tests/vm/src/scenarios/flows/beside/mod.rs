@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use self::tool::Tool;
 use super::{
-    INTERVAL, LIMIT, compare,
+    INTERVAL, compare,
     line::Line,
     many,
     note::{Note, Outcome},
@@ -58,7 +58,7 @@ pub fn run(context: &mut Context) -> Result<()> {
         latency.err().context("both started")?
     );
     let (short, long) = (context.scaled(SHORT, 100), context.scaled(LONG, 10));
-    let notes = many(context.dir(), short, long, LIMIT * patience)?;
+    let notes = many(context, short, long)?;
     flows.wait_for(&notes)?;
     thread::sleep(Duration::from_millis(500) * patience);
     let lines = flows.stop()?.lines;

@@ -3,7 +3,8 @@
 //! `tcplife` and `tcpconnlat` are from bcc's libbpf-tools. The programs' own notes are the truth for both sides; where a tool says something else than fathom, it must
 //! be one of the differences that are known and explained here, and each is counted:
 //!
-//! - A FIN takes a sequence number, which `tcplife` counts as a byte: `bytes_acked` and `bytes_received` of the kernel's `struct tcp_sock` are one more behind it.
+//! - SYN and FIN take sequence numbers, which `tcplife` counts as bytes: `bytes_acked` of the kernel's `struct tcp_sock` is up to two more, where a client's SYN and the FIN
+//!   are acknowledged, and `bytes_received` one more behind a FIN.
 //! - `tcplife` shows units of 1,024 bytes with two decimals.
 //! - What was sent and not acknowledged when the connection was reset is not in `bytes_acked`.
 //! - `tcplife` takes the process that it finds on the CPU at some changes of state, which is any process when they are a packet's doing.
@@ -21,7 +22,7 @@ use super::{
     INTERVAL, compare,
     line::Line,
     many,
-    note::{Note, Outcome},
+    note::{Note, Outcome, Role},
     some,
     watcher::Flows,
 };
@@ -145,11 +146,9 @@ impl<'a> Life<'a> {
     }
 }
 
-/// Whether `tcplife` shows so many bytes, or one more for a FIN, in this way.
-fn is_shown(text: &str, bytes: u64) -> bool {
-    [bytes, bytes + 1]
-        .into_iter()
-        .any(|bytes| format!("{:.2}", number(bytes) / 1024.0) == text)
+/// Whether `tcplife` shows so many bytes in this way, or some more that are none.
+fn is_shown(text: &str, bytes: u64, more: u64) -> bool {
+    (bytes..=bytes + more).any(|bytes| format!("{:.2}", number(bytes) / 1024.0) == text)
 }
 
 fn lives(
@@ -181,7 +180,8 @@ fn lives(
         counts("refused_as_connection", !note.began);
         counts("other_process", line.pid != Some(life.pid));
         // Reset, so that what came last may not be acknowledged.
-        let is_sent = is_shown(life.sent, line.bytes_sent);
+        let more = if note.role == Role::Client { 2 } else { 1 };
+        let is_sent = is_shown(life.sent, line.bytes_sent, more);
         let unacknowledged = !is_sent
             && matches!(note.outcome, Outcome::Reset | Outcome::Aborted)
             && life
@@ -189,7 +189,7 @@ fn lives(
                 .parse::<f64>()
                 .is_ok_and(|sent| sent < number(line.bytes_sent) / 1024.0);
         counts("unacknowledged", unacknowledged);
-        if !is_shown(life.received, line.bytes_received) || !(is_sent || unacknowledged) {
+        if !is_shown(life.received, line.bytes_received, 1) || !(is_sent || unacknowledged) {
             wrong.push(format!("{life:?}; fathom: {line:?}"));
         }
         if let Some(lasted) = line.number("lasted_ns").filter(|_| note.began) {
@@ -236,7 +236,7 @@ fn latencies(
     let mut refused = 0_u64;
     let connects: Vec<_> = notes
         .iter()
-        .filter(|(_, note)| note.role == super::note::Role::Client)
+        .filter(|(_, note)| note.role == Role::Client)
         .collect();
     for (pair, note) in &connects {
         let line = ours.get(pair).context("compared above")?;
@@ -286,10 +286,11 @@ mod tests {
     use super::{Life, is_shown, latency};
 
     #[test]
-    fn a_fin_may_be_in_what_is_shown_and_nothing_else() {
-        assert!(is_shown("0.38", 383) && is_shown("0.37", 383));
-        assert!(!is_shown("0.38", 382) && !is_shown("0.37", 384));
-        assert!(is_shown("0.00", 0) && !is_shown("0.00", 6));
+    fn a_syn_and_a_fin_may_be_in_what_is_shown_and_nothing_else() {
+        assert!(is_shown("0.38", 383, 1) && is_shown("0.37", 383, 1));
+        assert!(!is_shown("0.38", 382, 1) && !is_shown("0.37", 384, 2));
+        assert!(is_shown("0.09", 86, 2) && !is_shown("0.09", 86, 1));
+        assert!(is_shown("0.00", 0, 2) && !is_shown("0.00", 6, 2));
     }
 
     #[test]

@@ -94,7 +94,7 @@ fn rust(release: u32) -> [Package; 4] {
 }
 
 /// Everything else.
-fn common() -> [Package; 24] {
+fn common() -> [Package; 25] {
     [
         Package::build("llvm-22-dev", "bpf-linker is built over it"),
         Package::build("libpolly-22-dev", "LLVM's own build asks for it"),
@@ -134,6 +134,11 @@ fn common() -> [Package; 24] {
             "shows that no program and no map is left behind",
         ),
         Package::test("bpftrace", "bpftrace", "the yardstick of `bench overhead`"),
+        Package::test(
+            "libbpf-tools",
+            "tcplife",
+            "tcplife and tcpconnlat, beside which flows are compared",
+        ),
         Package::test("busybox-static", "busybox", "the guests' user space"),
         Package::test("linux-perf", "perf", "the second opinion on profiles"),
         Package::test("iproute2", "ss", "the second opinion on flows"),

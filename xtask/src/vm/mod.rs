@@ -168,6 +168,8 @@ impl Guests {
             ("bpftool", "bpftool"),
             ("ip", "iproute2"),
             ("ss", "iproute2"),
+            ("tcplife", "libbpf-tools"),
+            ("tcpconnlat", "libbpf-tools"),
         ] {
             image.system_program(name, package)?;
         }

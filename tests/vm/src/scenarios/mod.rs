@@ -28,6 +28,7 @@ fn code(name: &str) -> Option<fn(&mut Context) -> Result<()>> {
     Some(match name {
         "http-exact" => http_exact::run,
         "flows" => flows::run,
+        "flows-peers" => flows::beside::run,
         "profile-shares" => profile_shares::run,
         "sigkill" => sigkill::run,
         "memory" => memory::run,
@@ -64,6 +65,7 @@ pub fn run(scenario: &Entry, tap: Option<&str>, options: &Options) -> Report {
     let of_kernel = || tap.and_then(kernel::lacks).map(str::to_owned);
     let lacks = match scenario.name {
         "otlp" | "parents" | "seen" => receiver::missing(),
+        "flows-peers" => flows::beside::missing(),
         "torture" => receiver::missing().or_else(of_kernel),
         "late-join" => torture::late::missing().or_else(of_kernel),
         "torture-http2" => torture::http2::missing().or_else(of_kernel),

@@ -108,6 +108,7 @@ impl<'a> Story<'a> {
                 }
                 What::Alive => story.alive += 1,
                 What::Closed | What::Failed => {}
+                What::Lost => bail!("its end was lost"),
             }
             ensure!(
                 line.what.is_last() == line.outcome.is_some(),

@@ -21,12 +21,14 @@ pub enum What {
     Closed,
     /// It did not come to be.
     Failed,
+    /// It is not there any more, and how it ended was not seen.
+    Lost,
 }
 
 impl What {
     /// Nothing comes behind this.
     pub fn is_last(self) -> bool {
-        matches!(self, Self::Closed | Self::Failed)
+        matches!(self, Self::Closed | Self::Failed | Self::Lost)
     }
 }
 

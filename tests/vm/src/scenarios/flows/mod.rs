@@ -3,6 +3,7 @@
 //! The truth is what the programs at the ends themselves did and read, which each notes down for each of its connections; for round-trip times and retransmits it
 //! is `ss -ti`.
 
+pub mod beside;
 mod cases;
 mod compare;
 mod end;
@@ -41,8 +42,10 @@ const LONG: u64 = 1000;
 /// How often what is open is reported.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// For how long a long connection is open, in intervals, and how often it is reported at least. What is opened while a report is made may miss that one.
+/// For how long a long connection is open, in intervals, and how often it is reported at least. What is opened while a report is made may miss that one; an emulated
+/// processor may miss its time.
 const ROUNDS: u64 = 4;
+const EMULATED_ROUNDS: u64 = 8;
 const ALIVE: usize = 2;
 
 /// For how long a program may take, before patience is applied.
@@ -75,6 +78,9 @@ pub enum Program {
         /// The server's ports for IPv4 and IPv6, and one where nobody listens
         #[arg(num_args = 3)]
         ports: Vec<u16>,
+        /// For how many reports they are open
+        #[arg(long)]
+        rounds: u64,
     },
     /// Make connections of every kind
     Cases {
@@ -111,7 +117,8 @@ impl Program {
                 notes,
                 count,
                 ports,
-            } => peers::long_client(&notes, count, ROUNDS, INTERVAL, ALIVE, three(ports)?),
+                rounds,
+            } => peers::long_client(&notes, count, rounds, INTERVAL, ALIVE, three(ports)?),
             Self::Cases {
                 notes,
                 patience,
@@ -127,7 +134,7 @@ pub fn run(context: &mut Context) -> Result<()> {
     let mut flows = Flows::start(context, INTERVAL)?;
     let (short, long) = (context.scaled(SHORT, 400), context.scaled(LONG, 50));
     let limit = LIMIT * context.patience;
-    let mut notes = many(context.dir(), short, long, limit)?;
+    let mut notes = many(context, short, long)?;
     let (cases, absent) = every_kind(context.dir(), context.patience, limit)?;
     notes.extend(cases);
     notes.extend(existing.close(context.dir())?);
@@ -159,22 +166,28 @@ pub fn run(context: &mut Context) -> Result<()> {
 
 /// The first of what is wrong.
 fn some(wrong: &[String]) -> String {
-    const SHOWN: usize = 8;
+    const SHOWN: usize = 12;
     wrong[..wrong.len().min(SHOWN)].join("\n")
 }
 
 /// The short and the long connections.
-fn many(dir: &Path, short: u64, long: u64, limit: Duration) -> Result<Vec<Note>> {
-    let file = |name: &str| dir.join(format!("{name}.jsonl"));
+fn many(context: &Context, short: u64, long: u64) -> Result<Vec<Note>> {
+    let limit = LIMIT * context.patience;
+    let file = |name: &str| context.dir().join(format!("{name}.jsonl"));
     let (of_server, of_short, of_long) = (file("server"), file("short"), file("long"));
     let mut server = Peer::start(&["server"], &of_server, &[])?;
     let ports = server.hear()?;
     let ports: Vec<&str> = ports.split_whitespace().collect();
-    let client = |word: &str, notes: &Path, count: u64| {
-        Peer::start(&[word], notes, &[&[&*count.to_string()], &*ports].concat())
+    let client = |words: &[&str], notes: &Path, count: u64| {
+        Peer::start(words, notes, &[&[&*count.to_string()], &*ports].concat())
     };
-    let mut long_client = client("long", &of_long, long)?;
-    client("short", &of_short, short)?.wait(limit)?;
+    let rounds = if context.patience > 1 {
+        EMULATED_ROUNDS
+    } else {
+        ROUNDS
+    };
+    let mut long_client = client(&["long", "--rounds", &rounds.to_string()], &of_long, long)?;
+    client(&["short"], &of_short, short)?.wait(limit)?;
     long_client.wait(limit)?;
     // The server ends when its last connection has.
     server.end(limit)?;

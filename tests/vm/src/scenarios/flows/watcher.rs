@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
+    io::{BufRead as _, BufReader},
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -33,7 +34,10 @@ pub struct Shown {
 /// A running `fathom flows --json`.
 pub struct Flows {
     child: Child,
-    output: PathBuf,
+    output: BufReader<File>,
+    /// The beginning of a line that is not whole yet.
+    begun: String,
+    lines: Vec<Line>,
     log: PathBuf,
     patience: u32,
 }
@@ -57,7 +61,9 @@ impl Flows {
             .with_context(|| format!("cannot start {}", context.fathom.display()))?;
         let mut flows = Self {
             child,
-            output,
+            output: BufReader::new(File::open(&output)?),
+            begun: String::new(),
+            lines: Vec::new(),
             log,
             patience: context.patience,
         };
@@ -73,7 +79,8 @@ impl Flows {
             drop(TcpStream::connect(address)?);
             drop(listener.accept()?);
             thread::sleep(Duration::from_millis(20));
-            if self.lines()?.iter().any(|line| line.remote == address) {
+            self.read()?;
+            if self.lines.iter().any(|line| line.remote == address) {
                 return Ok(());
             }
             if let Some(status) = self.child.try_wait()? {
@@ -91,29 +98,35 @@ impl Flows {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The whole lines so far.
-    fn lines(&self) -> Result<Vec<Line>> {
-        let text = fs::read_to_string(&self.output)?;
-        text.split_inclusive('\n')
-            .filter(|line| line.ends_with('\n'))
-            .map(|line| serde_json::from_str(line).with_context(|| format!("not a flow: {line}")))
-            .collect()
+    /// Reads the whole lines that were written since.
+    fn read(&mut self) -> Result<()> {
+        while self.output.read_line(&mut self.begun)? > 0 {
+            if self.begun.ends_with('\n') {
+                let line = serde_json::from_str(&self.begun)
+                    .with_context(|| format!("not a flow: {}", self.begun))?;
+                self.lines.push(line);
+                self.begun.clear();
+            }
+        }
+        Ok(())
     }
 
     /// Waits until the end of every connection in `notes` has been shown, or the time is up: what is then missing is found
     /// by the comparison.
-    pub fn wait_for(&self, notes: &[Note]) -> Result<()> {
+    pub fn wait_for(&mut self, notes: &[Note]) -> Result<()> {
         let ends: BTreeSet<Ends> = notes
             .iter()
             .map(|note| (note.netns, note.local, note.remote))
             .collect();
         let deadline = Instant::now() + LIMIT * self.patience;
+        let (mut over, mut seen) = (0, 0);
         while Instant::now() < deadline {
-            let over = self
-                .lines()?
+            self.read()?;
+            over += self.lines[seen..]
                 .iter()
                 .filter(|line| line.what.is_last() && ends.contains(&line.ends()))
                 .count();
+            seen = self.lines.len();
             if over >= notes.len() {
                 break;
             }
@@ -131,12 +144,13 @@ impl Flows {
             "fathom flows ended with {status}: {}",
             self.log()
         );
+        self.read()?;
         let log = self.log();
         let kept = log
             .split_once("the kernel kept ")
             .and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
         Ok(Shown {
-            lines: self.lines()?,
+            lines: std::mem::take(&mut self.lines),
             kept: kept.with_context(|| format!("no count of what the kernel kept: {log}"))?,
         })
     }

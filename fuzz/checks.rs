@@ -119,9 +119,12 @@ pub fn sock_diag(data: &[u8]) {
     // The sequence number of the seeds.
     for message in diag::messages(data, 1) {
         count += 1;
-        if let Ok(diag::Message::Socket(socket)) = message {
+        if let Ok(diag::Message::Socket(socket, details)) = message {
             roles.listens(&socket);
             assert_eq!(roles.role(socket.local), Role::SERVER);
+            // Room for the attribute's header, and for the shortest that is read.
+            assert!(details.drops().is_none() || data.len() >= 16 + 72 + 4 + 36);
+            assert!(details.tcp_info().is_none() || data.len() >= 16 + 72 + 4 + 104);
         }
     }
     // Each takes a header at least.

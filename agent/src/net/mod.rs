@@ -2,6 +2,7 @@
 
 pub mod existing;
 pub mod flows;
+mod netlink;
 pub mod sockets;
 pub mod wire;
 

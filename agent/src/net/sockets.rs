@@ -3,6 +3,7 @@
 pub mod diag;
 pub mod dump;
 pub mod info;
+pub mod listeners;
 pub mod namespaces;
 pub mod owners;
 pub mod roles;
@@ -61,7 +62,7 @@ pub fn list<T: Send + 'static>(
                 entered,
                 denied,
                 left_out,
-            } = namespaces::each(until, || {
+            } = namespaces::each(until, |_| {
                 let namespace = here(until, &mut |socket, role| {
                     listed.connections += 1;
                     f(&mut into, socket, role);

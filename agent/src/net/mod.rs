@@ -1,10 +1,12 @@
 //! Connections and flows: the records of the `FLOWS` ring, and what all records have in common.
 
+pub mod conntrack;
 pub mod existing;
 pub mod flows;
 mod netlink;
 pub mod sockets;
 pub mod wire;
 
+pub use conntrack::Conntrack;
 pub use existing::Existing;
 pub use flows::{Flow, Flows};

@@ -17,6 +17,7 @@ pub(crate) const NLM_F_DUMP: u16 = 0x300;
 
 /// The two highest bits of an attribute's kind say how its value is laid out (`NLA_F_NESTED`, `NLA_F_NET_BYTEORDER`).
 const KIND: u16 = 0x3fff;
+const NESTED: u16 = 0x8000;
 
 /// One message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,68 @@ pub(crate) fn attribute(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
             return Some(value);
         }
         bytes = bytes.get(length.next_multiple_of(4)..)?;
+    }
+}
+
+/// Writes requests one behind the other.
+#[derive(Debug, Default)]
+pub(crate) struct Writer(Vec<u8>);
+
+impl Writer {
+    /// What was written.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Forgets what was written, and keeps the room.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// A message whose payload `body` writes.
+    pub(crate) fn message(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        sequence: u32,
+        body: impl FnOnce(&mut Self),
+    ) {
+        let at = self.0.len();
+        self.0.extend([0; 4]);
+        self.0.extend(kind.to_ne_bytes());
+        self.0.extend(flags.to_ne_bytes());
+        self.0.extend(sequence.to_ne_bytes());
+        // The sender: 0 is the kernel, which puts in whose socket it is.
+        self.0.extend([0; 4]);
+        body(self);
+        let length = u32::try_from(self.0.len() - at).unwrap_or(u32::MAX);
+        self.0[at..at + 4].copy_from_slice(&length.to_ne_bytes());
+    }
+
+    /// Bytes as they are.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.0.extend(bytes);
+    }
+
+    /// An attribute with this value.
+    pub(crate) fn attribute(&mut self, kind: u16, value: &[u8]) {
+        self.value(kind, |writer| writer.raw(value));
+    }
+
+    /// An attribute of attributes, which `body` writes.
+    pub(crate) fn nested(&mut self, kind: u16, body: impl FnOnce(&mut Self)) {
+        self.value(kind | NESTED, body);
+    }
+
+    fn value(&mut self, kind: u16, body: impl FnOnce(&mut Self)) {
+        let at = self.0.len();
+        self.0.extend([0; 2]);
+        self.0.extend(kind.to_ne_bytes());
+        body(self);
+        let length = u16::try_from(self.0.len() - at).unwrap_or(u16::MAX);
+        self.0[at..at + 2].copy_from_slice(&length.to_ne_bytes());
+        // The next one starts at a multiple of four. Headers and fixed parts are such themselves.
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
     }
 }
 

@@ -47,12 +47,11 @@ pub fn each(
     let Ok(processes) = fs::read_dir(proc) else {
         return walked;
     };
-    // procfs lists them in their order.
-    for process in processes.flatten() {
-        let Some(pid) = number(&process.file_name()).filter(|&pid| pid >= from) else {
-            continue;
-        };
-        let descriptors = match fs::read_dir(process.path().join("fd")) {
+    let names = processes.flatten().map(|process| process.file_name());
+    let mut pids: Vec<u32> = names.filter_map(|name| number(&name)).collect();
+    pids.sort_unstable();
+    for pid in pids.into_iter().filter(|&pid| pid >= from) {
+        let descriptors = match fs::read_dir(proc.join(format!("{pid}/fd"))) {
             Ok(descriptors) => descriptors,
             Err(error) => {
                 // Else it has ended.

@@ -2,8 +2,9 @@
 
 use std::{
     fs::{self, File},
+    io::Write as _,
     os::fd::AsFd as _,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -62,22 +63,43 @@ impl Namespace {
         })
     }
 
-    /// Runs these commands there, one a line; `@` stands for the process that keeps the namespace `other`.
-    pub(super) fn run(&self, lines: &str, other: Option<&Self>) {
-        let lines = match other {
-            Some(other) => lines.replace('@', &other.pid().to_string()),
-            None => lines.to_owned(),
-        };
-        self.within(|| {
-            let output = Command::new("sh").args(["-ec", &lines]).output();
-            let output = output.expect("a shell");
-            assert!(
-                output.status.success(),
-                "{lines}: {}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-        });
+    /// Runs these commands there, one a line, of words that are set apart by spaces.
+    pub(super) fn run(&self, lines: &str) {
+        for line in lines.lines() {
+            let mut words = line.split_ascii_whitespace();
+            let Some(program) = words.next() else {
+                continue;
+            };
+            let mut command = Command::new(program);
+            let output = self.within(|| command.args(words).output());
+            assert_ran(line, &output.expect("a program"));
+        }
     }
+
+    /// Writes `1` into a switch of `/proc/sys/net`.
+    fn switch_on(&self, name: &str) {
+        let path = format!("/proc/sys/net/{name}");
+        self.within(|| fs::write(&path, "1"))
+            .expect("a switch of this namespace");
+    }
+
+    /// Gives it these rules of nft.
+    fn rules(&self, rules: &str) {
+        let mut child = self.within(|| {
+            let mut command = Command::new("nft");
+            command.args(["-f", "-"]).stdin(Stdio::piped());
+            command.stderr(Stdio::piped()).spawn().expect("nft")
+        });
+        let mut input = child.stdin.take().expect("a pipe");
+        input.write_all(rules.as_bytes()).expect("it reads");
+        drop(input);
+        assert_ran(rules, &child.wait_with_output().expect("its end"));
+    }
+}
+
+fn assert_ran(what: &str, output: &Output) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{what}: {said}");
 }
 
 impl Drop for Namespace {
@@ -95,7 +117,7 @@ pub(super) struct Node {
 }
 
 /// As kube-proxy does: what pods send is translated when it comes in, what the node itself sends when it goes out.
-const RULES: &str = "nft -f - <<'END'
+const RULES: &str = "
 table inet services {
   chain service {
     ip daddr 10.96.0.10 tcp dport 80 dnat ip to 10.1.1.2:8080
@@ -106,7 +128,7 @@ table inet services {
   chain prerouting { type nat hook prerouting priority -100; jump service; }
   chain output { type nat hook output priority -100; jump service; }
 }
-END";
+";
 
 impl Node {
     /// None where this process may make none, or the machine has no nft.
@@ -121,42 +143,31 @@ impl Node {
             serves: Namespace::new()?,
         };
         for (pod, name, net) in [(&node.asks, "asks", 0), (&node.serves, "serves", 1)] {
-            node.node.run(
-                &format!(
-                    "ip link add {name} type veth peer name eth0 netns @
-                    ip addr add 10.1.{net}.1/24 dev {name}
-                    ip addr add fd01:{net}::1/64 dev {name} nodad
-                    ip link set {name} up"
-                ),
-                Some(pod),
-            );
-            pod.run(
-                &format!(
-                    "ip link set lo up
-                    ip addr add 10.1.{net}.2/24 dev eth0
-                    ip addr add 10.1.{net}.3/24 dev eth0
-                    ip addr add fd01:{net}::2/64 dev eth0 nodad
-                    ip link set eth0 up
-                    ip route add default via 10.1.{net}.1
-                    ip -6 route add default via fd01:{net}::1"
-                ),
-                None,
-            );
-        }
-        node.node.run(
-            &format!(
+            let pid = pod.pid();
+            node.node.run(&format!(
+                "ip link add {name} type veth peer name eth0 netns {pid}
+                ip addr add 10.1.{net}.1/24 dev {name}
+                ip addr add fd01:{net}::1/64 dev {name} nodad
+                ip link set {name} up"
+            ));
+            pod.run(&format!(
                 "ip link set lo up
-                echo 1 > /proc/sys/net/ipv4/ip_forward
-                echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
-                {RULES}"
-            ),
-            None,
-        );
+                ip addr add 10.1.{net}.2/24 dev eth0
+                ip addr add 10.1.{net}.3/24 dev eth0
+                ip addr add fd01:{net}::2/64 dev eth0 nodad
+                ip link set eth0 up
+                ip route add default via 10.1.{net}.1
+                ip -6 route add default via fd01:{net}::1"
+            ));
+        }
+        node.node.switch_on("ipv4/ip_forward");
+        node.node.switch_on("ipv6/conf/all/forwarding");
+        node.node.rules(RULES);
         // A route that the node's own connections to a service have before they are translated.
         node.node.run(
-            "ip route add 10.96.0.0/24 via 10.1.1.2
+            "ip link set lo up
+            ip route add 10.96.0.0/24 via 10.1.1.2
             ip -6 route add fd96::/64 via fd01:1::2",
-            None,
         );
         Some(node)
     }

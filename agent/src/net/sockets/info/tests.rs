@@ -121,14 +121,21 @@ fn a_connection_is_told_of_as_ss_tells() {
         info.rtt_us > Some(0) && info.min_rtt_us > Some(0),
         "{info:?}"
     );
-    let Ok(ss) = Command::new("ss")
-        .args(["-Htin", "sport", &format!("= :{}", ends.0.port())])
-        .output()
-    else {
-        eprintln!("not compared: there is no ss");
-        return;
+    // The same before and after: what ss says is of that very time.
+    let mut info = info;
+    let text = loop {
+        let Ok(ss) = Command::new("ss")
+            .args(["-Htin", "sport", &format!("= :{}", ends.0.port())])
+            .output()
+        else {
+            eprintln!("not compared: there is no ss");
+            return;
+        };
+        let after = info_of(ends.0, ends.1);
+        if std::mem::replace(&mut info, after) == after {
+            break String::from_utf8_lossy(&ss.stdout).into_owned();
+        }
     };
-    let text = String::from_utf8_lossy(&ss.stdout);
     for (field, value) in [
         ("bytes_acked", info.bytes_acked),
         ("bytes_sent", info.bytes_sent),

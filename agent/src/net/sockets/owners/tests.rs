@@ -65,6 +65,8 @@ fn only_sockets_of_processes_are_handed_on() {
             found.push((descriptor.pid, inode));
             ControlFlow::Continue(())
         });
+        // Within a process they come as they come.
+        assert!(found.is_sorted_by_key(|&(pid, _)| pid), "{found:?}");
         found.sort_unstable();
         (found.clone(), walked.processes, walked.descriptors)
     };

@@ -1,6 +1,7 @@
 //! Connections and flows: the records of the `FLOWS` ring, and what all records have in common.
 
 pub mod existing;
+pub mod filter;
 pub mod flows;
 pub mod open;
 pub mod reports;
@@ -8,6 +9,7 @@ pub mod sockets;
 pub mod wire;
 
 pub use existing::Existing;
+pub use filter::Filter;
 pub use flows::{Flow, Flows, Outcome};
 pub use open::Open;
 pub use reports::Reports;

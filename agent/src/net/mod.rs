@@ -2,6 +2,7 @@
 
 pub mod conntrack;
 pub mod existing;
+pub mod filter;
 pub mod flows;
 mod netlink;
 pub mod open;
@@ -11,6 +12,7 @@ pub mod wire;
 
 pub use conntrack::Conntrack;
 pub use existing::Existing;
+pub use filter::Filter;
 pub use flows::{Flow, Flows, Outcome};
 pub use open::Open;
 pub use reports::Reports;

@@ -33,6 +33,10 @@ fn main() -> io::Result<()> {
 fn convert(name: &str, rules: &mut Rules) -> Value {
     let file = match File::open(name) {
         Ok(file) => file,
+        // It was there when somebody listed it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return json!({ "file": name, "gone": true });
+        }
         Err(error) => return json!({ "file": name, "error": error.to_string() }),
     };
     let mut table = Table::default();

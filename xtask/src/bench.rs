@@ -11,6 +11,7 @@ mod report;
 mod server;
 mod statistics;
 mod summary;
+mod unwind_tables;
 mod wrk;
 
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ pub enum Bench {
     Idle(idle::Options),
     /// What a server that does no work pays in a guest under QEMU, through each tap of a kernel
     Guest(guest::Options),
+    /// What making unwind tables of every ELF file of this machine takes, and what they take
+    UnwindTables(unwind_tables::Options),
 }
 
 /// Measures it.
@@ -40,6 +43,7 @@ pub fn run(bench: &Bench) -> Result<()> {
         Bench::L7(options) => l7::run(options),
         Bench::Idle(options) => idle::run(options),
         Bench::Guest(options) => guest::run(options),
+        Bench::UnwindTables(options) => unwind_tables::run(options),
     }
 }
 

@@ -19,7 +19,7 @@ use self::{
     tap::{FLOW_PROGRAMS, Kind},
 };
 pub use self::{
-    state::{Connections, Counters},
+    state::{Connections, Counters, UdpFlows},
     tap::Tap,
 };
 use super::{
@@ -55,6 +55,8 @@ pub struct NetOptions {
     pub tls: bool,
     /// Whether it is wanted for which goroutine a Go program's HTTP client sends a request; takes `tls`, too.
     pub parents: bool,
+    /// Whether UDP is seen, too, and the messages of DNS clients.
+    pub udp: bool,
     /// Bytes of an HTTP/1 head that records may carry, at most [`crate::l7::http1::MAX_HEAD`].
     pub head_limit: u32,
 }
@@ -77,6 +79,10 @@ pub struct Net {
     pub flows: RingReader,
     /// The kernel's memory of each connection.
     pub connections: Connections,
+    /// Datagrams of DNS clients.
+    pub dns: RingReader,
+    /// Who speaks to whom over UDP.
+    pub udp: UdpFlows,
     /// The connections whose bytes travel.
     framings: HashMap<MapData, u64, FramingsRecord>,
     /// What the programs counted.
@@ -142,7 +148,11 @@ impl Net {
         } else {
             None
         };
-        let of_tap = |kind| tap.programs(kind, facts.has_sendpage);
+        let of_tap = |kind| {
+            let of_udp = tap.udp_programs(kind, facts.has_udpv6);
+            let of_tcp = tap.programs(kind, facts.has_sendpage);
+            of_tcp.chain(of_udp.filter(|_| options.udp))
+        };
         for walker in tap.walkers(Kind::First, facts.has_sendpage) {
             load_walker(&mut ebpf, walker, btf.as_ref())?;
         }
@@ -171,6 +181,11 @@ impl Net {
             connections: Connections(
                 HashMap::try_from(take(OBJECT, &mut ebpf, "CONNECTIONS")?)
                     .map_err(map_error("CONNECTIONS"))?,
+            ),
+            dns: ring(OBJECT, &mut ebpf, "DNS")?,
+            udp: UdpFlows(
+                HashMap::try_from(take(OBJECT, &mut ebpf, "UDP_FLOWS")?)
+                    .map_err(map_error("UDP_FLOWS"))?,
             ),
             framings: HashMap::try_from(take(OBJECT, &mut ebpf, "FRAMINGS")?)
                 .map_err(map_error("FRAMINGS"))?,
@@ -282,7 +297,7 @@ impl Net {
 
     /// Bytes of them that are in this process's address space.
     pub fn mapped_bytes(&self) -> u64 {
-        self.messages.mapped_bytes() + self.flows.mapped_bytes()
+        self.messages.mapped_bytes() + self.flows.mapped_bytes() + self.dns.mapped_bytes()
     }
 }
 

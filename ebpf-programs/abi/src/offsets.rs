@@ -38,6 +38,7 @@ offsets! {
     sk_flags = "sock.__sk_common.skc_flags",
     sk_net = "sock.__sk_common.skc_net.net",
     sk_protocol = "sock.sk_protocol",
+    sk_type = "sock.sk_type",
     sk_err = "sock.sk_err",
     tp_bytes_sent = "tcp_sock.bytes_sent",
     tp_bytes_retrans = "tcp_sock.bytes_retrans",
@@ -54,6 +55,7 @@ offsets! {
     file_private_data = "file.private_data",
     socket_file = "socket.file",
     socket_sk = "socket.sk",
+    msg_name = "msghdr.msg_name",
     msg_iter = "msghdr.msg_iter",
     iter_type = "iov_iter.iter_type",
     /// Before 5.14 the type shared a word with the direction.
@@ -68,5 +70,6 @@ offsets! {
     regs_si = "pt_regs.si",
     regs_dx = "pt_regs.dx",
     regs_r10 = "pt_regs.r10",
+    regs_r8 = "pt_regs.r8",
     regs_orig_ax = "pt_regs.orig_ax",
 }

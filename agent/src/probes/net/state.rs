@@ -3,7 +3,11 @@
 use std::fmt;
 
 use aya::maps::{HashMap, MapData, PerCpuArray};
-use fathom_abi::{counters::NetCounter, message::ConnectionState};
+use fathom_abi::{
+    counters::NetCounter,
+    message::ConnectionState,
+    udp::{UdpFlow, UdpKey},
+};
 
 use crate::probes::sizes::FRAMINGS_SIZE;
 
@@ -31,6 +35,41 @@ impl Connections {
     /// What the kernel knows of a sock; `None` when it is gone.
     pub fn get(&self, sock: u64) -> Option<ConnectionState> {
         self.0.get(&sock, 0).ok().map(|record| record.0)
+    }
+}
+
+/// Who speaks to whom over UDP, and how much.
+#[derive(Debug)]
+pub struct UdpFlows(pub(super) HashMap<MapData, KeyRecord, FlowRecord>);
+
+/// [`UdpKey`] as aya takes it.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub(super) struct KeyRecord(UdpKey);
+
+// SAFETY: as for `ConnectionRecord`.
+unsafe impl aya::Pod for KeyRecord {}
+
+/// [`UdpFlow`] as aya takes it.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub(super) struct FlowRecord(UdpFlow);
+
+// SAFETY: as for `ConnectionRecord`.
+unsafe impl aya::Pod for FlowRecord {}
+
+impl UdpFlows {
+    /// Each entry. One that another program makes or removes meanwhile may be missing or come twice.
+    pub fn read(&self) -> impl Iterator<Item = (UdpKey, UdpFlow)> {
+        self.0
+            .iter()
+            .filter_map(|entry| entry.ok().map(|(key, flow)| (key.0, flow.0)))
+    }
+
+    /// Takes an entry out.
+    pub fn remove(&mut self, key: &UdpKey) {
+        // It may be gone by now.
+        let _ = self.0.remove(&KeyRecord(*key));
     }
 }
 

@@ -5,5 +5,6 @@ mod go_calls;
 mod kprobe;
 mod raw_tracepoint;
 mod syscalls;
-mod tcp_calls;
+pub mod tcp_calls;
 mod tls_calls;
+mod udp_calls;

@@ -78,6 +78,7 @@ impl Watch {
             track_active: self.shared.joined,
             tls: config.capabilities.tls,
             parents: spans.is_some(),
+            udp: true,
             head_limit: config.head_limit,
         })?;
         for report in net.taps.iter().filter(|report| report.refused.is_some()) {

@@ -2,8 +2,10 @@
 
 pub mod existing;
 pub mod flows;
+pub mod names;
 pub mod sockets;
 pub mod wire;
 
 pub use existing::Existing;
 pub use flows::{Flow, Flows};
+pub use names::Names;

@@ -4,6 +4,7 @@ pub mod existing;
 pub mod flows;
 pub mod names;
 pub mod sockets;
+pub mod udp;
 pub mod wire;
 
 pub use existing::Existing;

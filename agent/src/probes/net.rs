@@ -29,6 +29,7 @@ use super::{
     misses::{Counted, Misses},
     offsets::Facts,
     ring::RingReader,
+    sizes::NetSizes,
     tls::{Action, Function, Targets},
     uprobes,
 };
@@ -183,10 +184,11 @@ impl Net {
                     .map_err(map_error("CONNECTIONS"))?,
             ),
             dns: ring(OBJECT, &mut ebpf, "DNS")?,
-            udp: UdpFlows(
-                HashMap::try_from(take(OBJECT, &mut ebpf, "UDP_FLOWS")?)
+            udp: UdpFlows {
+                map: HashMap::try_from(take(OBJECT, &mut ebpf, "UDP_FLOWS")?)
                     .map_err(map_error("UDP_FLOWS"))?,
-            ),
+                capacity: NetSizes::within(options.map_budget).udp_flows,
+            },
             framings: HashMap::try_from(take(OBJECT, &mut ebpf, "FRAMINGS")?)
                 .map_err(map_error("FRAMINGS"))?,
             counters: Arc::new(Counters(

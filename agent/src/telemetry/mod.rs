@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod cpu;
+pub mod dns;
 pub mod events;
 pub mod existing;
 pub mod failure;
@@ -18,9 +19,11 @@ pub mod spans;
 pub mod tcp;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod udp;
 
 pub use clock::Clock;
 pub use cpu::Cpu;
+pub use dns::Dns;
 pub use events::Events;
 pub use existing::ExistingConnections;
 pub use ids::Ids;
@@ -29,3 +32,4 @@ pub use parents::Parents;
 pub use red::Red;
 pub use spans::Spans;
 pub use tcp::Tcp;
+pub use udp::Udp;

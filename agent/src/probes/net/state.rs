@@ -40,7 +40,10 @@ impl Connections {
 
 /// Who speaks to whom over UDP, and how much.
 #[derive(Debug)]
-pub struct UdpFlows(pub(super) HashMap<MapData, KeyRecord, FlowRecord>);
+pub struct UdpFlows {
+    pub(super) map: HashMap<MapData, KeyRecord, FlowRecord>,
+    pub(super) capacity: u32,
+}
 
 /// [`UdpKey`] as aya takes it.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +64,7 @@ unsafe impl aya::Pod for FlowRecord {}
 impl UdpFlows {
     /// Each entry. One that another program makes or removes meanwhile may be missing or come twice.
     pub fn read(&self) -> impl Iterator<Item = (UdpKey, UdpFlow)> {
-        self.0
+        self.map
             .iter()
             .filter_map(|entry| entry.ok().map(|(key, flow)| (key.0, flow.0)))
     }
@@ -69,7 +72,12 @@ impl UdpFlows {
     /// Takes an entry out.
     pub fn remove(&mut self, key: &UdpKey) {
         // It may be gone by now.
-        let _ = self.0.remove(&KeyRecord(*key));
+        let _ = self.map.remove(&KeyRecord(*key));
+    }
+
+    /// How many entries there is room for.
+    pub fn capacity(&self) -> usize {
+        self.capacity as usize
     }
 }
 

@@ -1,6 +1,7 @@
 //! Connections and the exchanges on them, from the rings to metrics and spans.
 
 mod counts;
+mod datagrams;
 mod out;
 
 use std::{
@@ -17,6 +18,7 @@ use tracing::{info, warn};
 
 use self::{
     counts::{Read, register_taps},
+    datagrams::Datagrams,
     out::{Hearer, Out, PROC, Traces},
 };
 use super::Watch;
@@ -42,6 +44,9 @@ const IDLE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How often messages that stay open are looked up.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often it is read what went by over UDP.
+const DATAGRAMS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often the distance between the monotonic clock and Unix time is measured.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
@@ -97,6 +102,10 @@ impl Watch {
         self.show(Arc::clone(&tcp) as _);
         // The taps are attached: what they did not see opening is there to be found. It is, while probes are put on TLS libraries.
         let search = Search::start(SEARCH_LIMIT).map_err(probes::Error::Thread)?;
+        let datagrams = Datagrams::new(&net);
+        datagrams.register(&shared.events, &net);
+        self.show(datagrams.dns() as _);
+        self.show(datagrams.udp() as _);
         let mut decoder = Decoder::new(l7::Limits::default());
         let flows = Flows::default();
         let read = Arc::new(Read::default());
@@ -139,6 +148,7 @@ impl Watch {
             found,
             decoder,
             flows,
+            datagrams,
             read,
             clock: Arc::clone(&shared.clock),
             out: Out {
@@ -178,6 +188,7 @@ struct Pipeline {
     found: Option<Receiver<Found>>,
     decoder: Decoder,
     flows: Flows,
+    datagrams: Datagrams,
     read: Arc<Read>,
     out: Out,
     clock: Arc<Clock>,
@@ -186,6 +197,7 @@ struct Pipeline {
 impl Pipeline {
     fn run(mut self, stop: &AtomicBool) {
         let mut polled = Instant::now();
+        let mut looked = Instant::now();
         let mut checked = Instant::now();
         let mut measured = Instant::now();
         while !stop.load(Ordering::Acquire) {
@@ -193,6 +205,10 @@ impl Pipeline {
             if polled.elapsed() >= POLL_INTERVAL {
                 polled = Instant::now();
                 self.poll_idle();
+            }
+            if looked.elapsed() >= DATAGRAMS_INTERVAL {
+                looked = Instant::now();
+                self.look_at_datagrams();
             }
             if checked.elapsed() >= SPARES_INTERVAL {
                 checked = Instant::now();
@@ -215,6 +231,7 @@ impl Pipeline {
         }
         self.drain();
         self.poll_idle();
+        self.look_at_datagrams();
         // The names of those that ended last.
         for _ in 0..LAST_TURNS {
             if self.drain_flows(Clock::monotonic_ns()) < TURN {
@@ -251,6 +268,10 @@ impl Pipeline {
             if let Some(traces) = &mut self.out.spans {
                 traces.check_untold(&self.net.counters);
             }
+            // Answers of DNS servers before all: they name what flows lead to.
+            let lookups = self
+                .datagrams
+                .drain(&mut self.net, &mut self.out.identity, now_ns);
             // Flows first: they name processes that may be gone by now. What comes after them waits for the next turn.
             let flow_records = self.drain_flows(now_ns);
             let decoder = &mut self.decoder;
@@ -267,11 +288,17 @@ impl Pipeline {
             for connection in self.decoder.take_given_up() {
                 self.net.give_up(connection);
             }
-            all += messages + flow_records;
-            if messages < TURN && flow_records < TURN {
+            all += messages + flow_records + lookups;
+            if messages < TURN && flow_records < TURN && lookups < TURN {
                 return all;
             }
         }
+    }
+
+    fn look_at_datagrams(&mut self) {
+        let now_ns = Clock::monotonic_ns();
+        let identity = &mut self.out.identity;
+        self.datagrams.look(&mut self.net, identity, now_ns);
     }
 
     /// Takes flows out of their ring, at most a turn's; returns how many there were.
@@ -289,6 +316,7 @@ impl Pipeline {
 
     fn poll_idle(&mut self) {
         let now_ns = Clock::monotonic_ns();
+        self.datagrams.expire(&mut self.out.identity, now_ns);
         let connections = &self.net.connections;
         let mut hearer = Hearer {
             out: &mut self.out,

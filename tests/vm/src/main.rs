@@ -33,7 +33,7 @@ use fathom_scenarios::{
 
 use self::{
     price::Watcher,
-    scenarios::{Options, flows::peers},
+    scenarios::{Options, dns, flows::peers},
 };
 
 /// Run scenarios; without a command all of them, on this machine.
@@ -105,6 +105,14 @@ enum Command {
         #[arg(num_args = 3)]
         ports: Vec<u16>,
     },
+    /// The server and the clients of the scenario `dns`
+    #[command(hide = true)]
+    DnsPeers {
+        /// Where it notes what was asked
+        notes: PathBuf,
+        /// How often each client asks
+        rounds: u64,
+    },
     /// Carry out a plan as the first process of a guest, then halt it
     Guest {
         /// The plan
@@ -164,6 +172,7 @@ fn main() -> ExitCode {
             .map_err(|_| anyhow::anyhow!("not three ports"))
             .and_then(|ports| peers::client(&notes, count, ports))
             .map(|()| true),
+        Command::DnsPeers { notes, rounds } => dns::peers::run(&notes, rounds).map(|()| true),
         Command::Price {
             tap,
             noise,

@@ -2,8 +2,10 @@
 
 pub mod accounting;
 mod bad_input;
+pub mod dns;
 pub mod flows;
 mod http_exact;
+mod isolated;
 mod memory;
 mod otlp;
 mod overflow;
@@ -38,6 +40,7 @@ fn code(name: &str) -> Option<fn(&mut Context) -> Result<()>> {
         "torture-http2" => torture::http2::run,
         "overflow" => overflow::run,
         "late-join" => torture::late::run,
+        "dns" => dns::run,
         "bad-input" => bad_input::run,
         _ => return None,
     })

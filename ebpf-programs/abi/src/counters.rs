@@ -68,8 +68,6 @@ counters! {
         UdpSeen = "udp_seen",
         /// Datagrams for which the UDP_FLOWS map had no room: neither they nor their bytes are in any count but this.
         UdpFlowsFull = "udp_flows_full",
-        /// Messages of one call beyond those that the tap goes through.
-        UdpUnseen = "udp_unseen",
         /// Records of DNS messages that the tap made.
         DnsAttempted = "dns_attempted",
         /// Records of DNS messages that the ring had no room for.

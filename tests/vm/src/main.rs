@@ -33,7 +33,7 @@ use fathom_scenarios::{
 
 use self::{
     price::Watcher,
-    scenarios::{Options, dns, flows::peers},
+    scenarios::{Options, dns, flows::peers, udp},
 };
 
 /// Run scenarios; without a command all of them, on this machine.
@@ -113,6 +113,26 @@ enum Command {
         /// How often each client asks
         rounds: u64,
     },
+    /// One end of the scenario `udp`
+    #[command(hide = true)]
+    UdpServer {
+        /// Where it notes what it moved
+        notes: PathBuf,
+        /// Its ports
+        #[arg(num_args = 3)]
+        ports: Vec<u16>,
+    },
+    /// The other end
+    #[command(hide = true)]
+    UdpClient {
+        /// Where it notes what it moved
+        notes: PathBuf,
+        /// How many datagrams it sends on each socket
+        rounds: u64,
+        /// The server's ports
+        #[arg(num_args = 3)]
+        ports: Vec<u16>,
+    },
     /// Carry out a plan as the first process of a guest, then halt it
     Guest {
         /// The plan
@@ -168,9 +188,18 @@ fn main() -> ExitCode {
             notes,
             count,
             ports,
-        } => <[u16; 3]>::try_from(ports)
-            .map_err(|_| anyhow::anyhow!("not three ports"))
+        } => three(ports)
             .and_then(|ports| peers::client(&notes, count, ports))
+            .map(|()| true),
+        Command::UdpServer { notes, ports } => three(ports)
+            .and_then(|ports| udp::peers::server(&notes, ports))
+            .map(|()| true),
+        Command::UdpClient {
+            notes,
+            rounds,
+            ports,
+        } => three(ports)
+            .and_then(|ports| udp::peers::client(&notes, rounds, ports))
             .map(|()| true),
         Command::DnsPeers { notes, rounds } => dns::peers::run(&notes, rounds).map(|()| true),
         Command::Price {
@@ -198,6 +227,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn three(ports: Vec<u16>) -> Result<[u16; 3]> {
+    <[u16; 3]>::try_from(ports).map_err(|_| anyhow::anyhow!("not three ports"))
 }
 
 /// Runs one scenario and prints its report.

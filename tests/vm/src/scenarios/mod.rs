@@ -14,6 +14,7 @@ mod profile_shares;
 mod seen;
 mod sigkill;
 mod torture;
+pub mod udp;
 
 use std::{path::PathBuf, time::Instant};
 
@@ -41,6 +42,7 @@ fn code(name: &str) -> Option<fn(&mut Context) -> Result<()>> {
         "overflow" => overflow::run,
         "late-join" => torture::late::run,
         "dns" => dns::run,
+        "udp" => udp::run,
         "bad-input" => bad_input::run,
         _ => return None,
     })

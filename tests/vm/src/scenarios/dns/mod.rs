@@ -28,7 +28,7 @@ const OVER: Duration = Duration::from_secs(14);
 const ON_THE_WAY: f64 = 0.025;
 
 pub fn run(context: &mut Context) -> Result<()> {
-    let agent = Agent::start(context, &[])?;
+    let agent = Agent::start(context, &["--capabilities", "net"])?;
     let notes = context.dir().join("server.json");
     let rounds = context.scaled(ROUNDS, 4);
     let peers = Peers::start(

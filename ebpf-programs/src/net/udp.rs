@@ -308,14 +308,15 @@ fn flow(key: &UdpKey, now: u64) -> Option<&'static mut UdpFlow> {
         // SAFETY: as in `state`.
         return Some(unsafe { &mut *flow });
     }
-    // Another thread may have been first (BPF_NOEXIST): then its entry is there.
-    let _ = UDP_FLOWS.insert(key, &NEW_FLOW, 1);
+    // Another thread may have been first (BPF_NOEXIST): then its entry is there, and is that thread's to begin.
+    let is_first = UDP_FLOWS.insert(key, &NEW_FLOW, 1).is_ok();
     let flow = UDP_FLOWS.get_ptr_mut(key)?;
-    // SAFETY: as in `state`; the name has the room that is named.
-    let flow = unsafe {
-        bpf_get_current_comm((&raw mut (*flow).comm).cast(), 16);
-        &mut *flow
-    };
-    flow.born_ns = now;
+    // SAFETY: as in `state`.
+    let flow = unsafe { &mut *flow };
+    if is_first {
+        flow.born_ns = now;
+        // SAFETY: the name has the room that is named.
+        unsafe { bpf_get_current_comm((&raw mut flow.comm).cast(), 16) };
+    }
     Some(flow)
 }

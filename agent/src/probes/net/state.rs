@@ -62,11 +62,12 @@ pub(super) struct FlowRecord(UdpFlow);
 unsafe impl aya::Pod for FlowRecord {}
 
 impl UdpFlows {
-    /// Each entry. One that another program makes or removes meanwhile may be missing or come twice.
+    /// Each entry that has begun. One that another program makes or removes meanwhile may be missing or come twice.
     pub fn read(&self) -> impl Iterator<Item = (UdpKey, UdpFlow)> {
         self.map
             .iter()
             .filter_map(|entry| entry.ok().map(|(key, flow)| (key.0, flow.0)))
+            .filter(|(_, flow)| flow.born_ns != 0)
     }
 
     /// Takes an entry out.

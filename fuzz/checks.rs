@@ -2,6 +2,8 @@
 
 #[path = "checks/frames.rs"]
 mod frames;
+#[path = "checks/dns.rs"]
+mod lookups;
 #[path = "checks/pipeline.rs"]
 mod pipelines;
 
@@ -38,6 +40,11 @@ pub fn http2(data: &[u8]) {
 /// Pipelines of HTTP/1.
 pub fn pipeline(data: &[u8]) {
     pipelines::pipeline(data);
+}
+
+/// DNS messages and lookups.
+pub fn dns(data: &[u8]) {
+    lookups::dns(data);
 }
 
 /// Heads of both kinds.

@@ -125,6 +125,11 @@ fn header_blocks() {
 }
 
 #[test]
+fn dns_messages() {
+    replay("dns", checks::dns);
+}
+
+#[test]
 fn http2_connections() {
     replay("http2", checks::http2);
 }

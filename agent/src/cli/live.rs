@@ -96,6 +96,7 @@ impl Live {
             track_active: false,
             parents: false,
             tls,
+            udp: false,
             head_limit: NetOptions::HEAD_LIMIT,
         })?;
         let stop = stop_on_interrupt()?;

@@ -2,6 +2,7 @@
 
 pub mod counts;
 mod decoder;
+pub mod dns;
 pub mod exchange;
 pub mod grpc;
 pub mod hpack;

@@ -4,15 +4,18 @@ pub mod conntrack;
 pub mod existing;
 pub mod filter;
 pub mod flows;
+pub mod names;
 mod netlink;
 pub mod open;
 pub mod reports;
 pub mod sockets;
+pub mod udp;
 pub mod wire;
 
 pub use conntrack::Conntrack;
 pub use existing::Existing;
 pub use filter::Filter;
 pub use flows::{Flow, Flows, Outcome};
+pub use names::Names;
 pub use open::Open;
 pub use reports::Reports;

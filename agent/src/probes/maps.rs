@@ -48,7 +48,11 @@ pub(super) fn map_bytes(ebpf: &Ebpf, without: &[&str]) -> u64 {
 
 fn map_fd(map: &Map) -> Option<i32> {
     let data = match map {
-        Map::RingBuf(data) | Map::HashMap(data) | Map::PerCpuArray(data) | Map::Array(data) => data,
+        Map::RingBuf(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuArray(data)
+        | Map::Array(data) => data,
         _ => return None,
     };
     Some(data.fd().as_fd().as_raw_fd())

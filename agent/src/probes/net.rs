@@ -22,7 +22,7 @@ use self::{
 };
 pub use self::{
     socket_calls::SocketCalls,
-    state::{Connections, Counters},
+    state::{Connections, Counters, UdpFlows},
     tap::Tap,
 };
 use super::{
@@ -32,6 +32,7 @@ use super::{
     misses::{Counted, Misses},
     offsets::Facts,
     ring::RingReader,
+    sizes::NetSizes,
     tls::{Action, Function, Targets},
     uprobes,
 };
@@ -58,6 +59,8 @@ pub struct NetOptions {
     pub tls: bool,
     /// Whether it is wanted for which goroutine a Go program's HTTP client sends a request; takes `tls`, too.
     pub parents: bool,
+    /// Whether UDP is seen, too, and the messages of DNS clients.
+    pub udp: bool,
     /// Bytes of an HTTP/1 head that records may carry, at most [`crate::l7::http1::MAX_HEAD`].
     pub head_limit: u32,
 }
@@ -82,6 +85,10 @@ pub struct Net {
     pub flows: RingReader,
     /// The kernel's memory of each connection.
     pub connections: Connections,
+    /// Datagrams of DNS clients.
+    pub dns: RingReader,
+    /// Who speaks to whom over UDP.
+    pub udp: UdpFlows,
     /// The connections whose bytes travel.
     framings: HashMap<MapData, u64, FramingsRecord>,
     /// What the programs counted.
@@ -147,7 +154,11 @@ impl Net {
         } else {
             None
         };
-        let of_tap = |kind| tap.programs(kind, facts.has_sendpage);
+        let of_tap = |kind| {
+            let of_udp = tap.udp_programs(kind, facts.has_udpv6);
+            let of_tcp = tap.programs(kind, facts.has_sendpage);
+            of_tcp.chain(of_udp.filter(|_| options.udp))
+        };
         for walker in tap.walkers(Kind::First, facts.has_sendpage) {
             load_walker(&mut ebpf, walker, btf.as_ref())?;
         }
@@ -180,6 +191,12 @@ impl Net {
                 HashMap::try_from(take(OBJECT, &mut ebpf, "CONNECTIONS")?)
                     .map_err(map_error("CONNECTIONS"))?,
             ),
+            dns: ring(OBJECT, &mut ebpf, "DNS")?,
+            udp: UdpFlows {
+                map: HashMap::try_from(take(OBJECT, &mut ebpf, "UDP_FLOWS")?)
+                    .map_err(map_error("UDP_FLOWS"))?,
+                capacity: NetSizes::within(options.map_budget).udp_flows,
+            },
             framings: HashMap::try_from(take(OBJECT, &mut ebpf, "FRAMINGS")?)
                 .map_err(map_error("FRAMINGS"))?,
             counters: Arc::new(Counters(
@@ -312,7 +329,7 @@ impl Net {
 
     /// Bytes of them that are in this process's address space.
     pub fn mapped_bytes(&self) -> u64 {
-        self.messages.mapped_bytes() + self.flows.mapped_bytes()
+        self.messages.mapped_bytes() + self.flows.mapped_bytes() + self.dns.mapped_bytes()
     }
 }
 

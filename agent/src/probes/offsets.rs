@@ -26,6 +26,8 @@ pub struct Facts {
     pub iter_ubuf: u32,
     /// Whether sendfile goes through `tcp_sendpage` (before 6.5).
     pub has_sendpage: bool,
+    /// Whether UDP over IPv6 is a part of the kernel, and not absent or a module.
+    pub has_udpv6: bool,
 }
 
 /// [`Offsets`] as aya takes it.
@@ -51,6 +53,7 @@ impl Facts {
             iter_iovec: btf.value("iter_type", "ITER_IOVEC").unwrap_or(u32::MAX),
             iter_ubuf: btf.value("iter_type", "ITER_UBUF").unwrap_or(u32::MAX),
             has_sendpage: btf.arguments("tcp_sendpage").is_some(),
+            has_udpv6: btf.arguments("udpv6_sendmsg").is_some(),
         }
     }
 }

@@ -27,6 +27,12 @@ pub struct NetSizes {
     pub tls_threads: u32,
     /// Connections of Go's HTTP clients, of which it is known for which goroutine a request is sent.
     pub go_connections: u32,
+    /// Relations of a process and a remote over UDP that are remembered at the same time.
+    pub udp_flows: u32,
+    /// UDP sockets that are remembered.
+    pub udp_socks: u32,
+    /// Bytes of the ring of DNS messages.
+    pub dns: u32,
 }
 
 /// A key and a value of the calls of TLS libraries.
@@ -40,6 +46,14 @@ const TLS_THREAD: u64 = 8 + 16 + HASH_ENTRY + 16;
 
 /// A key and a value of the goroutine that writes on such a connection, and of the one that has asked.
 const GO_CONNECTION: u64 = 2 * (16 + 8 + HASH_ENTRY + 16);
+
+/// A key and a value of such a relation.
+const UDP_FLOW: u64 = size_of_u64::<fathom_abi::udp::UdpKey>()
+    + size_of_u64::<fathom_abi::udp::UdpFlow>()
+    + HASH_ENTRY;
+
+/// A key and a value of such a socket.
+const UDP_SOCK: u64 = 8 + size_of_u64::<fathom_abi::udp::UdpSock>() + HASH_ENTRY + 16;
 
 /// A connection whose bytes travel (`Framings` of the kernel programs): the two directions, and when it began.
 pub(super) const FRAMINGS_SIZE: usize = 2 * 80 + 8;
@@ -64,6 +78,9 @@ impl NetSizes {
             tls_objects: entries(budget / 64 / TLS_OBJECT, 65_536),
             tls_threads: entries(budget / 256 / TLS_THREAD, 4096),
             go_connections: entries(budget / 128 / GO_CONNECTION, 16_384),
+            udp_flows: entries(budget / 64 / UDP_FLOW, 16_384),
+            udp_socks: entries(budget / 64 / UDP_SOCK, 16_384),
+            dns: power_of_two_below(budget / 64),
         };
         // A connection that finds no room is not seen at all, so they get whatever is left.
         let left = budget.saturating_sub(sizes.declared_bytes());
@@ -82,6 +99,9 @@ impl NetSizes {
             + u64::from(self.tls_objects) * TLS_OBJECT
             + u64::from(self.tls_threads) * TLS_THREAD
             + u64::from(self.go_connections) * GO_CONNECTION
+            + u64::from(self.udp_flows) * UDP_FLOW
+            + u64::from(self.udp_socks) * UDP_SOCK
+            + u64::from(self.dns)
             + u64::from(self.active) * (32 + HASH_ENTRY)
     }
 }
@@ -91,7 +111,7 @@ fn connection() -> u64 {
     8 + size_of_u64::<fathom_abi::message::ConnectionState>() + HASH_ENTRY
 }
 
-fn size_of_u64<T>() -> u64 {
+const fn size_of_u64<T>() -> u64 {
     size_of::<T>() as u64
 }
 

@@ -2,12 +2,14 @@
 
 pub mod clock;
 pub mod cpu;
+pub mod dns;
 pub mod events;
 pub mod existing;
 pub mod failure;
 pub mod flow_logs;
 pub mod ids;
 pub mod links;
+pub mod listen;
 pub mod metric;
 pub mod names;
 pub mod parents;
@@ -19,15 +21,19 @@ pub mod spans;
 pub mod tcp;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod udp;
 
 pub use clock::Clock;
 pub use cpu::Cpu;
+pub use dns::Dns;
 pub use events::Events;
 pub use existing::ExistingConnections;
 pub use flow_logs::FlowLogs;
 pub use ids::Ids;
 pub use links::Links;
+pub use listen::Listen;
 pub use parents::Parents;
 pub use red::Red;
 pub use spans::Spans;
 pub use tcp::Tcp;
+pub use udp::Udp;

@@ -110,24 +110,20 @@ impl Tcp {
         inner.count(flow, number, &progress);
     }
 
-    /// Takes where an open connection stands, and counts it where the connection began: most are at rest, and whose they are need not be
-    /// looked up. Returns whether that is all there is to do; else the flow is to be recorded.
-    pub fn advance(&self, flow: &Flow) -> bool {
-        if flow.change != Change::Alive {
-            return false;
-        }
+    /// Takes a flow of a connection that is known to be open, and counts it where the connection began: whose the two ends are need not be looked up
+    /// again. Gives back whose the other end is; `None` for any other flow, which is to be recorded.
+    pub fn advance(&self, flow: &Flow) -> Option<Peer> {
         let mut inner = self.lock();
         let inner = &mut *inner;
         if !inner.open.remembers(flow.id) {
-            return false;
+            return None;
         }
         inner.counts.flows += 1;
-        if let Some(progress) = inner.open.advance(flow)
-            && let Some(series) = inner.series.get_mut(progress.tag as usize)
-        {
-            series.add_moved(flow, &progress);
-        }
-        true
+        let progress = inner.open.take(flow, 0);
+        let number = progress.tag;
+        inner.count(flow, number, &progress);
+        let series = inner.series.get(number as usize)?;
+        Some(series.peer.clone())
     }
 
     /// The connections that are open, for whoever asks the kernel where they stand.

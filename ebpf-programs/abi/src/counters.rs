@@ -66,6 +66,16 @@ counters! {
         TlsCallsFull = "tls_calls_full",
         /// Objects that had no room in the TLS_OBJECTS map.
         TlsObjectsFull = "tls_objects_full",
+        /// Datagrams that the tap saw.
+        UdpSeen = "udp_seen",
+        /// Datagrams for which the UDP_FLOWS map had no room: neither they nor their bytes are in any count but this.
+        UdpFlowsFull = "udp_flows_full",
+        /// Records of DNS messages that the tap made.
+        DnsAttempted = "dns_attempted",
+        /// Records of DNS messages that the ring had no room for.
+        DnsRingFull = "dns_ring_full",
+        /// DNS messages that could not be read from user memory.
+        DnsUnreadable = "dns_unreadable",
     }
 }
 

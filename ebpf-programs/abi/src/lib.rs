@@ -13,6 +13,7 @@ pub mod flow;
 pub mod message;
 pub mod offsets;
 pub mod sample;
+pub mod udp;
 
 /// The version of everything in this crate.
 pub const VERSION: u32 = 7;

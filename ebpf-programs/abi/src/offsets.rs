@@ -38,6 +38,7 @@ offsets! {
     sk_flags = "sock.__sk_common.skc_flags",
     sk_net = "sock.__sk_common.skc_net.net",
     sk_protocol = "sock.sk_protocol",
+    sk_type = "sock.sk_type",
     sk_err = "sock.sk_err",
     inet_sport = "inet_sock.inet_sport",
     sk_socket = "sock.sk_socket",
@@ -69,6 +70,7 @@ offsets! {
     socket_file = "socket.file",
     socket_sk = "socket.sk",
     socket_state = "socket.state",
+    msg_name = "msghdr.msg_name",
     msg_iter = "msghdr.msg_iter",
     iter_type = "iov_iter.iter_type",
     /// Before 5.14 the type shared a word with the direction.
@@ -83,5 +85,6 @@ offsets! {
     regs_si = "pt_regs.si",
     regs_dx = "pt_regs.dx",
     regs_r10 = "pt_regs.r10",
+    regs_r8 = "pt_regs.r8",
     regs_orig_ax = "pt_regs.orig_ax",
 }

@@ -55,6 +55,10 @@ pub static ITER_UBUF: Global<u32> = Global::new(u32::MAX);
 #[unsafe(no_mangle)]
 pub static TRACK_ACTIVE: Global<u32> = Global::new(1);
 
+/// 1 to see UDP.
+#[unsafe(no_mangle)]
+pub static WATCH_UDP: Global<u32> = Global::new(1);
+
 /// How Go's `crypto/tls` leads to a socket.
 #[unsafe(no_mangle)]
 pub static GO_LAYOUT: Global<GoOffsets> = Global::new(GoOffsets {

@@ -11,9 +11,10 @@ use fathom_abi::{
 use crate::{
     connection, goroutine,
     maps::{self, SCRATCH, Scratch},
-    pieces, report, sock,
+    pieces, report,
+    sock::{self, Protocol},
     syscall::Buffer,
-    tls, turns,
+    tls, turns, udp,
 };
 
 /// An I/O call that moved bytes, with its buffer.
@@ -107,6 +108,8 @@ pub enum Turn {
     Earlier,
     /// After it.
     Later,
+    /// Alone, when the system call returns: what the kernel hands out lies in user memory by then.
+    Returned,
 }
 
 /// The entry of `SCRATCH` that is a program's alone.
@@ -138,14 +141,20 @@ pub fn on_io(
     }
     let state = match connection::find(sock) {
         Some(state) => state,
-        None if sock::is_tcp(sock) => match connection::make(sock, Role::UNKNOWN) {
-            Some(state) => state,
-            None => return false,
+        None => match sock::protocol(sock) {
+            Protocol::Tcp => match connection::make(sock, Role::UNKNOWN) {
+                Some(state) => state,
+                None => return false,
+            },
+            Protocol::Udp => {
+                udp::moved(sock, bytes, udp::How::new(direction, turn), 0);
+                return false;
+            }
+            Protocol::Other => return false,
         },
-        None => return false,
     };
     let taken = &mut state.taken[usize::from(direction == Direction::SENT)];
-    if turn == Turn::Earlier {
+    if turn != Turn::Later {
         *taken = pid_tgid as u32;
     } else if *taken == pid_tgid as u32 {
         *taken = 0;
@@ -204,6 +213,14 @@ pub fn on_io(
         tls::bind(pid_tgid, sock, direction);
     }
     walks
+}
+
+/// Takes an I/O call into account that moved no bytes: an empty datagram, if the sock is one of datagrams.
+#[inline(always)]
+pub fn on_nothing(turn: Turn, sock: u64, direction: Direction) {
+    if sock::protocol(sock) == Protocol::Udp && !connection::is_own(connection::current_tgid()) {
+        udp::moved(sock, 0, udp::How::new(direction, turn), 0);
+    }
 }
 
 /// Takes in a call that [`turns::goes_on`] does not. `entry` is that of `SCRATCH` which is the caller's alone. Returns whether its walker is to go on.

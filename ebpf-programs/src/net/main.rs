@@ -34,6 +34,7 @@ mod syscall;
 mod taps;
 mod tls;
 mod turns;
+mod udp;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

@@ -6,9 +6,13 @@ use aya_ebpf::helpers::bpf_get_current_task;
 
 use crate::{globals::offset, kernel::read};
 
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
+/// The family of IPv4.
+pub const AF_INET: u16 = 2;
+/// The family of IPv6.
+pub const AF_INET6: u16 = 10;
 const IPPROTO_TCP: u16 = 6;
+const IPPROTO_UDP: u16 = 17;
+const SOCK_DGRAM: u16 = 2;
 /// `SOCK_DONE` of `enum sock_flags`: a FIN was taken in.
 const SOCK_DONE: u32 = 1;
 /// Of `enum socket_state` (`linux/net.h`).
@@ -17,11 +21,54 @@ const SS_UNCONNECTED: u32 = 1;
 /// Whether the sock is TCP over IPv4 or IPv6.
 #[inline(always)]
 pub fn is_tcp(sock: u64) -> bool {
+    protocol(sock) == Protocol::Tcp
+}
+
+/// What a sock speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// TCP over IPv4 or IPv6.
+    Tcp,
+    /// UDP over IPv4 or IPv6.
+    Udp,
+    /// Anything else.
+    Other,
+}
+
+/// What the sock speaks.
+#[inline(always)]
+pub fn protocol(sock: u64) -> Protocol {
     let family = read::<u16>(sock, offset!(sk_family));
     if family != AF_INET && family != AF_INET6 {
-        return false;
+        return Protocol::Other;
     }
-    read::<u16>(sock, offset!(sk_protocol)) == IPPROTO_TCP
+    match read::<u16>(sock, offset!(sk_protocol)) {
+        IPPROTO_TCP => Protocol::Tcp,
+        // A raw socket may have that number, too.
+        IPPROTO_UDP if read::<u16>(sock, offset!(sk_type)) == SOCK_DGRAM => Protocol::Udp,
+        _ => Protocol::Other,
+    }
+}
+
+/// Whether the sock is one of IPv6.
+#[inline(always)]
+pub fn is_v6(sock: u64) -> bool {
+    read::<u16>(sock, offset!(sk_family)) == AF_INET6
+}
+
+/// The address and the port that the sock is connected to; leaves both as they are where it is not.
+#[inline(always)]
+pub fn remote(sock: u64, addr: &mut [u8; 16], port: &mut u16) {
+    let connected = remote_port(sock);
+    if connected == 0 {
+        return;
+    }
+    *port = connected;
+    *addr = if is_v6(sock) && offset!(sk_v6_daddr) != ABSENT {
+        read(sock, offset!(sk_v6_daddr))
+    } else {
+        mapped(read(sock, offset!(sk_daddr)))
+    };
 }
 
 /// Its two ends; zeros where they can't be read.

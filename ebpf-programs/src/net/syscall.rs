@@ -45,8 +45,21 @@ mod number {
     pub const SENDMMSG: u64 = 269;
 }
 
-/// `MSG_PEEK`: the bytes stay where they are and will be read again.
-pub const MSG_PEEK: u64 = 2;
+/// Flags of a receive that takes nothing out of the socket: with `MSG_PEEK` the bytes stay and will be read again, with `MSG_ERRQUEUE` they are a
+/// copy of what was sent.
+pub const LOOKS: u64 = 0x2002;
+
+/// `MSG_TRUNC`: of a datagram that does not fit, its whole length is the result.
+pub const MSG_TRUNC: u64 = 0x20;
+
+/// Messages that one call can move (`UIO_MAXIOV`).
+pub const MAX_MESSAGES: u32 = 1024;
+
+/// Bytes of a `struct mmsghdr`: a `struct user_msghdr` of 56, and the length of what was moved.
+const MESSAGE: u64 = 64;
+
+/// Where that length is.
+const MESSAGE_LENGTH: u64 = 56;
 
 /// Segments of an iovec that are looked at for the first bytes.
 const MAX_SEGMENTS: u64 = 4;
@@ -131,7 +144,7 @@ pub fn peeks(registers: u64, nr: u64) -> bool {
         number::RECVMSG => read(registers, offset!(regs_dx)),
         _ => 0,
     };
-    flags & MSG_PEEK != 0
+    flags & LOOKS != 0
 }
 
 /// Whether the call's result is a number of messages and not of bytes.
@@ -159,6 +172,51 @@ pub fn buffer(registers: u64, nr: u64) -> Buffer {
         number::SENDMSG | number::RECVMSG | number::SENDMMSG | number::RECVMMSG => message(second),
         _ => Buffer::NONE,
     }
+}
+
+/// The call's second argument.
+#[inline(always)]
+pub fn second(registers: u64) -> u64 {
+    read(registers, offset!(regs_si))
+}
+
+/// The call's third argument.
+#[inline(always)]
+pub fn third(registers: u64) -> u64 {
+    read(registers, offset!(regs_dx))
+}
+
+/// Where the bytes of one of a call's messages lie in user memory; all calls but those of several have one.
+#[inline(always)]
+pub fn message_buffer(registers: u64, nr: u64, index: u32) -> Buffer {
+    if counts_messages(nr) {
+        message(second(registers).wrapping_add(u64::from(index) * MESSAGE))
+    } else {
+        buffer(registers, nr)
+    }
+}
+
+/// Where the address that comes with a message lies in user memory; 0 for none.
+#[inline(always)]
+pub fn message_name(registers: u64, nr: u64, index: u32) -> u64 {
+    match nr {
+        number::SENDTO | number::RECVFROM => read(registers, offset!(regs_r8)),
+        number::SENDMSG | number::RECVMSG | number::SENDMMSG | number::RECVMMSG => {
+            // `index` is 0 for a single one.
+            let message = second(registers).wrapping_add(u64::from(index) * MESSAGE);
+            // SAFETY: the helper checks the user address.
+            unsafe { bpf_probe_read_user(message as *const u64) }.unwrap_or(0)
+        }
+        _ => 0,
+    }
+}
+
+/// How many bytes of a message were moved, by a call of several that has returned.
+#[inline(always)]
+pub fn message_length(array: u64, index: u32) -> u64 {
+    let at = array.wrapping_add(u64::from(index) * MESSAGE + MESSAGE_LENGTH);
+    // SAFETY: the helper checks the user address.
+    u64::from(unsafe { bpf_probe_read_user(at as *const u32) }.unwrap_or(0))
 }
 
 /// `struct user_msghdr`: msg_iov at 16, msg_iovlen at 24.

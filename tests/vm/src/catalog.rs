@@ -48,7 +48,7 @@ pub fn known_tap(name: &str) -> Result<&'static str> {
 }
 
 /// Every scenario, in the order in which they are run.
-pub const ALL: [Entry; 14] = [
+pub const ALL: [Entry; 16] = [
     Entry {
         name: "http-exact",
         shows: "requests in the RED metrics equal nginx's access log, and every record is accounted for",
@@ -126,6 +126,18 @@ pub const ALL: [Entry; 14] = [
         shows: "connections that were open before the agent, in the midst of whatever: exact from their next message on, and no wrong exchange",
         taps: Taps::Each,
         place: Place::Native,
+    },
+    Entry {
+        name: "dns",
+        shows: "each lookup of a name is counted once, with its response code and its duration, as the server noted them",
+        taps: Taps::Each,
+        place: Place::Everywhere,
+    },
+    Entry {
+        name: "udp",
+        shows: "datagrams and their bytes by process and direction, exactly, on all kinds of sockets; QUIC by its first packet",
+        taps: Taps::Each,
+        place: Place::Everywhere,
     },
     Entry {
         name: "bad-input",

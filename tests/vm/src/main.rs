@@ -35,7 +35,7 @@ use fathom_scenarios::{
 
 use self::{
     price::Watcher,
-    scenarios::{Options, flows::Program},
+    scenarios::{Options, dns, flows::Program, udp},
 };
 
 /// Run scenarios; without a command all of them, on this machine.
@@ -96,6 +96,34 @@ enum Command {
         #[command(subcommand)]
         program: Program,
     },
+    /// The server and the clients of the scenario `dns`
+    #[command(hide = true)]
+    DnsPeers {
+        /// Where it notes what was asked
+        notes: PathBuf,
+        /// How often each client asks
+        rounds: u64,
+    },
+    /// One end of the scenario `udp`
+    #[command(hide = true)]
+    UdpServer {
+        /// Where it notes what it moved
+        notes: PathBuf,
+        /// Its ports
+        #[arg(num_args = 3)]
+        ports: Vec<u16>,
+    },
+    /// The other end
+    #[command(hide = true)]
+    UdpClient {
+        /// Where it notes what it moved
+        notes: PathBuf,
+        /// How many datagrams it sends on each socket
+        rounds: u64,
+        /// The server's ports
+        #[arg(num_args = 3)]
+        ports: Vec<u16>,
+    },
     /// Carry out a plan as the first process of a guest, then halt it
     Guest {
         /// The plan
@@ -147,6 +175,17 @@ fn main() -> ExitCode {
             flags,
         } => one(&name, tap.as_deref(), write_docs, flags),
         Command::Flow { program } => program.run().map(|()| true),
+        Command::UdpServer { notes, ports } => three(ports)
+            .and_then(|ports| udp::peers::server(&notes, ports))
+            .map(|()| true),
+        Command::UdpClient {
+            notes,
+            rounds,
+            ports,
+        } => three(ports)
+            .and_then(|ports| udp::peers::client(&notes, rounds, ports))
+            .map(|()| true),
+        Command::DnsPeers { notes, rounds } => dns::peers::run(&notes, rounds).map(|()| true),
         Command::Price {
             tap,
             noise,
@@ -172,6 +211,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn three(ports: Vec<u16>) -> Result<[u16; 3]> {
+    <[u16; 3]>::try_from(ports).map_err(|_| anyhow::anyhow!("not three ports"))
 }
 
 /// Runs one scenario and prints its report.

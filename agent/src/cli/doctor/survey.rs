@@ -150,6 +150,7 @@ fn attempt(tap: Tap, privileges: Option<Privileges>) -> Trial {
         track_active: false,
         tls: true,
         parents: false,
+        udp: true,
         head_limit: NetOptions::HEAD_LIMIT,
     };
     let mut trial = Trial {

@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     io,
     net::SocketAddr,
+    ops::ControlFlow,
     path::Path,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -203,12 +204,13 @@ fn find_owners(listed: &mut [Listed]) {
         .map(|one| (one.socket.inode, 0))
         .collect();
     let until = Instant::now() + WALK_LIMIT;
-    owners::each(Path::new("/proc"), until, |pid, inode| {
+    owners::each(Path::new("/proc"), 0, until, |descriptor, inode| {
         if let Some(owner) = owners.get_mut(&inode)
             && *owner == 0
         {
-            *owner = pid;
+            *owner = descriptor.pid;
         }
+        ControlFlow::Continue(())
     });
     for one in listed {
         one.pid = owners.get(&one.socket.inode).copied().unwrap_or(0);

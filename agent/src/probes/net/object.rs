@@ -13,10 +13,14 @@ pub(super) fn load(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf
     let sizes = NetSizes::within(options.map_budget);
     let wake_at = u64::from(sizes.messages / 4);
     let wake_for_flows_at = u64::from(sizes.flows / 4);
+    let watch_udp = u32::from(options.udp);
     let track_active = u32::from(options.track_active);
     let own = process::id();
     let go = GoRecord(go_offsets());
     let if_wanted = |wanted, size| if wanted { size } else { 1 };
+    // A ring has a page at least.
+    let page = u32::try_from(rustix::param::page_size()).unwrap_or(64 << 10);
+    let if_wanted_ring = |wanted, size| if wanted { size } else { page };
     let go_connections = if_wanted(options.parents, sizes.go_connections);
     let mut loader = EbpfLoader::new();
     loader
@@ -32,11 +36,15 @@ pub(super) fn load(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf
         .override_global("ITER_IOVEC", &facts.iter_iovec, true)
         .override_global("ITER_UBUF", &facts.iter_ubuf, true)
         .override_global("TRACK_ACTIVE", &track_active, true)
+        .override_global("WATCH_UDP", &watch_udp, true)
         .override_global("GO_LAYOUT", &go, true)
         .override_global("ABI_VERSION", &VERSION, false)
         .map_max_entries("TLS_CALLS", if_wanted(options.tls, sizes.tls_calls))
         .map_max_entries("TLS_OBJECTS", if_wanted(options.tls, sizes.tls_objects))
         .map_max_entries("TLS_THREADS", if_wanted(options.tls, sizes.tls_threads))
+        .map_max_entries("UDP_FLOWS", if_wanted(options.udp, sizes.udp_flows))
+        .map_max_entries("UDP_SOCKS", if_wanted(options.udp, sizes.udp_socks))
+        .map_max_entries("DNS", if_wanted_ring(options.udp, sizes.dns))
         .map_max_entries("GO_LOOPS", go_connections)
         .map_max_entries("GO_ASKERS", go_connections)
         .map_max_entries("MESSAGES", sizes.messages)

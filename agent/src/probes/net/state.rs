@@ -3,7 +3,11 @@
 use std::fmt;
 
 use aya::maps::{HashMap, MapData, PerCpuArray};
-use fathom_abi::{counters::NetCounter, message::ConnectionState};
+use fathom_abi::{
+    counters::NetCounter,
+    message::ConnectionState,
+    udp::{UdpFlow, UdpKey},
+};
 
 use crate::probes::sizes::FRAMINGS_SIZE;
 
@@ -31,6 +35,50 @@ impl Connections {
     /// What the kernel knows of a sock; `None` when it is gone.
     pub fn get(&self, sock: u64) -> Option<ConnectionState> {
         self.0.get(&sock, 0).ok().map(|record| record.0)
+    }
+}
+
+/// Who speaks to whom over UDP, and how much.
+#[derive(Debug)]
+pub struct UdpFlows {
+    pub(super) map: HashMap<MapData, KeyRecord, FlowRecord>,
+    pub(super) capacity: u32,
+}
+
+/// [`UdpKey`] as aya takes it.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub(super) struct KeyRecord(UdpKey);
+
+// SAFETY: as for `ConnectionRecord`.
+unsafe impl aya::Pod for KeyRecord {}
+
+/// [`UdpFlow`] as aya takes it.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub(super) struct FlowRecord(UdpFlow);
+
+// SAFETY: as for `ConnectionRecord`.
+unsafe impl aya::Pod for FlowRecord {}
+
+impl UdpFlows {
+    /// Each entry that has begun. One that another program makes or removes meanwhile may be missing or come twice.
+    pub fn read(&self) -> impl Iterator<Item = (UdpKey, UdpFlow)> {
+        self.map
+            .iter()
+            .filter_map(|entry| entry.ok().map(|(key, flow)| (key.0, flow.0)))
+            .filter(|(_, flow)| flow.born_ns != 0)
+    }
+
+    /// Takes an entry out.
+    pub fn remove(&mut self, key: &UdpKey) {
+        // It may be gone by now.
+        let _ = self.map.remove(&KeyRecord(*key));
+    }
+
+    /// How many entries there is room for.
+    pub fn capacity(&self) -> usize {
+        self.capacity as usize
     }
 }
 

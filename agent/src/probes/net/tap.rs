@@ -93,6 +93,55 @@ impl Tap {
         always.iter().chain(sendpage).copied()
     }
 
+    /// The programs of one kind that see UDP beside those that see TCP; those for IPv6 only where the kernel has it.
+    pub(super) fn udp_programs(
+        self,
+        kind: Kind,
+        has_udpv6: bool,
+    ) -> impl Iterator<Item = Attachment> {
+        use Attachment::{FExit, KProbe};
+        let (v4, v6): (&[Attachment], &[Attachment]) = match (self, kind) {
+            (Self::Fentry, Kind::First) => (
+                &[
+                    FExit("udp_sendmsg_exit", "udp_sendmsg"),
+                    FExit("udp_recvmsg_exit", "udp_recvmsg"),
+                ],
+                &[
+                    FExit("udpv6_sendmsg_exit", "udpv6_sendmsg"),
+                    FExit("udpv6_recvmsg_exit", "udpv6_recvmsg"),
+                ],
+            ),
+            (Self::Fentry, Kind::Spare) => (
+                &[
+                    FExit("udp_sendmsg_exit_spare", "udp_sendmsg"),
+                    FExit("udp_recvmsg_exit_spare", "udp_recvmsg"),
+                ],
+                &[
+                    FExit("udpv6_sendmsg_exit_spare", "udpv6_sendmsg"),
+                    FExit("udpv6_recvmsg_exit_spare", "udpv6_recvmsg"),
+                ],
+            ),
+            (Self::Kprobe, Kind::First) => (
+                &[
+                    KProbe("udp_sendmsg_called", &["udp_sendmsg"]),
+                    KProbe("udp_send_returned", &["udp_sendmsg"]),
+                    KProbe("udp_recvmsg_called", &["udp_recvmsg"]),
+                    KProbe("udp_recv_returned", &["udp_recvmsg"]),
+                ],
+                &[
+                    KProbe("udpv6_sendmsg_called", &["udpv6_sendmsg"]),
+                    KProbe("udp_send_returned", &["udpv6_sendmsg"]),
+                    KProbe("udp_recvmsg_called", &["udpv6_recvmsg"]),
+                    KProbe("udp_recv_returned", &["udpv6_recvmsg"]),
+                ],
+            ),
+            // These see all sockets.
+            (Self::RawTracepoint | Self::Syscall, _) | (Self::Kprobe, Kind::Spare) => (&[], &[]),
+        };
+        let v6 = if has_udpv6 { v6 } else { &[] };
+        v4.iter().chain(v6).copied()
+    }
+
     /// The programs that its programs of one kind go on to, and where they look for them: the array, and the index there.
     pub(super) fn walkers(self, kind: Kind, has_sendpage: bool) -> impl Iterator<Item = Walker> {
         use Attachment::{FExit, KProbe, RawTracepoint, Tracepoint};

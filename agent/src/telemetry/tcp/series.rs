@@ -23,7 +23,7 @@ const BOUNDS: [f64; 16] = [
 pub(super) struct Series {
     service: Arc<str>,
     role: Role,
-    peer: Peer,
+    pub(super) peer: Peer,
     overflow: bool,
     established: u64,
     /// Connects that failed, by errno.

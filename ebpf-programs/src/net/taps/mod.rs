@@ -6,5 +6,6 @@ mod kprobe;
 mod raw_tracepoint;
 mod socket_calls;
 mod syscalls;
-mod tcp_calls;
+pub mod tcp_calls;
 mod tls_calls;
+mod udp_calls;

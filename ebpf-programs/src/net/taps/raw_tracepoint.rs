@@ -7,7 +7,7 @@ use crate::{
     io::{self, Turn, entry},
     maps::WALKERS,
     pieces,
-    syscall::{self, MSG_PEEK},
+    syscall::{self, LOOKS},
 };
 
 /// `trace_sock_send_length(sk, ret, flags)`
@@ -69,8 +69,12 @@ pub fn sock_send_spare_walk(ctx: RawTracePointContext) -> i32 {
 #[inline(always)]
 fn length(turn: Turn, ctx: &RawTracePointContext, direction: Direction) {
     let bytes = ctx.arg::<u64>(1) as i32;
-    let peeks = direction == Direction::RECEIVED && ctx.arg::<u64>(2) & MSG_PEEK != 0;
-    if bytes <= 0 || peeks {
+    let peeks = direction == Direction::RECEIVED && ctx.arg::<u64>(2) & LOOKS != 0;
+    if bytes < 0 || peeks {
+        return;
+    }
+    if bytes == 0 {
+        io::on_nothing(turn, ctx.arg(0), direction);
         return;
     }
     let walks = io::on_io(turn, ctx.arg(0), bytes as u64, direction, || {

@@ -74,6 +74,12 @@ pub fn returned(turn: Turn, sock: u64, msg: u64, result: i32, direction: Directi
     })
 }
 
+/// Where the `bytes` lie that a datagram socket moved with a kernel's `struct msghdr`.
+#[inline(always)]
+pub fn moved(msg: u64, bytes: u64) -> Buffer {
+    Iterator::of(msg).map_or(Buffer::NONE, |iterator| iterator.moved(bytes))
+}
+
 /// A `struct iov_iter` over user memory.
 #[derive(Clone, Copy)]
 struct Iterator {
@@ -185,5 +191,5 @@ impl Iterator {
 /// Whether the flags of a receive say that the bytes stay where they are.
 #[inline(always)]
 pub fn peeks(flags: u64) -> bool {
-    flags & syscall::MSG_PEEK != 0
+    flags & syscall::LOOKS != 0
 }

@@ -2,8 +2,10 @@
 
 pub mod accounting;
 mod bad_input;
+pub mod dns;
 pub mod flows;
 mod http_exact;
+mod isolated;
 mod memory;
 mod otlp;
 mod overflow;
@@ -12,6 +14,7 @@ mod profile_shares;
 mod seen;
 mod sigkill;
 mod torture;
+pub mod udp;
 
 use std::{path::PathBuf, time::Instant};
 
@@ -39,6 +42,8 @@ fn code(name: &str) -> Option<fn(&mut Context) -> Result<()>> {
         "torture-http2" => torture::http2::run,
         "overflow" => overflow::run,
         "late-join" => torture::late::run,
+        "dns" => dns::run,
+        "udp" => udp::run,
         "bad-input" => bad_input::run,
         _ => return None,
     })

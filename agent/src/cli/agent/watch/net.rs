@@ -1,6 +1,9 @@
 //! Connections and the exchanges on them, from the rings to metrics and spans.
 
 mod counts;
+mod datagrams;
+mod far;
+mod listeners;
 mod out;
 
 use std::{
@@ -17,13 +20,15 @@ use tracing::{info, warn};
 
 use self::{
     counts::{Read, register_taps},
+    datagrams::Datagrams,
+    far::FarEnds,
     out::{Hearer, Out, PROC, Traces},
 };
 use super::Watch;
 use crate::{
     config::Config,
     export::otlp::queue::Queue,
-    identity::{Identity, Peers},
+    identity::Identity,
     l7::{self, Decoder},
     net::{Flows, Reports, existing::Search},
     probes::{
@@ -45,6 +50,9 @@ const IDLE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How often messages that stay open are looked up.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often it is read what went by over UDP.
+const DATAGRAMS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often the distance between the monotonic clock and Unix time is measured.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
@@ -82,6 +90,7 @@ impl Watch {
             track_active: self.shared.joined,
             tls: config.capabilities.tls,
             parents: spans.is_some(),
+            udp: true,
             head_limit: config.head_limit,
         })?;
         for report in net.taps.iter().filter(|report| report.refused.is_some()) {
@@ -100,6 +109,10 @@ impl Watch {
         self.show(Arc::clone(&tcp) as _);
         // The taps are attached: what they did not see opening is there to be found. It is, while probes are put on TLS libraries.
         let search = Search::start(SEARCH_LIMIT).map_err(probes::Error::Thread)?;
+        let datagrams = Datagrams::new(&net);
+        datagrams.register(&shared.events, &net);
+        self.show(datagrams.dns() as _);
+        self.show(datagrams.udp() as _);
         let mut decoder = Decoder::new(l7::Limits::default());
         let flows = Flows::default();
         let read = Arc::new(Read::default());
@@ -148,17 +161,27 @@ impl Watch {
             decoder.counts(),
         )));
         decoder = decoder.with_existing(Arc::clone(&existing));
+        let conntrack = FarEnds::conntrack();
+        let counts = conntrack.counts();
+        shared
+            .events
+            .register(Stage::Correlator, "destinations", move |give| {
+                counts.each(give)
+            });
+        let far = FarEnds::new(datagrams.names(), conntrack);
+        self.listeners()?;
         let pipeline = Pipeline {
             net,
             found,
             decoder,
             flows,
             reports: Reports::new(config.flow_interval),
+            datagrams,
             read,
             clock: Arc::clone(&shared.clock),
             out: Out {
                 identity: Identity::new(PROC, PROCESSES),
-                peers: Peers::default(),
+                far,
                 red,
                 tcp,
                 existing,
@@ -196,6 +219,7 @@ struct Pipeline {
     decoder: Decoder,
     flows: Flows,
     reports: Reports,
+    datagrams: Datagrams,
     read: Arc<Read>,
     out: Out,
     clock: Arc<Clock>,
@@ -204,6 +228,7 @@ struct Pipeline {
 impl Pipeline {
     fn run(mut self, stop: &AtomicBool) {
         let mut polled = Instant::now();
+        let mut looked = Instant::now();
         let mut checked = Instant::now();
         let mut measured = Instant::now();
         while !stop.load(Ordering::Acquire) {
@@ -212,6 +237,10 @@ impl Pipeline {
                 polled = Instant::now();
                 self.poll_idle();
                 self.report();
+            }
+            if looked.elapsed() >= DATAGRAMS_INTERVAL {
+                looked = Instant::now();
+                self.look_at_datagrams();
             }
             if checked.elapsed() >= SPARES_INTERVAL {
                 checked = Instant::now();
@@ -234,6 +263,7 @@ impl Pipeline {
         }
         self.drain();
         self.poll_idle();
+        self.look_at_datagrams();
         // The names of those that ended last.
         for _ in 0..LAST_TURNS {
             if self.drain_flows(Clock::monotonic_ns()) < TURN {
@@ -270,6 +300,10 @@ impl Pipeline {
             if let Some(traces) = &mut self.out.spans {
                 traces.check_untold(&self.net.counters);
             }
+            // Answers of DNS servers before all: they name what flows lead to.
+            let lookups = self
+                .datagrams
+                .drain(&mut self.net, &mut self.out.identity, now_ns);
             // Flows first: they name processes that may be gone by now. What comes after them waits for the next turn.
             let flow_records = self.drain_flows(now_ns);
             let decoder = &mut self.decoder;
@@ -286,11 +320,17 @@ impl Pipeline {
             for connection in self.decoder.take_given_up() {
                 self.net.give_up(connection);
             }
-            all += messages + flow_records;
-            if messages < TURN && flow_records < TURN {
+            all += messages + flow_records + lookups;
+            if messages < TURN && flow_records < TURN && lookups < TURN {
                 return all;
             }
         }
+    }
+
+    fn look_at_datagrams(&mut self) {
+        let now_ns = Clock::monotonic_ns();
+        let identity = &mut self.out.identity;
+        self.datagrams.look(&mut self.net, identity, now_ns);
     }
 
     /// Takes flows out of their ring, at most a turn's; returns how many there were.
@@ -326,6 +366,7 @@ impl Pipeline {
 
     fn poll_idle(&mut self) {
         let now_ns = Clock::monotonic_ns();
+        self.datagrams.expire(&mut self.out.identity, now_ns);
         let connections = &self.net.connections;
         let mut hearer = Hearer {
             out: &mut self.out,

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use fathom_abi::{Role, counters::NetCounter};
 
+use super::far::FarEnds;
 use crate::{
     cli::agent::watch::Shared,
     export::otlp::queue::Queue,
-    identity::{Identity, Peers, Process},
+    identity::{Identity, Process},
     l7::{
         Listener,
         exchange::{Exchange, Side, Started, Step},
@@ -40,7 +41,7 @@ const UNTOLD: [NetCounter; 4] = [
 /// What takes exchanges and flows.
 pub(super) struct Out {
     pub(super) identity: Identity,
-    pub(super) peers: Peers,
+    pub(super) far: FarEnds,
     pub(super) red: Arc<Red>,
     pub(super) tcp: Arc<Tcp>,
     pub(super) existing: Arc<Existing>,
@@ -143,7 +144,8 @@ impl Out {
     }
 
     pub(super) fn flow(&mut self, flow: &Flow, now_ns: u64) {
-        if self.tcp.advance(flow) {
+        let known = self.tcp.advance(flow);
+        if known.is_some() && self.logs.is_none() {
             return;
         }
         self.identity.name(flow.tgid, flow.comm);
@@ -152,9 +154,11 @@ impl Out {
         if flow.role == Role::UNKNOWN {
             flow.role = self.existing.role(flow.local, flow.remote);
         }
-        self.peers.learn(&flow, &process.service);
-        let peer = self.peers.of(&flow, None, None);
-        self.tcp.record(&flow, &process, &peer);
+        let peer = known.unwrap_or_else(|| {
+            let peer = self.far.of(&flow, &process);
+            self.tcp.record(&flow, &process, &peer);
+            peer
+        });
         if let Some((logs, queue)) = &mut self.logs
             && let Some(log) = logs.log(&flow, &process, &peer)
         {

@@ -32,7 +32,7 @@ pub use self::{
     state::{State, Usage},
 };
 
-/// How much of each second look-ups may take by the clock, all together; what is asked for beyond that is unknown. It is enough for some ten thousand, unless others
+/// How much of each second look-ups may take by the clock, all together; what is asked for beyond that is unknown. It is enough for some 25,000 (3.7 µs each), unless others
 /// hold conntrack's lock.
 const SHARE: Duration = Duration::from_millis(100);
 

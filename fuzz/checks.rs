@@ -5,13 +5,14 @@ mod frames;
 #[path = "checks/pipeline.rs"]
 mod pipelines;
 
-use std::num::NonZeroUsize;
+use std::{net::IpAddr, num::NonZeroUsize};
 
 use fathom::{
     l7::{
         Decoder, ExchangeOutcome, Limits, RecordOutcome, exchange::Exchange, http1, record::Record,
     },
     net::{
+        conntrack,
         flows::Flows,
         sockets::{diag, roles::Roles},
     },
@@ -119,13 +120,42 @@ pub fn sock_diag(data: &[u8]) {
     // The sequence number of the seeds.
     for message in diag::messages(data, 1) {
         count += 1;
-        if let Ok(diag::Message::Socket(socket)) = message {
+        if let Ok(diag::Message::Socket(socket, details)) = message {
             roles.listens(&socket);
             assert_eq!(roles.role(socket.local), Role::SERVER);
+            // Room for the attribute's header, and for the shortest that is read.
+            assert!(details.drops().is_none() || data.len() >= 16 + 72 + 4 + 36);
+            assert!(details.tcp_info().is_none() || data.len() >= 16 + 72 + 4 + 104);
         }
     }
     // Each takes a header at least.
     assert!(count <= data.len() / 16 + 1);
+}
+
+/// A datagram of conntrack.
+pub fn conntrack(data: &[u8]) {
+    let mut count = 0;
+    for (_, answer) in conntrack::answers(data) {
+        count += 1;
+        if let Ok(conntrack::Answer::Entry(entry)) = answer {
+            // Each of its addresses is in the bytes.
+            let within = |octets: &[u8]| data.windows(octets.len()).any(|part| part == octets);
+            for end in [
+                entry.original.source,
+                entry.original.destination,
+                entry.reply.source,
+                entry.reply.destination,
+            ] {
+                assert!(within(&end.port().to_be_bytes()));
+                match end.ip() {
+                    IpAddr::V4(ip) => assert!(within(&ip.octets())),
+                    IpAddr::V6(ip) => assert!(within(&ip.octets())),
+                }
+            }
+        }
+    }
+    // Each takes a header at least.
+    assert!(count <= data.len() / 16);
 }
 
 /// The flow decoder: each record is delivered or counted.

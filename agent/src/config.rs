@@ -2,6 +2,7 @@
 
 mod document;
 mod file;
+mod flows;
 mod value;
 
 use std::{
@@ -16,7 +17,7 @@ use self::file::File;
 use crate::{
     export::otlp::settings::{BadSetting, Settings},
     probes::net::{NetOptions, Tap},
-    telemetry::route::Patterns,
+    telemetry::{flow_logs::Rule, route::Patterns},
 };
 
 /// Everything that the agent can be told.
@@ -38,6 +39,10 @@ pub struct Config {
     pub profile_frequency: u32,
     /// How often profiles are sent.
     pub profile_interval: Duration,
+    /// How often open connections are asked where they stand.
+    pub flow_interval: Duration,
+    /// Which flows have records over OTLP; none without rules.
+    pub flow_logs: Arc<[Rule]>,
     /// What goes over OTLP and where.
     pub otlp: Settings,
 }
@@ -159,8 +164,12 @@ impl Config {
             file.memory_limit = Some(limit);
         }
         file.otlp.endpoint_flag.clone_from(&flags.otlp_endpoint);
-        let otlp = Settings::resolve(&file.otlp, env, &hostname())
+        let mut otlp = Settings::resolve(&file.otlp, env, &hostname())
             .map_err(|bad| file.locate(bad, path))?;
+        if file.flow_logs.is_empty() {
+            // Addresses leave this node only where somebody asked for it.
+            otlp.logs = None;
+        }
         Ok(Self {
             capabilities: file.capabilities.unwrap_or(Capabilities::ALL),
             tap: file.tap.flatten(),
@@ -172,6 +181,8 @@ impl Config {
             routes: Arc::new(file.routes),
             profile_frequency: file.profile_frequency.unwrap_or(100),
             profile_interval: file.profile_interval.unwrap_or(Duration::from_secs(10)),
+            flow_interval: file.flow_interval.unwrap_or(Duration::from_secs(10)),
+            flow_logs: file.flow_logs.into(),
             otlp,
         })
     }

@@ -100,6 +100,11 @@ fn lists_of_sockets() {
 }
 
 #[test]
+fn answers_of_conntrack() {
+    replay("conntrack", checks::conntrack);
+}
+
+#[test]
 fn files_that_may_hold_tls() {
     replay("tls", checks::tls);
 }

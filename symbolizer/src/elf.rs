@@ -16,7 +16,7 @@ use crate::{
     table::{Builder, Table},
 };
 
-mod source;
+pub(crate) mod source;
 
 /// A parsed file. It holds nothing of the file but function names, load segments and the build id.
 #[derive(Debug)]
@@ -137,15 +137,15 @@ fn class(source: &Source<'_>) -> Result<Class, Error> {
 }
 
 /// A file's headers, for one class (32 or 64 bits).
-struct Headers<'a, Header: FileHeader<Endian = Endianness>> {
+pub(crate) struct Headers<'a, Header: FileHeader<Endian = Endianness>> {
     source: &'a Source<'a>,
-    endian: Endianness,
-    header: Header,
+    pub(crate) endian: Endianness,
+    pub(crate) header: Header,
     programs: Vec<u8>,
 }
 
 impl<'a, Header: FileHeader<Endian = Endianness>> Headers<'a, Header> {
-    fn read(source: &'a Source<'a>) -> Result<Self, Error> {
+    pub(crate) fn read(source: &'a Source<'a>) -> Result<Self, Error> {
         const WHAT: &str = "the ELF header";
         let bytes = source.read(WHAT, 0, size_of::<Header>() as u64)?;
         let (header, _) = pod::from_bytes::<Header>(&bytes)
@@ -197,7 +197,7 @@ impl<'a, Header: FileHeader<Endian = Endianness>> Headers<'a, Header> {
         source.read(WHAT, header.e_phoff(endian).into(), length as u64)
     }
 
-    fn program_headers(&self) -> &[Header::ProgramHeader] {
+    pub(crate) fn program_headers(&self) -> &[Header::ProgramHeader] {
         pod::slice_from_all_bytes(&self.programs).unwrap_or_default()
     }
 
@@ -278,7 +278,8 @@ impl<'a, Header: FileHeader<Endian = Endianness>> Headers<'a, Header> {
         Ok(builder.finish())
     }
 
-    fn sections(&self) -> Result<Vec<u8>, Error> {
+    /// The section headers, as the file has them; empty where it has none.
+    pub(crate) fn sections(&self) -> Result<Vec<u8>, Error> {
         const WHAT: &str = "the section headers";
         let offset: u64 = self.header.e_shoff(self.endian).into();
         if offset == 0 {

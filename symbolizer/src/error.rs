@@ -21,6 +21,16 @@ pub enum Error {
         /// The file.
         file: String,
     },
+    /// The file is of a kind that no unwind tables are made for.
+    #[error(
+        "{file}: {found}: unwind tables are made for executables and shared objects of x86-64 and aarch64"
+    )]
+    NotUnwindable {
+        /// The file.
+        file: String,
+        /// What it is instead.
+        found: String,
+    },
     /// A part contradicts itself or the file.
     #[error("{file}: {what}: {why}")]
     Malformed {

@@ -1,4 +1,5 @@
-//! Addresses to names: ELF symbol tables, `/proc/kallsyms` and a process's mappings.
+//! Addresses to names: ELF symbol tables, `/proc/kallsyms` and a process's mappings; and call frame information to tables for
+//! unwinding ([`unwind`]).
 //!
 //! Parse once, resolve many times: an [`Elf`] or a [`Kernel`] holds a compact, sorted table of function names that any
 //! number of addresses is looked up in. Nothing is mapped into memory, so that a file that shrinks while it is read is
@@ -30,6 +31,7 @@ mod error;
 mod kernel;
 mod process;
 mod table;
+pub mod unwind;
 
 pub use cache::Cache;
 pub use demangle::demangle;

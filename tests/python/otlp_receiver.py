@@ -3,7 +3,7 @@
 
 Writes one JSON line for each request that it takes, to standard output or to --out:
 
-    {"signal": "traces" | "metrics" | "profiles", "headers": {...}, "request": {...}}
+    {"signal": "traces" | "metrics" | "profiles" | "logs", "headers": {...}, "request": {...}}
 
 where "request" is protobuf's own JSON form with the schema's field names and with every field, also those that hold
 their default. The first line, {"listening": "127.0.0.1:PORT"}, says where it listens. Ends with its standard input, or
@@ -19,6 +19,7 @@ from concurrent import futures
 
 import grpc
 from google.protobuf.json_format import MessageToDict
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.proto.collector.profiles.v1development import (
     profiles_service_pb2,
@@ -109,6 +110,15 @@ def main():
             profiles_service_pb2_grpc.ProfilesServiceServicer,
             "profiles",
             profiles_service_pb2.ExportProfilesServiceResponse,
+            lines,
+        ),
+        server,
+    )
+    logs_service_pb2_grpc.add_LogsServiceServicer_to_server(
+        service(
+            logs_service_pb2_grpc.LogsServiceServicer,
+            "logs",
+            logs_service_pb2.ExportLogsServiceResponse,
             lines,
         ),
         server,

@@ -12,6 +12,7 @@ mod report;
 mod server;
 mod statistics;
 mod summary;
+mod unwind_tables;
 mod wrk;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +35,8 @@ pub enum Bench {
     Flows(flows::Options),
     /// What a server that does no work pays in a guest under QEMU, through each tap of a kernel
     Guest(guest::Options),
+    /// What making unwind tables of every ELF file of this machine takes, and what they take
+    UnwindTables(unwind_tables::Options),
 }
 
 /// Measures it.
@@ -44,6 +47,7 @@ pub fn run(bench: &Bench) -> Result<()> {
         Bench::Idle(options) => idle::run(options),
         Bench::Flows(options) => flows::run(options),
         Bench::Guest(options) => guest::run(options),
+        Bench::UnwindTables(options) => unwind_tables::run(options),
     }
 }
 

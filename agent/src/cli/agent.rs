@@ -165,7 +165,13 @@ async fn watch_until_told(args: &Args, config: Config, server: Server, namespace
 fn start(watch: &mut Watch, config: &Config, exporter: Option<&Exporter>) -> Outcome {
     let mut refused = None;
     if config.capabilities.net {
-        match watch.net(config, exporter.and_then(Exporter::spans)) {
+        let logs = exporter.and_then(Exporter::logs);
+        if logs.is_none() && !config.flow_logs.is_empty() {
+            warn!(
+                "flows.logs has rules, and no record is sent: there is no OTLP endpoint (--otlp-endpoint), or OTEL_LOGS_EXPORTER is none"
+            );
+        }
+        match watch.net(config, exporter.and_then(Exporter::spans), logs) {
             Ok(()) => {}
             Err(error @ (probes::Error::NoTap(_) | probes::Error::Program { .. })) => {
                 watch.fails("net", &error);

@@ -1,16 +1,38 @@
 //! `fathom flows`: each TCP connection of the node: when it begins, where it stands while it lives, how it ends, and why it failed to begin.
 
+mod before;
+mod choice;
+mod edges;
+mod screen;
 mod show;
+mod table;
+mod text;
+mod view;
 
-use std::time::{Duration, Instant};
+use std::{
+    io::{self, IsTerminal as _},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use fathom_abi::{Role, counters::NetCounter};
 
-use self::show::{Show, document, header, line};
+use self::{
+    before::{Before, Known},
+    view::View,
+};
 use super::live::{self, Live, Ring};
 use crate::{
     cli::{Failure, Outcome},
-    net::{Flows, Open, Reports, existing::Search},
+    identity::{Peer, Peers, Process},
+    net::{
+        Existing, Filter, Flow, Flows, Open, Reports,
+        existing::Search,
+        filter::parse,
+        flows::{Change, FlowCounts},
+        open::Progress,
+    },
+    telemetry::Clock,
 };
 
 /// How long the search for connections from before may take.
@@ -19,14 +41,47 @@ const SEARCH_LIMIT: Duration = Duration::from_secs(2);
 /// Open connections that are reported while they live; of more, only their beginning and end.
 const OPEN: usize = 1 << 17;
 
+/// How often open connections are read for lines, and for what is drawn.
+const LINES_INTERVAL: Duration = Duration::from_secs(10);
+const DRAWN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// More often the records of all connections would not find their way.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Flags of `fathom flows`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     live: live::Args,
-    /// How often open connections are shown
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
-    interval: f64,
+    /// How often open connections are read, such as 500ms, 2s or 1m: by default 1s for the table, else 10s
+    #[arg(long, value_name = "TIME")]
+    interval: Option<String>,
+    /// Lines also on a terminal, where else a table is shown that updates
+    #[arg(long)]
+    lines: bool,
+    /// Who speaks with whom, in place of each connection: service, role, other end, connections, failures, bytes, retransmits, worst times
+    #[arg(long)]
+    edges: bool,
+    #[command(flatten)]
+    choice: choice::Args,
+}
+
+/// What `fathom flows --help` ends with.
+pub const EXAMPLES: &str = "Examples:
+  fathom flows                                  what moves now, as a table; q or Ctrl-C ends it
+  fathom flows --failed --lines                 each connection that fails, as it does, and why
+  fathom flows --process nginx --slower-than 50ms
+  fathom flows --address 10.0.0.0/8 --port 5432 --json -d 60 > postgres.jsonl
+  fathom flows --edges -d 30 --lines            a service map of half a minute";
+
+/// One thing to show.
+struct Seen<'a> {
+    flow: &'a Flow,
+    /// What is new with it.
+    progress: Progress,
+    process: Option<&'a Arc<Process>>,
+    peer: &'a Peer,
+    at_unix_ns: u64,
 }
 
 /// Shows flows until the time is up.
@@ -34,77 +89,46 @@ pub struct Args {
 /// # Errors
 /// When the probes do not work here, or a flag is wrong.
 pub fn run(args: &Args) -> Outcome {
-    let interval = Duration::try_from_secs_f64(args.interval)
-        .ok()
-        .filter(|interval| *interval >= SHORTEST_INTERVAL)
-        .ok_or_else(|| {
-            let interval = args.interval;
-            Failure::Usage(anyhow::anyhow!(
-                "--interval {interval}: give a number of seconds of at least 0.1"
-            ))
-        })?;
-    let args = &args.live;
-    let mut live = Live::start(args, false)?;
+    let filter = args.choice.filter()?;
+    if args.edges
+        && let Some(flag) = args.choice.of_a_moment()
+    {
+        return Err(Failure::Usage(anyhow::anyhow!(
+            "{flag} can't be used with --edges, which counts whole connections; choose by --pid, --process, --port or --address"
+        )));
+    }
+    let is_drawn = !args.lines && !args.live.json && io::stdout().is_terminal();
+    let interval = interval(args.interval.as_deref(), is_drawn)?;
+    let live = Live::start(&args.live, false)?;
+    let cannot = |error: io::Error| {
+        Failure::Cannot(anyhow::Error::new(error).context("listing connections from before"))
+    };
     // What was opened before the taps were there is in the kernel's list.
-    let existing = Search::start(SEARCH_LIMIT)
-        .map_err(|error| {
-            Failure::Cannot(anyhow::Error::new(error).context("listing connections from before"))
-        })?
-        .finish();
-    let mut decoder = Flows::default();
-    let mut open = Open::new(OPEN);
-    let mut reports = Reports::new(interval);
-    if !args.json {
-        live.line(header())?;
-    }
-    let mut flows = Vec::new();
-    let mut shown = 0_u64;
-    let mut go_on = true;
-    let show = Show::default();
-    while go_on {
-        go_on = live.tick()?;
-        let mut drain = |live: &mut Live| {
-            live.drain(Ring::Flows, |record| {
-                decoder.record(record, &mut |flow| flows.push(flow));
-            });
-        };
-        drain(&mut live);
-        let mut refused = None;
-        reports.turn(
-            Instant::now(),
-            || open.ids().collect(),
-            |ids| {
-                refused = live.net.report(ids).err().or(refused.take());
-                drain(&mut live);
-            },
-        );
-        if let Some(error) = refused {
-            tracing::warn!("open connections are not shown until their end: {error}");
-        }
-        // The other ring is not shown here, and must not fill up.
-        live.drain(Ring::Messages, |_| {});
-        for mut flow in flows.drain(..) {
-            if flow.role == Role::UNKNOWN {
-                flow.role = existing.role(flow.local, flow.remote);
-            }
-            open.take(&flow, 0);
-            if args.pid.is_some_and(|pid| pid != flow.tgid) {
-                continue;
-            }
-            live.identity.name(flow.tgid, flow.comm);
-            let process = (flow.tgid != 0).then(|| live.identity.process(flow.tgid, flow.at_ns));
-            let at_ns = live.clock.unix_ns(flow.at_ns);
-            shown += 1;
-            if args.json {
-                live.line(document(&show, &flow, process.as_deref(), at_ns))?;
-            } else {
-                live.line(line(&flow, process.as_deref(), at_ns))?;
-            }
-        }
-    }
-    live.tick()?;
-    let refused = live.counter(NetCounter::FlowRingFull);
-    let kept = live.net.misses.flows();
+    let search = Search::start(SEARCH_LIMIT).map_err(cannot)?;
+    let before = Before::start(SEARCH_LIMIT).map_err(cannot)?;
+    let existing = search.finish();
+    let view = View::new(args.edges, args.live.json, is_drawn, interval)?;
+    let flows = Flows::default();
+    let mut watch = Watch {
+        counts: flows.counts(),
+        live,
+        flows,
+        open: Open::new(OPEN),
+        reports: Reports::new(interval),
+        existing,
+        before,
+        peers: Peers::default(),
+        filter,
+        view,
+        shown: 0,
+    };
+    let ran = watch.run();
+    // The terminal is given back before anything else is written.
+    let finished = watch.view.finish(&mut watch.live);
+    ran.and(finished)?;
+    let refused = watch.live.counter(NetCounter::FlowRingFull);
+    let kept = watch.live.net.misses.flows();
+    let shown = watch.shown;
     // Standard error holds no data, so that this disturbs no reader of JSON.
     eprintln!(
         "{shown} records; {refused} more found the ring buffer full; the kernel kept {kept} changes of state from the programs"
@@ -112,5 +136,187 @@ pub fn run(args: &Args) -> Outcome {
     Ok(())
 }
 
-/// More often the records of all connections would not find their way.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+fn interval(given: Option<&str>, is_drawn: bool) -> Result<Duration, Failure> {
+    let Some(text) = given else {
+        return Ok(if is_drawn {
+            DRAWN_INTERVAL
+        } else {
+            LINES_INTERVAL
+        });
+    };
+    let interval = choice::value("--interval", text, parse::time)?;
+    if interval < SHORTEST_INTERVAL {
+        return Err(Failure::Usage(anyhow::anyhow!(
+            "--interval: {text:?} is too short; accepted is 100ms or longer"
+        )));
+    }
+    Ok(interval)
+}
+
+/// All that it takes from the ring to the reader.
+struct Watch {
+    live: Live,
+    flows: Flows,
+    counts: Arc<FlowCounts>,
+    open: Open,
+    reports: Reports,
+    existing: Existing,
+    before: Before,
+    peers: Peers,
+    filter: Filter,
+    view: View,
+    shown: u64,
+}
+
+impl Watch {
+    fn run(&mut self) -> Outcome {
+        let mut taken = Vec::new();
+        let mut go_on = true;
+        while go_on {
+            go_on = self.live.tick()? && !self.view.is_left();
+            self.drain(&mut taken);
+            for flow in taken.drain(..) {
+                self.record(flow)?;
+            }
+            // After the records: what they told of is not listed.
+            for listed in self.before.take() {
+                let flow = listed.flow(Clock::monotonic_ns());
+                self.list(flow)?;
+            }
+            if self.view.is_due() {
+                let losses = self.losses();
+                self.view.draw(&self.live.clock, &losses)?;
+            }
+        }
+        self.live.tick()?;
+        Ok(())
+    }
+
+    /// Takes what the rings hold, and has the kernel say where some of the open connections stand.
+    fn drain(&mut self, taken: &mut Vec<Flow>) {
+        let (live, flows, open) = (&mut self.live, &mut self.flows, &self.open);
+        let mut drain = |live: &mut Live| {
+            live.drain(Ring::Flows, |record| {
+                flows.record(record, &mut |flow| taken.push(flow));
+            });
+        };
+        drain(live);
+        let mut refused = None;
+        self.reports.turn(
+            Instant::now(),
+            || open.ids().collect(),
+            |ids| {
+                refused = live.net.report(ids).err().or(refused.take());
+                drain(live);
+            },
+        );
+        if let Some(error) = refused {
+            tracing::warn!("open connections are not shown until their end: {error}");
+        }
+        // The other ring is not shown here, and must not fill up.
+        live.drain(Ring::Messages, |_| {});
+    }
+
+    /// One record.
+    fn record(&mut self, mut flow: Flow) -> Outcome {
+        if flow.role == Role::UNKNOWN {
+            flow.role = self.existing.role(flow.local, flow.remote);
+        }
+        self.live.identity.name(flow.tgid, flow.comm);
+        let process = self.process(&flow);
+        if let Some(process) = &process {
+            self.peers.learn(&flow, &process.service);
+        }
+        let peer = self.peers.of(&flow, None, None);
+        let number = self.view.number(process.as_ref(), flow.role, &peer);
+        let known = self.before.meet(&flow);
+        let tag = known.map_or(number, |known| known.tag);
+        let mut progress = self.open.take(&flow, tag);
+        if let Some(known) = known {
+            resume(&mut flow, &mut progress, known);
+        }
+        self.give(&flow, progress, process.as_ref(), &peer, number)
+    }
+
+    /// One connection from before.
+    fn list(&mut self, flow: Flow) -> Outcome {
+        let process = self.process(&flow);
+        let peer = self.peers.of(&flow, None, None);
+        let number = self.view.number(process.as_ref(), flow.role, &peer);
+        self.before.remember(&flow, number);
+        let progress = Progress {
+            begins: true,
+            tag: number,
+            ..Progress::default()
+        };
+        self.give(&flow, progress, process.as_ref(), &peer, number)
+    }
+
+    fn process(&mut self, flow: &Flow) -> Option<Arc<Process>> {
+        (flow.tgid != 0).then(|| self.live.identity.process(flow.tgid, flow.at_ns))
+    }
+
+    fn give(
+        &mut self,
+        flow: &Flow,
+        progress: Progress,
+        process: Option<&Arc<Process>>,
+        peer: &Peer,
+        number: u32,
+    ) -> Outcome {
+        let names = process.map(|process| [&*process.service, process.comm.as_str()]);
+        if !self
+            .filter
+            .fits(flow, names.as_ref().map_or(&[], |names| &names[..]))
+        {
+            self.view.forget(flow.id);
+            return Ok(());
+        }
+        self.shown += 1;
+        let seen = Seen {
+            flow,
+            progress,
+            process,
+            peer,
+            at_unix_ns: self.live.clock.unix_ns(flow.at_ns),
+        };
+        self.view.take(&mut self.live, &seen, number)
+    }
+
+    /// What can't be shown, for people.
+    fn losses(&self) -> String {
+        let counts = [
+            (
+                self.live.counter(NetCounter::FlowRingFull),
+                "records found the ring buffer full",
+            ),
+            (
+                self.live.net.misses.flows(),
+                "changes of state were kept from the programs",
+            ),
+            (self.counts.malformed(), "records were malformed"),
+        ];
+        let lost: Vec<String> = counts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        if lost.is_empty() {
+            "nothing".to_owned()
+        } else {
+            lost.join(", ")
+        }
+    }
+}
+
+/// A record of a connection that was listed goes on with what was shown of it.
+fn resume(flow: &mut Flow, progress: &mut Progress, known: Known) {
+    flow.id = known.id;
+    progress.begins = false;
+    if flow.change.is_end() {
+        (progress.ends, progress.tag) = (true, known.tag);
+    } else {
+        // It is known to exist.
+        flow.change = Change::Alive;
+    }
+}

@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::Context as _;
 use fathom_abi::counters::NetCounter;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     cli::Failure,
@@ -45,9 +46,6 @@ pub struct Args {
     /// Stop after so many seconds; without it, with Ctrl-C
     #[arg(short, long, value_name = "SECONDS")]
     pub duration: Option<f64>,
-    /// Only this process
-    #[arg(short, long)]
-    pub pid: Option<u32>,
     /// How sockets are watched: auto, raw-tracepoint, fentry, kprobe or syscall
     #[arg(long, value_name = "TAP", default_value = "auto")]
     pub tap: String,
@@ -119,7 +117,7 @@ impl Live {
 
     /// Whether to go on; waits for the next tick.
     pub fn tick(&mut self) -> Result<bool, Failure> {
-        self.out.flush().context("writing to standard output")?;
+        self.flush()?;
         let left = self
             .until
             .map(|until| until.saturating_duration_since(Instant::now()));
@@ -147,8 +145,25 @@ impl Live {
 
     /// Writes a line.
     pub fn line(&mut self, line: impl std::fmt::Display) -> Result<(), Failure> {
-        writeln!(self.out, "{line}").context("writing to standard output")?;
-        Ok(())
+        let written = writeln!(self.out, "{line}");
+        self.written(written)
+    }
+
+    /// Writes what lines there are.
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        let flushed = self.out.flush();
+        self.written(flushed)
+    }
+
+    /// A reader that has seen enough, as `head` has, ends the watch, and in order.
+    fn written(&self, result: io::Result<()>) -> Result<(), Failure> {
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.stop.store(true, Relaxed);
+                Ok(())
+            }
+            result => Ok(result.context("writing to standard output")?),
+        }
     }
 
     /// What one of the kernel's counters stands at.
@@ -206,6 +221,15 @@ fn find_tls(net: &mut Net, stop: &Arc<AtomicBool>) -> Result<Option<Receiver<Fou
     Ok(Some(receiver))
 }
 
+/// Waits for Ctrl-C or SIGTERM.
+async fn told_to_stop() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
 fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -216,8 +240,8 @@ fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
     thread::Builder::new()
         .name("fathom-signals".into())
         .spawn(move || {
-            // Without a handler Ctrl-C ends the process at once, which does no harm either.
-            if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            // Without a handler they end the process at once, which does no harm but to a terminal that shows a table.
+            if runtime.block_on(told_to_stop()).is_ok() {
                 flag.store(true, Relaxed);
             }
         })

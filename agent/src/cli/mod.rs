@@ -39,7 +39,8 @@ enum Command {
     Gpu(gpu::Args),
     /// Show each HTTP request of this node
     Requests(requests::Args),
-    /// Show each TCP connection of this node
+    /// Show each TCP connection of this node: a table on a terminal, else lines
+    #[command(after_help = flows::EXAMPLES)]
     Flows(flows::Args),
     /// Say what works on this kernel, what does not, why, and what to do
     Doctor(doctor::Args),
@@ -120,4 +121,15 @@ fn start_log(filter: &str) -> Outcome {
         .with_target(false)
         .init();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    /// What clap can say of the flags only when it runs.
+    #[test]
+    fn the_commands_fit_together() {
+        super::Cli::command().debug_assert();
+    }
 }

@@ -26,6 +26,9 @@ use crate::{
 pub struct Args {
     #[command(flatten)]
     live: live::Args,
+    /// Only this process
+    #[arg(short, long)]
+    pid: Option<u32>,
 }
 
 /// Shows requests until the time is up.
@@ -33,6 +36,7 @@ pub struct Args {
 /// # Errors
 /// When no tap works here, or a flag is wrong.
 pub fn run(args: &Args) -> Outcome {
+    let pid = args.pid;
     let args = &args.live;
     let mut live = Live::start(args, true)?;
     let mut decoder = Decoder::new(Limits::default());
@@ -66,7 +70,7 @@ pub fn run(args: &Args) -> Outcome {
             },
         );
         for exchange in exchanges.drain(..) {
-            if args.pid.is_some_and(|pid| pid != exchange.thread.tgid) {
+            if pid.is_some_and(|pid| pid != exchange.thread.tgid) {
                 continue;
             }
             let process = live.identity.process(exchange.thread.tgid, exchange.end_ns);

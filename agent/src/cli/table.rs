@@ -15,7 +15,7 @@ use crate::telemetry::metric::{Data, HistogramPoint, Metric, Number, Value};
 const MAX_ROWS: usize = 12;
 
 /// Outcomes of `fathom.events` that say what came, not what was lost.
-const NO_LOSS: [&str; 9] = [
+const NO_LOSS: [&str; 10] = [
     "alone",
     "ambiguous",
     "delivered",
@@ -23,6 +23,7 @@ const NO_LOSS: [&str; 9] = [
     "not_http",
     "own",
     "parented",
+    "sampled_out",
     "unknown_connection",
     "upgraded",
 ];

@@ -12,7 +12,10 @@ use super::{
 use crate::{
     export::otlp::settings::Given,
     probes::net::Tap,
-    telemetry::route::{Pattern, Patterns},
+    telemetry::{
+        flow_logs::Rule,
+        route::{Pattern, Patterns},
+    },
 };
 
 const TOP: &[&str] = &[
@@ -22,6 +25,7 @@ const TOP: &[&str] = &[
     "memory_limit",
     "http",
     "profile",
+    "flows",
     "otlp",
 ];
 const HTTP: &[&str] = &["head_limit", "routes"];
@@ -39,6 +43,8 @@ pub(super) struct File {
     pub(super) routes: Patterns,
     pub(super) profile_frequency: Option<u32>,
     pub(super) profile_interval: Option<Duration>,
+    pub(super) flow_interval: Option<Duration>,
+    pub(super) flow_logs: Vec<Rule>,
     pub(super) otlp: Given,
     /// The line of each key under `otlp`, for those of its values that are judged later.
     pub(super) lines: HashMap<String, u64>,
@@ -72,6 +78,7 @@ impl File {
                 }
                 "http" => file.http(entry, path)?,
                 "profile" => file.profile(entry, path)?,
+                "flows" => file.flows(entry, path)?,
                 _ => file.otlp(entry, path)?,
             }
         }
@@ -162,14 +169,14 @@ fn headers(section: &Spanned<Node>, path: &Path) -> Result<Vec<(String, String)>
 }
 
 /// A mapping of the file.
-struct Place<'a> {
-    path: &'a Path,
+pub(super) struct Place<'a> {
+    pub(super) path: &'a Path,
     /// What stands before its keys: `otlp.`.
-    prefix: &'static str,
+    pub(super) prefix: &'static str,
 }
 
 impl Place<'_> {
-    fn error(&self, key: &str, line: u64, bad: Bad) -> ConfigError {
+    pub(super) fn error(&self, key: &str, line: u64, bad: Bad) -> ConfigError {
         ConfigError {
             place: Some((self.path.to_owned(), line)),
             key: format!("{}{key}", self.prefix),
@@ -179,7 +186,7 @@ impl Place<'_> {
     }
 
     /// The entries of a mapping that have a value; every key must be known.
-    fn entries<'n>(
+    pub(super) fn entries<'n>(
         &self,
         node: &'n Spanned<Node>,
         known: &[&str],
@@ -213,7 +220,7 @@ impl Place<'_> {
             .collect())
     }
 
-    fn scalar<T>(
+    pub(super) fn scalar<T>(
         &self,
         key: &str,
         entry: &Spanned<Node>,

@@ -1,6 +1,7 @@
 use std::io::Write as _;
 
 use super::*;
+use crate::telemetry::flow_logs::Share;
 
 fn load(text: &str, variables: &[(&str, &str)], flags: &Overrides) -> Result<Config, ConfigError> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -39,6 +40,8 @@ fn nothing_given_is_the_default() {
         } = config.capabilities;
         assert!(net && tls && profile && gpu);
         assert!(config.otlp.is_off());
+        assert_eq!(config.flow_interval, Duration::from_secs(10));
+        assert!(config.flow_logs.is_empty());
     }
 }
 
@@ -58,6 +61,10 @@ fn the_example_is_the_default() {
         "routes",
         "profile",
         "frequency",
+        "flows",
+        "logs",
+        "slower_than",
+        "sample",
     ] {
         assert!(example.contains(&format!("{key}:")), "{key}");
     }
@@ -129,12 +136,48 @@ fn flags_override_variables_which_override_the_file() {
     assert!(!config.capabilities.net && config.capabilities.profile);
 }
 
+/// Addresses leave the node only where rules ask for it.
+#[test]
+fn records_of_flows_go_out_by_rules_and_not_without() {
+    let endpoint = "otlp:\n  endpoint: http://collector:4317\n";
+    let without = from_file(endpoint).unwrap();
+    assert!(without.otlp.logs.is_none() && without.otlp.metrics.is_some());
+    let config = from_file(&format!(
+        "{endpoint}flows:\n  interval: 30s\n  logs:\n    - state: [failed, reset]\n      slower_than: 500ms\n      sample: 0.5\n    - process: nginx\n      port: [80, 443]\n      address: 10.0.0.0/8\n      pid: 7\n      failed: true\n    - sample: 0\n"
+    ))
+    .unwrap();
+    assert!(config.otlp.logs.is_some());
+    assert_eq!(config.flow_interval, Duration::from_secs(30));
+    let [first, second, third] = &*config.flow_logs else {
+        panic!("{:?}", config.flow_logs);
+    };
+    assert_eq!(first.filter.states.len(), 2);
+    assert_eq!(first.filter.slower_than, Some(Duration::from_millis(500)));
+    assert_eq!(first.share, Share::new(0.5).unwrap());
+    assert_eq!(second.filter.processes, ["nginx"]);
+    assert_eq!(second.filter.ports, [80, 443]);
+    assert_eq!(second.filter.pids, [7]);
+    assert_eq!(second.filter.addresses.len(), 1);
+    assert!(second.filter.failed);
+    assert_eq!(second.share, Share::ALL);
+    assert_eq!(third.filter, Default::default());
+    assert_eq!(third.share, Share::new(0.0).unwrap());
+}
+
+#[test]
+fn there_are_only_so_many_rules() {
+    let text = format!("flows:\n  logs:\n{}", "    - port: 1\n".repeat(65));
+    let error = from_file(&text).unwrap_err();
+    assert_eq!(error.place.unwrap().1, 67);
+    assert_eq!(error.wrong, "there are more than 64");
+}
+
 /// Text, the line that is to be named, and the beginning of what is said of it.
 const BAD: &[(&str, u64, &str)] = &[
     (
         "tap: auto\nlisten_on: x\n",
         2,
-        "listen_on: there is no such key; accepted is one of capabilities, tap, listen, memory_limit, http, profile, otlp",
+        "listen_on: there is no such key; accepted is one of capabilities, tap, listen, memory_limit, http, profile, flows, otlp",
     ),
     (
         "\n\notlp:\n  endpont: http://h:1\n",
@@ -286,6 +329,61 @@ const BAD: &[(&str, u64, &str)] = &[
         "otlp:\n  endpoint: http://h:1\n  headers:\n    a b: secret\n",
         4,
         "otlp.headers: \"a b\" is no header name",
+    ),
+    (
+        "flows:\n  interval: 10ms\n",
+        2,
+        "flows.interval: \"10ms\" is too short; accepted is a time from 1s to 24h",
+    ),
+    (
+        "flows:\n  logs: all\n",
+        2,
+        "flows.logs: \"all\" where a list should be; accepted is a list of at most 64 rules",
+    ),
+    (
+        "flows:\n  logs:\n    - states: [reset]\n",
+        3,
+        "flows.logs.states: there is no such key; accepted is one of pid, process, port, address, state, slower_than, failed, sample",
+    ),
+    (
+        "flows:\n  logs:\n    - reset\n",
+        3,
+        "flows.logs: \"reset\" where keys should be; accepted is one of pid",
+    ),
+    (
+        "flows:\n  logs:\n    - state:\n        - reset\n        - shut\n",
+        5,
+        "flows.logs.state: there is no state \"shut\"; accepted is open, closed, failed",
+    ),
+    (
+        "flows:\n  logs:\n    - port: [80, http]\n",
+        3,
+        "flows.logs.port: \"http\" is no port; accepted is a number from 1 to 65535",
+    ),
+    (
+        "flows:\n  logs:\n    - port: []\n",
+        3,
+        "flows.logs.port: the list is empty; accepted is at least one value",
+    ),
+    (
+        "flows:\n  logs:\n    - address: 10.0.0.0/40\n",
+        3,
+        "flows.logs.address: \"10.0.0.0/40\" is no address",
+    ),
+    (
+        "flows:\n  logs:\n    - slower_than: soon\n",
+        3,
+        "flows.logs.slower_than: \"soon\" is no such time",
+    ),
+    (
+        "flows:\n  logs:\n    - failed: maybe\n",
+        3,
+        "flows.logs.failed: \"maybe\" is neither; accepted is true or false",
+    ),
+    (
+        "flows:\n  logs:\n    - state: reset\n      sample: 2\n",
+        4,
+        "flows.logs.sample: \"2\" is no share; accepted is a number from 0 to 1",
     ),
     ("tap: auto\ntap: fentry\n", 2, ""),
     ("tap: auto\n  listen: x\n", 2, ""),

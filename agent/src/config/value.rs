@@ -5,13 +5,22 @@ use std::{net::SocketAddr, time::Duration};
 use fathom_abi::message::MAX_CAPTURE;
 
 use super::Capabilities;
-use crate::{l7::http1, probes::net::Tap};
+use crate::{l7::http1, net::filter::parse, probes::net::Tap, telemetry::flow_logs::Share};
 
 /// A value that can't be used.
 #[derive(Debug)]
 pub(super) struct Bad {
     pub(super) wrong: String,
     pub(super) accepted: &'static str,
+}
+
+impl From<parse::Bad> for Bad {
+    fn from(bad: parse::Bad) -> Self {
+        Self {
+            wrong: bad.wrong,
+            accepted: bad.accepted,
+        }
+    }
 }
 
 /// What `http.routes` takes.
@@ -129,6 +138,34 @@ pub(super) fn duration(text: &str) -> Result<Duration, Bad> {
     match milliseconds {
         Some(milliseconds @ 1..=LONGEST) => Ok(Duration::from_millis(milliseconds)),
         _ => bad(format!("{text:?} is no such time"), ACCEPTED),
+    }
+}
+
+/// How often open connections are read: more often than each second their records would crowd out others.
+pub(super) fn flow_interval(text: &str) -> Result<Duration, Bad> {
+    const ACCEPTED: &str = "a time from 1s to 24h, such as 10s or 1m";
+    match duration(text) {
+        Ok(interval) if interval >= Duration::from_secs(1) => Ok(interval),
+        Ok(_) => bad(format!("{text:?} is too short"), ACCEPTED),
+        Err(error) => bad(error.wrong, ACCEPTED),
+    }
+}
+
+pub(super) fn share(text: &str) -> Result<Share, Bad> {
+    match text.parse().ok().and_then(Share::new) {
+        Some(share) => Ok(share),
+        None => bad(
+            format!("{text:?} is no share"),
+            "a number from 0 to 1, such as 0.01",
+        ),
+    }
+}
+
+pub(super) fn yes_or_no(text: &str) -> Result<bool, Bad> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => bad(format!("{text:?} is neither"), "true or false"),
     }
 }
 

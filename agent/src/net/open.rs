@@ -125,6 +125,18 @@ impl Open {
         }
     }
 
+    /// Takes where an open connection stands, of one that is remembered; `None` where there is nothing new.
+    pub fn advance(&mut self, flow: &Flow) -> Option<Progress> {
+        let progress = self.table.get_mut(&flow.id)?.advance(flow);
+        let is_new = progress.sent > 0 || progress.received > 0 || progress.retransmits > 0;
+        is_new.then_some(progress)
+    }
+
+    /// Whether it is remembered.
+    pub fn remembers(&self, id: ConnectionId) -> bool {
+        self.table.contains_key(&id)
+    }
+
     /// All that are remembered, in no order.
     pub fn ids(&self) -> impl Iterator<Item = ConnectionId> {
         self.table.keys().copied()

@@ -2,6 +2,8 @@
 
 pub mod diag;
 pub mod dump;
+pub mod info;
+pub mod listeners;
 pub mod namespaces;
 pub mod owners;
 pub mod roles;
@@ -17,7 +19,7 @@ use tracing::warn;
 
 pub use self::diag::Socket;
 use self::{
-    diag::{Family, States},
+    diag::{Extensions, Family, States},
     dump::Dump,
     namespaces::Visited,
     roles::Roles,
@@ -60,7 +62,7 @@ pub fn list<T: Send + 'static>(
                 entered,
                 denied,
                 left_out,
-            } = namespaces::each(until, || {
+            } = namespaces::each(until, |_| {
                 let namespace = here(until, &mut |socket, role| {
                     listed.connections += 1;
                     f(&mut into, socket, role);
@@ -90,14 +92,26 @@ pub fn here(until: Instant, f: &mut impl FnMut(&Socket, Role)) -> Result<(), dum
     let mut roles = Roles::new(&port_range.unwrap_or_default());
     // Both families first: a listening socket of IPv6 may accept IPv4.
     for family in FAMILIES {
-        dump.each(family, States::LISTEN, until, &mut |socket| {
-            roles.listens(&socket);
-        })?;
+        dump.each(
+            family,
+            States::LISTEN,
+            Extensions::NONE,
+            until,
+            &mut |socket, _| {
+                roles.listens(&socket);
+            },
+        )?;
     }
     for family in FAMILIES {
-        dump.each(family, States::OPEN, until, &mut |socket| {
-            f(&socket, roles.role(socket.local));
-        })?;
+        dump.each(
+            family,
+            States::OPEN,
+            Extensions::NONE,
+            until,
+            &mut |socket, _| {
+                f(&socket, roles.role(socket.local));
+            },
+        )?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::{fs::File, sync::Arc};
 
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, PerCpuArray},
+    maps::{HashMap, MapData, MapError, PerCpuArray},
     programs::{ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _},
 };
 use fathom_abi::{ConnectionId, flow::REPORTED, message::ConnectionState};
@@ -194,6 +194,9 @@ impl Net {
             tls: uprobes::Links::default(),
             ebpf,
         };
+        net.messages
+            .wakes_for(&net.flows)
+            .map_err(|error| map_error("FLOWS")(MapError::IoError(error)))?;
         if tap == Tap::RawTracepoint && kernel_is_at_least(TRACEPOINTS_PREEMPTIBLE) {
             // Sooner or later it will, and what is lost until then need not be.
             net.attach_spares()?;

@@ -67,6 +67,22 @@ impl RingReader {
         read
     }
 
+    /// From now on [`RingReader::wait`] ends when the other ring asks for attention, too. The other one is to live as long as this one is waited for.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(super) fn wakes_for(&self, other: &Self) -> io::Result<()> {
+        // SAFETY: the ring owns the descriptor, and outlives the call.
+        let fd = unsafe { BorrowedFd::borrow_raw(other.ring.as_raw_fd()) };
+        let events = EventFlags::IN | EventFlags::ET;
+        Ok(epoll::add(
+            &self.attention,
+            fd,
+            EventData::new_u64(1),
+            events,
+        )?)
+    }
+
     /// Sleeps until the ring asks for attention because it fills up, but no longer than `timeout`.
     ///
     /// # Errors

@@ -27,7 +27,9 @@ pub enum Stage {
     Correlator,
     /// Exchanges and flows to metrics and spans.
     Aggregator,
-    /// Metrics, spans and profiles to backends.
+    /// Flows to records for a backend, by rules.
+    Sampler,
+    /// Metrics, spans, profiles and records to backends.
     Exporter,
 }
 
@@ -40,6 +42,7 @@ impl Stage {
             Self::Decoder => "decoder",
             Self::Correlator => "correlator",
             Self::Aggregator => "aggregator",
+            Self::Sampler => "sampler",
             Self::Exporter => "exporter",
         }
     }

@@ -110,6 +110,26 @@ impl Tcp {
         inner.count(flow, number, &progress);
     }
 
+    /// Takes where an open connection stands, and counts it where the connection began: most are at rest, and whose they are need not be
+    /// looked up. Returns whether that is all there is to do; else the flow is to be recorded.
+    pub fn advance(&self, flow: &Flow) -> bool {
+        if flow.change != Change::Alive {
+            return false;
+        }
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        if !inner.open.remembers(flow.id) {
+            return false;
+        }
+        inner.counts.flows += 1;
+        if let Some(progress) = inner.open.advance(flow)
+            && let Some(series) = inner.series.get_mut(progress.tag as usize)
+        {
+            series.add_moved(flow, &progress);
+        }
+        true
+    }
+
     /// The connections that are open, for whoever asks the kernel where they stand.
     pub fn open(&self) -> Vec<ConnectionId> {
         self.lock().open.ids().collect()

@@ -23,6 +23,10 @@ pub static CAPTURE: Global<u32> = Global::new(MAX_CAPTURE as u32);
 #[unsafe(no_mangle)]
 pub static WAKE_AT: Global<u64> = Global::new(u64::MAX);
 
+/// Bytes in `FLOWS` past which a record wakes the reader of both.
+#[unsafe(no_mangle)]
+pub static WAKE_FOR_FLOWS_AT: Global<u64> = Global::new(u64::MAX);
+
 /// 1 where `bpf_task_pt_regs` exists (5.15).
 #[unsafe(no_mangle)]
 pub static HAS_TASK_PT_REGS: Global<u32> = Global::new(0);

@@ -9,7 +9,7 @@ use aya_ebpf::{
 use fathom_abi::{counters::NetCounter, flow::FlowEvent, message::MessageEvent};
 
 use crate::{
-    globals::WAKE_AT,
+    globals::{WAKE_AT, WAKE_FOR_FLOWS_AT},
     maps::{self, FLOWS, MESSAGES, ROOM, SCRATCH},
 };
 
@@ -20,7 +20,13 @@ pub fn flow(fill: impl FnOnce(*mut FlowEvent)) {
     match FLOWS.reserve::<FlowEvent>(0) {
         Some(mut entry) => {
             fill(entry.as_mut_ptr());
-            entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+            let waiting = FLOWS.query(u64::from(BPF_RB_AVAIL_DATA));
+            let flags = if waiting >= WAKE_FOR_FLOWS_AT.load() {
+                BPF_RB_FORCE_WAKEUP
+            } else {
+                BPF_RB_NO_WAKEUP
+            };
+            entry.submit(u64::from(flags));
         }
         None => maps::count(NetCounter::FlowRingFull),
     }

@@ -5,7 +5,7 @@ use std::{fs::File, os::unix::fs::FileExt as _};
 use crate::Error;
 
 /// A file or an image in memory.
-pub(super) struct Source<'a> {
+pub(crate) struct Source<'a> {
     bytes: Bytes<'a>,
     length: u64,
     name: &'a str,
@@ -18,7 +18,7 @@ enum Bytes<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn file(file: &'a File, name: &'a str, limit: usize) -> Result<Self, Error> {
+    pub(crate) fn file(file: &'a File, name: &'a str, limit: usize) -> Result<Self, Error> {
         let length = file
             .metadata()
             .map_err(Error::read(name, "its size"))?
@@ -31,7 +31,7 @@ impl<'a> Source<'a> {
         })
     }
 
-    pub(super) fn bytes(bytes: &'a [u8], name: &'a str, limit: usize) -> Self {
+    pub(crate) fn bytes(bytes: &'a [u8], name: &'a str, limit: usize) -> Self {
         Self {
             bytes: Bytes::Memory(bytes),
             length: bytes.len() as u64,
@@ -40,20 +40,20 @@ impl<'a> Source<'a> {
         }
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.name
     }
 
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.length
     }
 
-    pub(super) fn limit(&self) -> usize {
+    pub(crate) fn limit(&self) -> usize {
         self.limit
     }
 
     /// That a part lies within the file.
-    pub(super) fn check(&self, what: &'static str, offset: u64, length: u64) -> Result<(), Error> {
+    pub(crate) fn check(&self, what: &'static str, offset: u64, length: u64) -> Result<(), Error> {
         match offset.checked_add(length) {
             Some(end) if end <= self.length => Ok(()),
             _ => Err(Error::malformed(
@@ -68,7 +68,7 @@ impl<'a> Source<'a> {
     }
 
     /// The bytes of a part.
-    pub(super) fn read(
+    pub(crate) fn read(
         &self,
         what: &'static str,
         offset: u64,

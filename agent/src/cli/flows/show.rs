@@ -5,9 +5,10 @@ use std::hash::{BuildHasher as _, RandomState};
 use fathom_abi::{ConnectionId, Role};
 use serde_json::json;
 
+use super::{Seen, before::is_listed, text::printable};
 use crate::{
     cli::live::{duration, time_of_day},
-    identity::Process,
+    identity::{Peer, Process},
     net::flows::{Change, Flow, Side},
     telemetry::tcp::errno_name,
 };
@@ -61,32 +62,59 @@ pub(super) fn header() -> String {
 }
 
 /// A line for people.
-pub(super) fn line(flow: &Flow, process: Option<&Process>, at_unix_ns: u64) -> String {
+pub(super) fn line(seen: &Seen) -> String {
+    let flow = seen.flow;
     let dash = || "-".to_owned();
     let how = flow.outcome.map_or("-", |outcome| outcome.name());
-    let error = match (flow.error, flow.signal) {
-        (0, None) => String::new(),
-        (0, Some(signal)) => format!(" signal {signal}"),
-        (errno, _) => format!(" {}", errno_name(errno)),
+    let count = |count: u64| {
+        if is_listed(flow) {
+            dash()
+        } else {
+            count.to_string()
+        }
     };
     format!(
-        "{:<12}  {:<11} {:<7} {:>21} {:<21} {:>10} {:>10} {:>9} {:>4} {:>9} {how:<11}  {}{error}",
-        time_of_day(at_unix_ns),
+        "{:<12}  {:<11} {:<7} {:>21} {:<21} {:>10} {:>10} {:>9} {:>4} {:>9} {how:<11}  {}{}",
+        time_of_day(seen.at_unix_ns),
         what(flow.change),
         role(flow.role),
         flow.local,
         flow.remote,
-        flow.bytes_sent,
-        flow.bytes_received,
+        count(flow.bytes_sent),
+        count(flow.bytes_received),
         flow.srtt_us
             .map_or_else(dash, |us| duration(u64::from(us) * 1000)),
-        flow.retransmits,
+        count(flow.retransmits.into()),
         lasted_ns(flow).map_or_else(dash, duration),
-        process.map_or_else(dash, |process| format!(
-            "{}[{}]",
-            process.service, process.pid
-        )),
+        owner(seen.process.map(|process| &**process)),
+        why(flow).map_or_else(String::new, |why| format!(" {why}")),
     )
+}
+
+/// A process, or a dash.
+pub(super) fn owner(process: Option<&Process>) -> String {
+    process.map_or_else(
+        || "-".to_owned(),
+        |process| format!("{}[{}]", printable(&process.service), process.pid),
+    )
+}
+
+/// The error or the signal that ended it.
+pub(super) fn why(flow: &Flow) -> Option<String> {
+    match (flow.error, flow.signal) {
+        (0, None) => None,
+        (0, Some(signal)) => Some(format!("signal {signal}")),
+        (errno, _) => Some(errno_name(errno).into_owned()),
+    }
+}
+
+/// Whose the other end is.
+pub(super) fn peer(peer: &Peer) -> serde_json::Value {
+    match peer {
+        Peer::Service(name) => json!({ "service": &**name }),
+        Peer::Name(name) => json!({ "name": &**name }),
+        Peer::Class(class) => json!({ "class": class.name() }),
+    }
 }
 
 /// How long it is, or was, established.
@@ -95,29 +123,28 @@ pub(super) fn lasted_ns(flow: &Flow) -> Option<u64> {
 }
 
 /// A JSON object. Times are in nanoseconds where their names don't say otherwise; `null` is for what is not known.
-pub(super) fn document(
-    show: &Show,
-    flow: &Flow,
-    process: Option<&Process>,
-    at_unix_ns: u64,
-) -> serde_json::Value {
+pub(super) fn document(show: &Show, seen: &Seen) -> serde_json::Value {
+    let (flow, process) = (seen.flow, seen.process);
     let since = |time: Option<u64>| time?.checked_sub(flow.established_ns.or(flow.connect_ns)?);
     let side = |side: Side| match side {
         Side::Local => "local",
         Side::Remote => "remote",
     };
+    let is_counted = !is_listed(flow);
+    let count = |count: u64| is_counted.then_some(count);
     json!({
-        "at_unix_ns": at_unix_ns,
+        "at_unix_ns": seen.at_unix_ns,
         "id": show.id(flow.id),
         "what": what(flow.change),
         "role": role(flow.role),
         "local": flow.local,
         "remote": flow.remote,
-        "bytes_sent": flow.bytes_sent,
-        "bytes_received": flow.bytes_received,
-        "segments_sent": flow.segments_sent,
-        "segments_received": flow.segments_received,
-        "retransmits": flow.retransmits,
+        "peer": peer(seen.peer),
+        "bytes_sent": count(flow.bytes_sent),
+        "bytes_received": count(flow.bytes_received),
+        "segments_sent": count(flow.segments_sent.into()),
+        "segments_received": count(flow.segments_received.into()),
+        "retransmits": count(flow.retransmits.into()),
         "srtt_us": flow.srtt_us,
         "min_rtt_us": flow.min_rtt_us,
         "connect_ns": flow.connect_duration_ns(),

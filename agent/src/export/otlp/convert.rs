@@ -1,8 +1,9 @@
 //! fathom's data model as OTLP messages.
 
+mod logs;
 mod metrics;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use opentelemetry_proto::tonic::{
     collector::{
@@ -13,12 +14,15 @@ use opentelemetry_proto::tonic::{
     trace::v1::{ResourceSpans, ScopeSpans, Span as OtlpSpan, SpanFlags, Status, span, status},
 };
 
-pub(super) use self::metrics::{Period, metrics};
+pub(super) use self::{
+    logs::logs,
+    metrics::{Period, metrics},
+};
 use crate::{
     l7::exchange::Side,
     telemetry::{
         metric::{Attributes, Value},
-        span::Span,
+        span::{Resource as OurResource, Span},
     },
 };
 
@@ -67,35 +71,44 @@ impl Common {
 
 /// One request from a batch of spans: those of the same process stand together.
 pub(super) fn spans(batch: &[Span], common: &Common) -> ExportTraceServiceRequest {
-    let mut resources: Vec<(&Span, Vec<OtlpSpan>)> = Vec::new();
-    for span in batch {
-        let converted = convert_span(span);
-        // A batch has few processes. Equal ones are mostly the same Arc, which makes the comparison cheap.
-        let group = resources.iter_mut().find(|(first, _)| {
-            std::sync::Arc::ptr_eq(&first.resource, &span.resource)
-                || first.resource == span.resource
-        });
-        match group {
-            Some((_, spans)) => spans.push(converted),
-            None => resources.push((span, vec![converted])),
-        }
-    }
+    let resources = by_resource(batch, |span| &span.resource);
     ExportTraceServiceRequest {
         resource_spans: resources
             .into_iter()
-            .map(|(first, spans)| ResourceSpans {
-                resource: Some(
-                    common.resource(&first.resource.service_name, &first.resource.attributes),
-                ),
+            .map(|(resource, spans)| ResourceSpans {
+                resource: Some(common.resource(&resource.service_name, &resource.attributes)),
                 scope_spans: vec![ScopeSpans {
                     scope: Some(scope()),
-                    spans,
+                    spans: spans.into_iter().map(convert_span).collect(),
                     schema_url: String::new(),
                 }],
                 schema_url: String::new(),
             })
             .collect(),
     }
+}
+
+/// Those of the same process together.
+fn by_resource<'a, T>(
+    batch: &'a [T],
+    of: impl Fn(&'a T) -> &'a Arc<OurResource>,
+) -> Vec<(&'a OurResource, Vec<&'a T>)> {
+    let mut resources: Vec<(&Arc<OurResource>, Vec<&T>)> = Vec::new();
+    for item in batch {
+        let resource = of(item);
+        // A batch has few processes. Equal ones are mostly the same Arc, which makes the comparison cheap.
+        let group = resources
+            .iter_mut()
+            .find(|(first, _)| Arc::ptr_eq(first, resource) || *first == resource);
+        match group {
+            Some((_, items)) => items.push(item),
+            None => resources.push((resource, vec![item])),
+        }
+    }
+    resources
+        .into_iter()
+        .map(|(resource, items)| (&**resource, items))
+        .collect()
 }
 
 fn convert_span(span: &Span) -> OtlpSpan {

@@ -1,6 +1,6 @@
-//! OTLP over gRPC: metrics, spans and profiles to a backend.
+//! OTLP over gRPC: metrics, spans, profiles and records of flows to a backend.
 //!
-//! Three tasks send, one for each signal. Spans and profiles reach theirs through bounded queues that never make the
+//! A task sends each signal. Spans, profiles and records reach theirs through bounded queues that never make the
 //! pipeline wait; a [`Ledger`] for each signal says what became of what, exactly.
 
 mod client;
@@ -33,10 +33,10 @@ use self::{
     ledger::{Ledger, Loss},
     queue::Queue,
     settings::Settings,
-    signals::{Metrics, Profiles, Traces},
+    signals::{Logs, Metrics, Profiles, Traces},
     worker::{Collector, Stop},
 };
-use crate::telemetry::{metric::Source, span::Span};
+use crate::telemetry::{flow_logs::FlowLog, metric::Source, span::Span};
 
 /// How many encoded bytes of profiles may wait; in memory they take about three times as many.
 const PROFILE_QUEUE: usize = 2 << 20;
@@ -49,6 +49,7 @@ pub struct Exporter {
     metrics: Option<(Client, Arc<Ledger>)>,
     spans: Option<(Client, Arc<Queue<Span>>)>,
     profiles: Option<(Client, Arc<Queue<ExportProfilesServiceRequest>>)>,
+    logs: Option<(Client, Arc<Queue<FlowLog>>)>,
 }
 
 impl Exporter {
@@ -62,6 +63,7 @@ impl Exporter {
         let metrics = client(&settings.metrics)?;
         let traces = client(&settings.traces)?;
         let profiles = client(&settings.profiles)?;
+        let logs = client(&settings.logs)?;
         let batch = settings.span_batch.min(settings.span_queue);
         let queue_of_spans = || {
             let ledger = Arc::new(Ledger::new("spans"));
@@ -72,6 +74,11 @@ impl Exporter {
             // Each goes out as soon as it is there.
             Arc::new(Queue::new(PROFILE_QUEUE, 1, ledger))
         };
+        let queue_of_logs = || {
+            let ledger = Arc::new(Ledger::new("logs"));
+            let batch = settings.log_batch.min(settings.log_queue);
+            Arc::new(Queue::new(settings.log_queue, batch, ledger))
+        };
         let common = Common {
             resource: settings.resource.clone(),
             service_name: settings.service_name.clone(),
@@ -81,6 +88,7 @@ impl Exporter {
             metrics: metrics.map(|client| (client, Arc::new(Ledger::new("metrics")))),
             spans: traces.map(|client| (client, queue_of_spans())),
             profiles: profiles.map(|client| (client, queue_of_profiles())),
+            logs: logs.map(|client| (client, queue_of_logs())),
             settings,
         })
     }
@@ -98,13 +106,25 @@ impl Exporter {
         self.profiles.as_ref().map(|(_, queue)| Arc::clone(queue))
     }
 
+    /// Where records of flows go; `None` when they are not exported.
+    #[must_use]
+    pub fn logs(&self) -> Option<Arc<Queue<FlowLog>>> {
+        self.logs.as_ref().map(|(_, queue)| Arc::clone(queue))
+    }
+
     /// The accounts of all signals that are exported. They are metric sources, too.
     #[must_use]
     pub fn ledgers(&self) -> Vec<Arc<Ledger>> {
         let metrics = self.metrics.iter().map(|(_, ledger)| ledger);
         let spans = self.spans.iter().map(|(_, queue)| queue.ledger());
         let profiles = self.profiles.iter().map(|(_, queue)| queue.ledger());
-        metrics.chain(spans).chain(profiles).cloned().collect()
+        let logs = self.logs.iter().map(|(_, queue)| queue.ledger());
+        metrics
+            .chain(spans)
+            .chain(profiles)
+            .chain(logs)
+            .cloned()
+            .collect()
     }
 
     /// Starts the tasks. `sources` should hold the [`Exporter::ledgers`], too.
@@ -140,6 +160,12 @@ impl Exporter {
             let common = Arc::clone(&self.common);
             let delay = self.settings.span_delay;
             let service = Profiles { client, common };
+            tasks.spawn(worker::drain(service, queue, delay, stopped()));
+        }
+        if let Some((client, queue)) = self.logs {
+            let common = Arc::clone(&self.common);
+            let delay = self.settings.log_delay;
+            let service = Logs { client, common };
             tasks.spawn(worker::drain(service, queue, delay, stopped()));
         }
         Running {

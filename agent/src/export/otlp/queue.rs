@@ -10,7 +10,7 @@ use prost::Message as _;
 use tokio::sync::Notify;
 
 use super::ledger::{Ledger, Loss};
-use crate::telemetry::span::Span;
+use crate::telemetry::{flow_logs::FlowLog, span::Span};
 
 /// Something that a queue holds.
 pub trait Item: Send + 'static {
@@ -21,6 +21,16 @@ pub trait Item: Send + 'static {
 }
 
 impl Item for Span {
+    fn events(&self) -> u64 {
+        1
+    }
+
+    fn weight(&self) -> usize {
+        1
+    }
+}
+
+impl Item for FlowLog {
     fn events(&self) -> u64 {
         1
     }

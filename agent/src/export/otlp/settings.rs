@@ -16,6 +16,8 @@ pub enum Signal {
     Traces,
     /// CPU profiles.
     Profiles,
+    /// Records of flows.
+    Logs,
 }
 
 impl Signal {
@@ -25,6 +27,7 @@ impl Signal {
             Self::Metrics => "METRICS",
             Self::Traces => "TRACES",
             Self::Profiles => "PROFILES",
+            Self::Logs => "LOGS",
         }
     }
 }
@@ -55,6 +58,8 @@ pub struct Settings {
     pub traces: Option<Target>,
     /// Where profiles go.
     pub profiles: Option<Target>,
+    /// Where records of flows go, should there be rules for them.
+    pub logs: Option<Target>,
     /// How often metrics are sent.
     pub interval: Duration,
     /// How long spans wait for company.
@@ -63,6 +68,12 @@ pub struct Settings {
     pub span_queue: usize,
     /// How many spans go into one request.
     pub span_batch: usize,
+    /// The same for records of flows.
+    pub log_delay: Duration,
+    /// How many records may wait.
+    pub log_queue: usize,
+    /// How many go into one request.
+    pub log_batch: usize,
     /// Attributes of every resource: `OTEL_RESOURCE_ATTRIBUTES`, and the host's name.
     pub resource: Vec<(String, String)>,
     /// `service.name` of fathom's own metrics.
@@ -134,6 +145,7 @@ impl Settings {
             metrics: target(Signal::Metrics)?,
             traces: target(Signal::Traces)?,
             profiles: target(Signal::Profiles)?,
+            logs: target(Signal::Logs)?,
             interval: env
                 .milliseconds("OTEL_METRIC_EXPORT_INTERVAL")?
                 .or(given.interval)
@@ -143,6 +155,11 @@ impl Settings {
                 .unwrap_or(Duration::from_secs(5)),
             span_queue: env.count("OTEL_BSP_MAX_QUEUE_SIZE")?.unwrap_or(8192),
             span_batch: env.count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE")?.unwrap_or(512),
+            log_delay: env
+                .milliseconds("OTEL_BLRP_SCHEDULE_DELAY")?
+                .unwrap_or(Duration::from_secs(1)),
+            log_queue: env.count("OTEL_BLRP_MAX_QUEUE_SIZE")?.unwrap_or(4096),
+            log_batch: env.count("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE")?.unwrap_or(512),
             resource,
             service_name,
         })
@@ -151,7 +168,9 @@ impl Settings {
     /// Whether nothing is to be exported at all.
     #[must_use]
     pub fn is_off(&self) -> bool {
-        self.metrics.is_none() && self.traces.is_none() && self.profiles.is_none()
+        [&self.metrics, &self.traces, &self.profiles, &self.logs]
+            .iter()
+            .all(|target| target.is_none())
     }
 }
 

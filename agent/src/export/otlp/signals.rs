@@ -1,8 +1,9 @@
-//! The three services, behind one trait: a batch goes in, an answer comes out.
+//! The four services, behind one trait: a batch goes in, an answer comes out.
 
 use std::{future::Future, sync::Arc};
 
 use opentelemetry_proto::tonic::collector::{
+    logs::v1::logs_service_client::LogsServiceClient,
     metrics::v1::{ExportMetricsServiceRequest, metrics_service_client::MetricsServiceClient},
     profiles::v1development::{
         ExportProfilesServiceRequest, profiles_service_client::ProfilesServiceClient,
@@ -16,7 +17,7 @@ use super::{
     convert::{self, Common},
     queue::Item,
 };
-use crate::telemetry::span::Span;
+use crate::telemetry::{flow_logs::FlowLog, span::Span};
 
 /// What a backend says to a request that it took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -156,5 +157,38 @@ impl QueueService for Profiles {
     /// One each: every one has a dictionary of its own.
     fn requests(batch: &[Self::Item]) -> impl Iterator<Item = (&Self::Batch, u64)> + Send {
         batch.iter().map(|request| (request, request.events()))
+    }
+}
+
+/// Records of flows.
+pub(super) struct Logs {
+    pub(super) client: Client,
+    pub(super) common: Arc<Common>,
+}
+
+impl Service for Logs {
+    type Batch = [FlowLog];
+
+    fn client(&self) -> &Client {
+        &self.client
+    }
+
+    async fn send(&self, batch: &[FlowLog]) -> Result<Answer, Status> {
+        let request = self.client.request(convert::logs(batch, &self.common));
+        let response = prepared!(LogsServiceClient, &self.client)
+            .export(request)
+            .await?;
+        Ok(match response.into_inner().partial_success {
+            Some(partial) => Answer::new(partial.rejected_log_records, partial.error_message),
+            None => Answer::default(),
+        })
+    }
+}
+
+impl QueueService for Logs {
+    type Item = FlowLog;
+
+    fn requests(batch: &[FlowLog]) -> impl Iterator<Item = (&[FlowLog], u64)> + Send {
+        std::iter::once((batch, batch.len() as u64))
     }
 }

@@ -20,7 +20,9 @@ use super::{
     *,
 };
 use crate::{
+    identity::Peer,
     l7::exchange::Side,
+    net::flows::{Change, testing::flow},
     telemetry::{
         metric::{Audience, Data, Exemplar, HistogramPoint, Metric, Number, NumberPoint, Value},
         span::Resource,
@@ -339,6 +341,85 @@ async fn profiles_arrive_with_the_shared_attributes() {
         string(&resource.unwrap().attributes, "host.name"),
         Some("node-1")
     );
+}
+
+fn flow_log(number: u64, service: &str) -> FlowLog {
+    FlowLog {
+        flow: flow(number, Change::Closed),
+        connection: number,
+        peer: Peer::Service("db".into()),
+        at_unix_nano: 1_000 + number,
+        observed_unix_nano: 2_000,
+        resource: Arc::new(Resource {
+            service_name: service.into(),
+            attributes: vec![("process.pid".into(), Value::Int(10))],
+        }),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_flows_arrive_by_process_with_name_times_and_severity() {
+    let backend = Backend::default();
+    let address = backend.serve().await;
+    let variables = [("OTEL_BLRP_SCHEDULE_DELAY", "10")];
+    let exporter = Exporter::prepare(settings(address, &variables)).unwrap();
+    let logs = exporter.logs().unwrap();
+    for (number, service) in [(1, "shop"), (2, "cart"), (3, "shop")] {
+        logs.push(flow_log(number, service));
+    }
+    let running = exporter.start(Vec::new());
+    until("taken", || !backend.seen.lock().unwrap().logs.is_empty()).await;
+    running.shutdown(Duration::from_secs(5)).await;
+    assert_eq!(logs.ledger().counts().delivered, 3);
+    assert_balanced(logs.ledger().counts());
+    assert_eq!(logs.ledger().signal(), "logs");
+    let seen = backend.seen.lock().unwrap();
+    let [shop, cart] = &*seen.logs[0].resource_logs else {
+        panic!("not by process: {:?}", seen.logs[0]);
+    };
+    assert_eq!(cart.scope_logs[0].log_records.len(), 1);
+    let resource = &shop.resource.as_ref().unwrap().attributes;
+    assert_eq!(string(resource, "service.name"), Some("shop"));
+    assert_eq!(string(resource, "host.name"), Some("node-1"));
+    let record = &shop.scope_logs[0].log_records[1];
+    assert_eq!(record.event_name, "fathom.tcp.flow");
+    assert_eq!(
+        (record.time_unix_nano, record.observed_time_unix_nano),
+        (1_003, 2_000)
+    );
+    assert_eq!(
+        (record.severity_number, &*record.severity_text),
+        (9, "INFO")
+    );
+    assert!(record.body.is_none());
+    assert_eq!(
+        string(&record.attributes, "network.peer.address"),
+        Some("127.0.0.2")
+    );
+    assert_eq!(string(&record.attributes, "service.peer.name"), Some("db"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_find_no_room_are_counted() {
+    let backend = Backend::default();
+    let address = backend.serve().await;
+    let variables = [("OTEL_BLRP_MAX_QUEUE_SIZE", "2")];
+    let exporter = Exporter::prepare(settings(address, &variables)).unwrap();
+    let logs = exporter.logs().unwrap();
+    for number in 0..5 {
+        logs.push(flow_log(number, "shop"));
+    }
+    let counts = logs.ledger().counts();
+    assert_eq!(
+        (counts.received, counts.held, counts.lost(Loss::QueueFull)),
+        (5, 2, 3)
+    );
+    exporter
+        .start(Vec::new())
+        .shutdown(Duration::from_secs(5))
+        .await;
+    assert_eq!(logs.ledger().counts().delivered, 2);
+    assert_balanced(logs.ledger().counts());
 }
 
 /// Metrics of each kind, of two services, and one that is for `/metrics` only.

@@ -1,24 +1,27 @@
 //! What the kernel's socket monitoring says (sock_diag(7), `linux/inet_diag.h`): requests to bytes, bytes to sockets.
 //!
-//! Two fixed structs and one attribute are all that is needed of netlink here; the crates that speak it parse each socket into a list of owned attributes,
+//! Two fixed structs and three attributes are all that is needed of netlink here; the crates that speak it parse each socket into a list of owned attributes,
 //! of which none is looked at.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Bytes of a netlink message's header (`struct nlmsghdr`).
-const HEADER: usize = 16;
+use super::info::TcpInfo;
+use crate::net::netlink::{
+    self, HEADER, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, attribute, i32_at, u32_at,
+};
+
 /// Bytes of `struct inet_diag_req_v2`.
 const REQUEST: usize = 56;
 /// Bytes of `struct inet_diag_msg`.
 const SOCKET: usize = 72;
-/// Bytes of an attribute's header (`struct nlattr`).
-const ATTRIBUTE: usize = 4;
 
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_DUMP: u16 = 0x300;
+/// `struct tcp_info`.
+const INET_DIAG_INFO: u16 = 2;
+/// What the socket's buffers hold, as an array of 32-bit numbers.
+const INET_DIAG_SKMEMINFO: u16 = 7;
+/// The place of the drops in that array (`linux/sock_diag.h`).
+const SK_MEMINFO_DROPS: usize = 8;
 /// Only IPv6 (`IPV6_V6ONLY`); of listening sockets.
 const INET_DIAG_SKV6ONLY: u16 = 11;
 const IPPROTO_TCP: u8 = 6;
@@ -59,6 +62,11 @@ impl State {
     /// Waits for connections.
     pub const LISTEN: Self = Self(10);
 
+    /// The one with this number.
+    pub(super) const fn of(number: u8) -> Self {
+        Self(number)
+    }
+
     /// Its number.
     pub const fn number(self) -> u8 {
         self.0
@@ -92,6 +100,19 @@ impl States {
     }
 }
 
+/// What is to be said of each socket besides what always is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extensions(u8);
+
+impl Extensions {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// [`Details::tcp_info`]. The kernel takes each socket's lock for it, but that of a listening one.
+    pub const TCP_INFO: Self = Self(1 << (INET_DIAG_INFO - 1));
+    /// [`Details::drops`].
+    pub const MEMORY: Self = Self(1 << (INET_DIAG_SKMEMINFO - 1));
+}
+
 /// One TCP socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Socket {
@@ -119,11 +140,29 @@ pub struct Socket {
     pub only_v6: bool,
 }
 
+/// What else was said of a socket. It is read where it is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Details<'a>(&'a [u8]);
+
+impl Details<'_> {
+    /// How its connection does, where [`Extensions::TCP_INFO`] was asked for.
+    pub fn tcp_info(self) -> Option<TcpInfo> {
+        attribute(self.0, INET_DIAG_INFO).and_then(TcpInfo::parse)
+    }
+
+    /// Packets that were dropped at this socket since it was made, modulo 2^32, where [`Extensions::MEMORY`] was asked for. Of a listening socket these are
+    /// SYNs and handshakes' ends that found its queue full, or were dropped for another reason (`tcp_listendrop`).
+    pub fn drops(self) -> Option<u32> {
+        let numbers = attribute(self.0, INET_DIAG_SKMEMINFO)?;
+        u32_at(numbers, SK_MEMINFO_DROPS * size_of::<u32>())
+    }
+}
+
 /// One message of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Message {
+pub enum Message<'a> {
     /// A socket.
-    Socket(Socket),
+    Socket(Socket, Details<'a>),
     /// The list is over.
     Done,
     /// The kernel refuses, with this errno.
@@ -138,7 +177,12 @@ pub enum Message {
 pub struct Malformed;
 
 /// The request for all TCP sockets of a family that are in one of these states.
-pub fn request(family: Family, states: States, sequence: u32) -> [u8; HEADER + REQUEST] {
+pub fn request(
+    family: Family,
+    states: States,
+    extensions: Extensions,
+    sequence: u32,
+) -> [u8; HEADER + REQUEST] {
     let mut bytes = [0; HEADER + REQUEST];
     let length = u32::try_from(bytes.len()).unwrap_or_default();
     bytes[..4].copy_from_slice(&length.to_ne_bytes());
@@ -148,6 +192,7 @@ pub fn request(family: Family, states: States, sequence: u32) -> [u8; HEADER + R
     let request = &mut bytes[HEADER..];
     request[0] = family.number();
     request[1] = IPPROTO_TCP;
+    request[2] = extensions.0;
     request[4..8].copy_from_slice(&states.0.to_ne_bytes());
     bytes
 }
@@ -157,20 +202,20 @@ pub fn request(family: Family, states: States, sequence: u32) -> [u8; HEADER + R
 pub fn messages(
     datagram: &[u8],
     sequence: u32,
-) -> impl Iterator<Item = Result<Message, Malformed>> {
+) -> impl Iterator<Item = Result<Message<'_>, Malformed>> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
         while !rest.is_empty() {
-            let Some((header, payload, behind)) = split(rest) else {
+            let Some((message, behind)) = netlink::split(rest) else {
                 rest = &[];
                 return Some(Err(Malformed));
             };
             rest = behind;
-            if header.sequence != sequence {
+            if message.sequence != sequence {
                 // Of a request before, whose list was not read to its end.
                 continue;
             }
-            let message = message(header.kind, payload).ok_or(Malformed);
+            let message = read(message).ok_or(Malformed);
             if message.is_err() {
                 rest = &[];
             }
@@ -180,27 +225,13 @@ pub fn messages(
     })
 }
 
-struct Header {
-    kind: u16,
-    sequence: u32,
-}
-
-/// The first message's header and payload, and what is behind it.
-fn split(bytes: &[u8]) -> Option<(Header, &[u8], &[u8])> {
-    let length = usize::try_from(u32_at(bytes, 0)?).ok()?;
-    let header = Header {
-        kind: u16_at(bytes, 4)?,
-        sequence: u32_at(bytes, 8)?,
-    };
-    let payload = bytes.get(HEADER..length)?;
-    // Messages start at multiples of four.
-    let behind = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-    Some((header, payload, behind))
-}
-
-fn message(kind: u16, payload: &[u8]) -> Option<Message> {
-    Some(match kind {
-        SOCK_DIAG_BY_FAMILY => Message::Socket(socket(payload)?),
+fn read(message: netlink::Message<'_>) -> Option<Message<'_>> {
+    let payload = message.payload;
+    Some(match message.kind {
+        SOCK_DIAG_BY_FAMILY => {
+            let (fixed, attributes) = payload.split_at_checked(SOCKET)?;
+            Message::Socket(socket(fixed, attributes)?, Details(attributes))
+        }
         // A list that was broken off ends with an errno, too.
         NLMSG_DONE => match i32_at(payload, 0) {
             None | Some(0..) => Message::Done,
@@ -212,8 +243,7 @@ fn message(kind: u16, payload: &[u8]) -> Option<Message> {
 }
 
 /// `struct inet_diag_msg` and the attributes behind it.
-fn socket(payload: &[u8]) -> Option<Socket> {
-    let (fixed, attributes) = payload.split_at_checked(SOCKET)?;
+fn socket(fixed: &[u8], attributes: &[u8]) -> Option<Socket> {
     let family = match fixed[0] {
         2 => Family::V4,
         10 => Family::V6,
@@ -241,31 +271,6 @@ fn socket(payload: &[u8]) -> Option<Socket> {
         inode: u32_at(fixed, 68)?,
         only_v6: attribute(attributes, INET_DIAG_SKV6ONLY).is_some_and(|value| value != [0]),
     })
-}
-
-/// The value of an attribute; none, too, where the list is broken before it.
-fn attribute(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
-    loop {
-        let length = usize::from(u16_at(bytes, 0)?);
-        let kind = u16_at(bytes, 2)?;
-        let value = bytes.get(ATTRIBUTE..length)?;
-        if kind == wanted {
-            return Some(value);
-        }
-        bytes = bytes.get(length.next_multiple_of(4)..)?;
-    }
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn i32_at(bytes: &[u8], at: usize) -> Option<i32> {
-    Some(i32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use rustix::{
     },
 };
 
-use super::diag::{self, Family, Malformed, Message, Socket, States};
+use super::diag::{self, Details, Extensions, Family, Malformed, Message, Socket, States};
 
 /// The kernel fills datagrams of at most this size, if it is given the room (`netlink_recvmsg`).
 const BUFFER: usize = 32 << 10;
@@ -70,7 +70,7 @@ impl Dump {
         })
     }
 
-    /// Hands each socket to `f`, one datagram's at a time: the list is made while it is read, and is nowhere in whole.
+    /// Hands each socket to `f`, with what `extensions` asked for, one datagram's at a time: the list is made while it is read, and is nowhere in whole.
     ///
     /// # Errors
     /// Where the list ends early: at `until` at the latest.
@@ -78,11 +78,12 @@ impl Dump {
         &mut self,
         family: Family,
         states: States,
+        extensions: Extensions,
         until: Instant,
-        f: &mut impl FnMut(Socket),
+        f: &mut impl FnMut(Socket, Details<'_>),
     ) -> Result<(), Error> {
         self.sequence = self.sequence.wrapping_add(1);
-        let request = diag::request(family, states, self.sequence);
+        let request = diag::request(family, states, extensions, self.sequence);
         send(&self.socket, &request, SendFlags::empty())
             .map_err(|error| Error::Ask(family, error))?;
         loop {
@@ -98,7 +99,7 @@ impl Dump {
             }
             for message in diag::messages(datagram, self.sequence) {
                 match message? {
-                    Message::Socket(socket) => f(socket),
+                    Message::Socket(socket, details) => f(socket, details),
                     Message::Done => return Ok(()),
                     Message::Refused(errno) => {
                         return Err(Error::Refused(family, Errno::from_raw_os_error(errno)));

@@ -25,17 +25,16 @@ pub struct Visited {
     pub left_out: u64,
 }
 
-/// Calls `f` in this thread's network namespace, and then in each other one that the main thread of a process is in. **The thread is left in the last of them**: it is to be one
+/// Calls `f` in this thread's network namespace, and then in each other one that the main thread of a process is in, with the namespace's inode (0 where this thread's own is not to be seen). **The thread is left in the last of them**: it is to be one
 /// that ends behind this call.
 ///
 /// Entering needs `CAP_SYS_ADMIN` and opening `CAP_SYS_PTRACE`; what can't be entered is counted. Processes that end meanwhile are left out.
-pub fn each(until: Instant, mut f: impl FnMut()) -> Visited {
+pub fn each(until: Instant, mut f: impl FnMut(u64)) -> Visited {
     let mut visited = Visited::default();
     let mut seen = HashSet::new();
-    if let Ok(own) = fs::metadata("/proc/thread-self/ns/net") {
-        seen.insert(own.ino());
-    }
-    f();
+    let own = fs::metadata("/proc/thread-self/ns/net").map_or(0, |own| own.ino());
+    seen.insert(own);
+    f(own);
     visited.entered += 1;
     let Ok(processes) = fs::read_dir("/proc") else {
         return visited;
@@ -69,7 +68,7 @@ pub fn each(until: Instant, mut f: impl FnMut()) -> Visited {
         match move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)) {
             Ok(()) => {
                 visited.entered += 1;
-                f();
+                f(inode);
             }
             Err(_) => visited.denied += 1,
         }

@@ -12,6 +12,7 @@ use crate::probes::{Error, namespace, objects, offsets::Facts, sizes::NetSizes, 
 pub(super) fn load(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf, Error> {
     let sizes = NetSizes::within(options.map_budget);
     let wake_at = u64::from(sizes.messages / 4);
+    let wake_for_flows_at = u64::from(sizes.flows / 4);
     let track_active = u32::from(options.track_active);
     let own = process::id();
     let go = GoRecord(go_offsets());
@@ -23,6 +24,7 @@ pub(super) fn load(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf
         .override_global("SELF_TGID", &own, true)
         .override_global("CAPTURE", &options.head_limit, true)
         .override_global("WAKE_AT", &wake_at, true)
+        .override_global("WAKE_FOR_FLOWS_AT", &wake_for_flows_at, true)
         .override_global("HAS_TASK_PT_REGS", &facts.has_task_pt_regs, true)
         .override_global("REGS_FROM_STACK", &facts.regs_from_stack, true)
         .override_global("RECVMSG_ARGUMENTS", &facts.recvmsg_arguments, true)

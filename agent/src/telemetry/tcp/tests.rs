@@ -277,3 +277,25 @@ fn connections_are_told_apart_by_whose_the_other_end_is_within_bounds() {
         5
     );
 }
+
+#[test]
+fn what_an_open_connection_moves_counts_where_it_began() {
+    let tcp = Tcp::new(Limits::default());
+    let orders = Peer::Service("orders".into());
+    let alive = flow(1, Change::Alive);
+    assert!(
+        !tcp.advance(&alive),
+        "of one that is not known all is to be done"
+    );
+    tcp.record(&flow(1, Change::Established), &process("a"), &orders);
+    assert!(!tcp.advance(&flow(1, Change::Closed)));
+    assert!(tcp.advance(&alive));
+    assert!(tcp.advance(&alive), "nothing is new");
+    let io = |direction| sum(&tcp, "fathom.tcp.io", ("network.io.direction", direction));
+    assert_eq!((io("transmit"), io("receive")), (100, 1000));
+    assert_eq!(tcp.counts().flows, 3);
+    let Data::Histogram(rtt) = metric(&tcp, "fathom.tcp.rtt") else {
+        panic!()
+    };
+    assert_eq!(rtt[0].counts.iter().sum::<u64>(), 1, "once for what moved");
+}

@@ -2,8 +2,6 @@
 //!
 //! No kprobe: a return probe of `inet_csk_accept` is held as long as accept(2) sleeps, and the kernel has few of them.
 
-use core::hint::black_box;
-
 use aya_ebpf::{
     EbpfContext as _,
     helpers::bpf_probe_read_user,
@@ -22,12 +20,9 @@ use crate::{
 /// `struct sock *inet_csk_accept(sk, flags, err, kern)`; since 6.10 `(sk, arg)`.
 #[fexit(function = "inet_csk_accept")]
 pub fn accept_exit(ctx: FExitContext) -> i32 {
-    // As in the fentry tap: the place in the context has to stay a constant.
-    let sock: u64 = if ACCEPT_ARGUMENTS.load() == 4 {
-        black_box(ctx.arg(4))
-    } else {
-        black_box(ctx.arg(2))
-    };
+    // As a number: the verifier knows it as a pointer otherwise, and lets no global function have one.
+    let arguments = if ACCEPT_ARGUMENTS.load() == 4 { 4 } else { 2 };
+    let sock: u64 = read(ctx.as_ptr() as u64, arguments * 8);
     if sock != 0 {
         calls::accepted(sock);
     }
@@ -38,7 +33,6 @@ pub fn accept_exit(ctx: FExitContext) -> i32 {
 #[fexit(function = "inet_stream_connect")]
 pub fn connect_exit(ctx: FExitContext) -> i32 {
     let result: u64 = ctx.arg(4);
-    // As numbers: the verifier knows them as pointers otherwise, and lets no global function have one.
     let socket: u64 = read(ctx.as_ptr() as u64, 0);
     let address: u64 = read(ctx.as_ptr() as u64, 8);
     calls::connected(sock::of_socket(socket), result as i32, |endpoints| {

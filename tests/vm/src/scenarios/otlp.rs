@@ -1,5 +1,7 @@
 //! The whole way: nginx under wrk on this kernel, and what of it arrives in an OTLP receiver.
 
+mod logs;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, thread,
@@ -35,7 +37,10 @@ pub fn run(context: &mut Context) -> Result<()> {
     let nginx = Nginx::start(context)?;
     nginx.forget()?;
     let config = context.dir().join("otlp.yaml");
-    fs::write(&config, "profile:\n  interval: 1s\notlp:\n  interval: 1s\n")?;
+    fs::write(
+        &config,
+        "profile:\n  interval: 1s\nflows:\n  logs:\n    - address: 127.0.0.77\n      state: [closed, failed]\notlp:\n  interval: 1s\n",
+    )?;
     let config = config.to_string_lossy().into_owned();
     let agent = Agent::start(
         context,
@@ -87,6 +92,8 @@ pub fn run(context: &mut Context) -> Result<()> {
         "the exporter lost something of little"
     );
     wrk.stop()?;
+
+    logs::compare(&receiver, &agent)?;
 
     // More than the receiver can take: what is lost is counted, and profiles have a way of their own.
     let wrk = Wrk::start(context, &nginx, CONNECTIONS, None)?;

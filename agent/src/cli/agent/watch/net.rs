@@ -31,7 +31,10 @@ use crate::{
         finder::{Finder, Found},
         net::{Net, NetOptions},
     },
-    telemetry::{Clock, ExistingConnections, Red, Tcp, events::Stage, red, span::Span, tcp},
+    telemetry::{
+        Clock, ExistingConnections, FlowLogs, Red, Tcp, events::Stage, flow_logs::FlowLog, red,
+        span::Span, tcp,
+    },
 };
 
 /// How long records may wait in a ring that does not fill up.
@@ -42,9 +45,6 @@ const IDLE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How often messages that stay open are looked up.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-
-/// How often open connections are asked where they stand.
-const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often the distance between the monotonic clock and Unix time is measured.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
@@ -74,6 +74,7 @@ impl Watch {
         &mut self,
         config: &Config,
         spans: Option<Arc<Queue<Span>>>,
+        logs: Option<Arc<Queue<FlowLog>>>,
     ) -> Result<(), probes::Error> {
         let mut net = Net::load(&NetOptions {
             tap: config.tap,
@@ -129,6 +130,17 @@ impl Watch {
         } else {
             None
         };
+        let logs = logs.map(|queue| {
+            let logs = FlowLogs::new(Arc::clone(&config.flow_logs), Arc::clone(&shared.clock));
+            let counts = logs.counts();
+            shared
+                .events
+                .register(Stage::Sampler, "flow_logs", move |give| {
+                    give("delivered", counts.delivered());
+                    give("sampled_out", counts.sampled_out());
+                });
+            (logs, queue)
+        });
         let existing = Arc::new(search.finish());
         shared.events.register_existing(Arc::clone(&existing));
         self.show(Arc::new(ExistingConnections::new(
@@ -141,7 +153,7 @@ impl Watch {
             found,
             decoder,
             flows,
-            reports: Reports::new(REPORT_INTERVAL),
+            reports: Reports::new(config.flow_interval),
             read,
             clock: Arc::clone(&shared.clock),
             out: Out {
@@ -151,6 +163,7 @@ impl Watch {
                 tcp,
                 existing,
                 spans: spans.map(|queue| Traces::new(&shared, queue)),
+                logs,
                 shared,
                 nameless: Vec::new(),
             },
@@ -296,7 +309,7 @@ impl Pipeline {
     /// Has the kernel say where some of the open connections stand.
     fn report(&mut self) {
         let now = Instant::now();
-        let mut reports = std::mem::replace(&mut self.reports, Reports::new(REPORT_INTERVAL));
+        let mut reports = std::mem::replace(&mut self.reports, Reports::new(Duration::ZERO));
         let tcp = Arc::clone(&self.out.tcp);
         reports.turn(
             now,

@@ -8,6 +8,10 @@ use std::{
 };
 
 use opentelemetry_proto::tonic::collector::{
+    logs::v1::{
+        ExportLogsServiceRequest, ExportLogsServiceResponse,
+        logs_service_server::{LogsService, LogsServiceServer},
+    },
     metrics::v1::{
         ExportMetricsServiceRequest, ExportMetricsServiceResponse,
         metrics_service_server::{MetricsService, MetricsServiceServer},
@@ -40,6 +44,7 @@ pub(super) struct Seen {
     pub(super) traces: Vec<(Instant, MetadataMap, ExportTraceServiceRequest)>,
     pub(super) metrics: Vec<ExportMetricsServiceRequest>,
     pub(super) profiles: Vec<ExportProfilesServiceRequest>,
+    pub(super) logs: Vec<ExportLogsServiceRequest>,
     /// Requests for spans, also those that were refused.
     pub(super) attempts: Vec<Instant>,
 }
@@ -85,6 +90,7 @@ impl Backend {
             )
             .add_service(MetricsServiceServer::new(self.clone()))
             .add_service(ProfilesServiceServer::new(self.clone()))
+            .add_service(LogsServiceServer::new(self.clone()))
             .serve_with_incoming(TcpIncoming::from(listener));
         tokio::spawn(server);
         address
@@ -152,6 +158,17 @@ impl ProfilesService for Backend {
             .unwrap()
             .profiles
             .push(request.into_inner());
+        Ok(Response::new(Default::default()))
+    }
+}
+
+#[tonic::async_trait]
+impl LogsService for Backend {
+    async fn export(
+        &self,
+        request: Request<ExportLogsServiceRequest>,
+    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
+        self.seen.lock().unwrap().logs.push(request.into_inner());
         Ok(Response::new(Default::default()))
     }
 }

@@ -33,13 +33,13 @@ fn v4(last: u8) -> [u8; 16] {
     bytes
 }
 
-fn all(bytes: &[u8]) -> Vec<Result<Message, Malformed>> {
+fn all(bytes: &[u8]) -> Vec<Result<Message<'_>, Malformed>> {
     messages(bytes, 5).collect()
 }
 
 fn socket_of(bytes: &[u8]) -> Socket {
     match all(bytes)[..] {
-        [Ok(Message::Socket(socket))] => socket,
+        [Ok(Message::Socket(socket, _))] => socket,
         ref other => panic!("{other:?}"),
     }
 }
@@ -99,15 +99,16 @@ fn several_messages_come_in_order_and_strangers_are_left_out() {
     bytes.extend(message_of(NLMSG_DONE, 5, &0_i32.to_ne_bytes()));
     let all = all(&bytes);
     assert_eq!(all.len(), 3, "{all:?}");
-    assert!(matches!(all[0], Ok(Message::Socket(_))));
+    assert!(matches!(all[0], Ok(Message::Socket(..))));
     assert_eq!(all[1..], [Ok(Message::Other), Ok(Message::Done)]);
 }
 
 #[test]
 fn errors_come_with_their_number() {
-    let refused = |kind| all(&message_of(kind, 5, &(-2_i32).to_ne_bytes()));
-    assert_eq!(refused(NLMSG_ERROR), [Ok(Message::Refused(2))]);
-    assert_eq!(refused(NLMSG_DONE), [Ok(Message::Refused(2))]);
+    for kind in [NLMSG_ERROR, NLMSG_DONE] {
+        let refused = message_of(kind, 5, &(-2_i32).to_ne_bytes());
+        assert_eq!(all(&refused), [Ok(Message::Refused(2))]);
+    }
     assert_eq!(all(&message_of(NLMSG_DONE, 5, b"")), [Ok(Message::Done)]);
 }
 
@@ -127,11 +128,41 @@ fn what_is_cut_short_is_malformed_and_ends_the_datagram() {
 
 #[test]
 fn a_request_has_the_layout_of_the_header_file() {
-    let bytes = request(Family::V6, States::OPEN, 9);
+    let bytes = request(Family::V6, States::OPEN, Extensions::NONE, 9);
     assert_eq!(bytes.len(), 72);
     assert_eq!(bytes[..4], 72_u32.to_ne_bytes());
     assert_eq!(bytes[16..20], [10, 6, 0, 0]);
     // ESTABLISHED, SYN_SENT, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT.
     assert_eq!(bytes[20..24], 0b1_0011_0110_u32.to_ne_bytes());
     assert_eq!(bytes[24..], [0; 48]);
+}
+
+#[test]
+fn what_is_asked_for_besides_is_a_bit_each() {
+    let asked = |extensions| request(Family::V4, States::LISTEN, extensions, 9)[18];
+    assert_eq!(asked(Extensions::TCP_INFO), 0b10);
+    assert_eq!(asked(Extensions::MEMORY), 0b100_0000);
+}
+
+#[test]
+fn details_are_there_where_the_kernel_gave_them() {
+    let details_of = |attributes: &[u8]| {
+        let mut bytes = payload(2, 10, v4(1), v4(2));
+        bytes.extend(attributes);
+        let bytes = message_of(20, 5, &bytes);
+        match all(&bytes)[..] {
+            [Ok(Message::Socket(_, details))] => (details.drops(), details.tcp_info().is_some()),
+            ref other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(details_of(&[]), (None, false));
+    let mut memory = vec![40, 0, 7, 0];
+    memory.extend((1..10_u32).flat_map(u32::to_ne_bytes));
+    assert_eq!(details_of(&memory), (Some(9), false));
+    // Of a kernel that knows no drops.
+    memory[0] = 36;
+    assert_eq!(details_of(&memory[..36]), (None, false));
+    let mut info = vec![108, 0, 2, 0];
+    info.extend([0; 104]);
+    assert_eq!(details_of(&info), (None, true));
 }

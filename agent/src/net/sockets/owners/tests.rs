@@ -18,13 +18,25 @@ fn this_process_is_found_by_its_socket() {
     let text = fs::read_link(link).expect("a link");
     let own = inode(text.as_os_str()).expect("a socket's inode");
     let mut owners = Vec::new();
-    let walked = each(Path::new("/proc"), soon(), |pid, inode| {
+    let proc = Path::new("/proc");
+    let walked = each(proc, 0, soon(), |descriptor, inode| {
         if inode == own {
-            owners.push(pid);
+            owners.push(descriptor);
         }
+        ControlFlow::Continue(())
     });
-    assert!(owners.contains(&process::id()), "{owners:?}");
-    assert!(!walked.cut_short && walked.processes > 0, "{walked:?}");
+    let here = Descriptor {
+        pid: process::id(),
+        number: u32::try_from(socket.as_raw_fd()).expect("a number"),
+    };
+    assert!(owners.contains(&here), "{owners:?}");
+    assert!(
+        walked.cut_short.is_none() && walked.processes > 0,
+        "{walked:?}"
+    );
+    assert_eq!(here.inode(proc), Some(own));
+    drop(socket);
+    assert_ne!(here.inode(proc), Some(own));
 }
 
 #[test]
@@ -47,16 +59,31 @@ fn only_sockets_of_processes_are_handed_on() {
     }
     fs::create_dir(proc.path().join("19")).expect("a process that has ended");
     let mut found = Vec::new();
-    let walked = each(proc.path(), soon(), |pid, inode| found.push((pid, inode)));
-    found.sort_unstable();
-    assert_eq!(found, [(17, 4711), (18, 5), (18, 4711)]);
-    assert_eq!((walked.processes, walked.descriptors), (2, 6));
+    let mut from = |from| {
+        found.clear();
+        let walked = each(proc.path(), from, soon(), |descriptor, inode| {
+            found.push((descriptor.pid, inode));
+            ControlFlow::Continue(())
+        });
+        // Within a process they come as they come.
+        assert!(found.is_sorted_by_key(|&(pid, _)| pid), "{found:?}");
+        found.sort_unstable();
+        (found.clone(), walked.processes, walked.descriptors)
+    };
+    assert_eq!(from(0), (vec![(17, 4711), (18, 5), (18, 4711)], 2, 6));
+    assert_eq!(from(18), (vec![(18, 5), (18, 4711)], 1, 2));
+    let mut calls = 0;
+    each(proc.path(), 0, soon(), |_, _| {
+        calls += 1;
+        ControlFlow::Break(())
+    });
+    assert_eq!(calls, 1);
 }
 
 #[test]
 fn it_ends_when_the_time_is_up() {
-    let walked = each(Path::new("/proc"), Instant::now(), |_, _| {
+    let walked = each(Path::new("/proc"), 0, Instant::now(), |_, _| {
         panic!("too late")
     });
-    assert!(walked.cut_short);
+    assert!(walked.cut_short.is_some());
 }

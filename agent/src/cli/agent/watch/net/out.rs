@@ -15,7 +15,8 @@ use crate::{
     net::{Existing, Flow},
     probes::net::Counters,
     telemetry::{
-        Clock, Parents, Red, Spans, Tcp,
+        Clock, FlowLogs, Parents, Red, Spans, Tcp,
+        flow_logs::FlowLog,
         ids::SpanContext,
         parents::{
             Parent,
@@ -44,6 +45,8 @@ pub(super) struct Out {
     pub(super) tcp: Arc<Tcp>,
     pub(super) existing: Arc<Existing>,
     pub(super) spans: Option<Traces>,
+    /// Records of flows and where they go, where rules ask for them.
+    pub(super) logs: Option<(FlowLogs, Arc<Queue<FlowLog>>)>,
     pub(super) shared: Shared,
     /// Exchanges of processes that are gone and have no name yet.
     pub(super) nameless: Vec<(Exchange, SpanContext)>,
@@ -140,6 +143,9 @@ impl Out {
     }
 
     pub(super) fn flow(&mut self, flow: &Flow, now_ns: u64) {
+        if self.tcp.advance(flow) {
+            return;
+        }
         self.identity.name(flow.tgid, flow.comm);
         let process = self.identity.process(flow.tgid, now_ns);
         let mut flow = *flow;
@@ -149,5 +155,10 @@ impl Out {
         self.peers.learn(&flow, &process.service);
         let peer = self.peers.of(&flow, None, None);
         self.tcp.record(&flow, &process, &peer);
+        if let Some((logs, queue)) = &mut self.logs
+            && let Some(log) = logs.log(&flow, &process, &peer)
+        {
+            queue.push(log);
+        }
     }
 }

@@ -1,0 +1,219 @@
+//! The connections that were open before: listed by the kernel, until its records tell of them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    net::SocketAddr,
+    path::Path,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use fathom_abi::{ConnectionId, Role, flow::Owner};
+
+use crate::net::{
+    Flow,
+    flows::Change,
+    sockets::{self, Socket, diag::State, owners},
+};
+
+/// Connections that are listed; of more, only what the records tell.
+const LISTED: usize = 1 << 15;
+
+/// Connections that records tell of while the list is made, and that are known not to be from before.
+const MET: usize = 1 << 16;
+
+/// How long the walk over the descriptors of all processes may take.
+const WALK_LIMIT: Duration = Duration::from_secs(2);
+
+/// The two ends, this node's first.
+type Ends = (SocketAddr, SocketAddr);
+
+/// One connection of the list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listed {
+    pub(super) socket: Socket,
+    pub(super) role: Role,
+    /// The process that has it open; 0 where none was found.
+    pub(super) pid: u32,
+}
+
+impl Listed {
+    /// As a flow that has just been found. What it moved before is not known, nor are its times.
+    pub(super) fn flow(&self, now_ns: u64) -> Flow {
+        Flow {
+            // The kernel's cookie is a number that no other socket gets; a time of birth of 0 tells it from the ids of records.
+            id: ConnectionId {
+                sock: self.socket.cookie,
+                born_ns: 0,
+            },
+            change: Change::Existing,
+            outcome: None,
+            role: self.role,
+            tgid: self.pid,
+            owner: if self.pid == 0 {
+                Owner::UNKNOWN
+            } else {
+                Owner::USER
+            },
+            comm: [0; 16],
+            netns: 0,
+            cgroup: None,
+            local: self.socket.local,
+            remote: self.socket.remote,
+            at_ns: now_ns,
+            connect_ns: None,
+            established_ns: None,
+            accepted_ns: None,
+            first_received_ns: None,
+            first_sent_ns: None,
+            bytes_sent: 0,
+            bytes_received: 0,
+            segments_sent: 0,
+            segments_received: 0,
+            srtt_us: None,
+            min_rtt_us: None,
+            retransmits: 0,
+            reset_sent: false,
+            reset_received: false,
+            closed_by: None,
+            signal: None,
+            error: 0,
+        }
+    }
+}
+
+/// Whether a flow is one of the list, of which nothing but its ends and its process is known.
+pub(super) fn is_listed(flow: &Flow) -> bool {
+    flow.change == Change::Existing && flow.id.born_ns == 0
+}
+
+/// What is known of a connection that was listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// The id that it was shown with.
+    pub(super) id: ConnectionId,
+    /// What the taker tagged it with.
+    pub(super) tag: u32,
+    /// Whether this is the first record of it.
+    pub(super) is_first: bool,
+}
+
+/// The list, and who of it was met again in records.
+#[derive(Default)]
+pub(super) struct Before {
+    search: Option<JoinHandle<Vec<Listed>>>,
+    /// Who was met while the list was made.
+    met: HashSet<Ends>,
+    listed: HashMap<Ends, (ConnectionId, u32)>,
+    /// Listed ones by the ids that their records have.
+    known: HashMap<ConnectionId, (ConnectionId, u32)>,
+}
+
+impl Before {
+    /// Begins to make the list, which takes no longer than `limit` and the walk to the owners. To be called when the taps are attached.
+    ///
+    /// # Errors
+    /// Where its threads can't be started.
+    pub(super) fn start(limit: Duration) -> io::Result<Self> {
+        let list = sockets::list(limit, Vec::new(), |into: &mut Vec<Listed>, socket, role| {
+            // Of one that is just being opened the records tell.
+            if socket.state != State::SYN_SENT && into.len() < LISTED {
+                let (socket, pid) = (*socket, 0);
+                into.push(Listed { socket, role, pid });
+            }
+        })?;
+        let search = thread::Builder::new()
+            .name("fathom-before".to_owned())
+            .spawn(move || {
+                let mut listed = list.join().map_or_else(|_| Vec::new(), |(list, _)| list);
+                find_owners(&mut listed);
+                listed
+            })?;
+        Ok(Self {
+            search: Some(search),
+            ..Self::default()
+        })
+    }
+
+    /// The list, once, when it is there; without those that records have told of meanwhile.
+    pub(super) fn take(&mut self) -> Vec<Listed> {
+        match self.search.take_if(|search| search.is_finished()) {
+            Some(search) => self.listed(search.join().unwrap_or_default()),
+            None => Vec::new(),
+        }
+    }
+
+    fn listed(&mut self, mut list: Vec<Listed>) -> Vec<Listed> {
+        list.retain(|one| {
+            !self
+                .met
+                .contains(&ends(one.socket.local, one.socket.remote))
+        });
+        self.met = HashSet::new();
+        list
+    }
+
+    /// Remembers one of the list, which `flow` was made of.
+    pub(super) fn remember(&mut self, flow: &Flow, tag: u32) {
+        self.listed
+            .insert(ends(flow.local, flow.remote), (flow.id, tag));
+    }
+
+    /// What is known of the connection of a record, if it was listed.
+    pub(super) fn meet(&mut self, flow: &Flow) -> Option<Known> {
+        if self.search.is_some() && self.met.len() < MET {
+            self.met.insert(ends(flow.local, flow.remote));
+        }
+        let is_end = flow.change.is_end();
+        if let Some(&(id, tag)) = self.known.get(&flow.id) {
+            if is_end {
+                self.known.remove(&flow.id);
+            }
+            let is_first = false;
+            return Some(Known { id, tag, is_first });
+        }
+        if self.listed.is_empty() {
+            return None;
+        }
+        let (id, tag) = self.listed.remove(&ends(flow.local, flow.remote))?;
+        // One that begins now has the ends of one whose end was not seen.
+        if matches!(flow.change, Change::Established | Change::ConnectFailed) {
+            return None;
+        }
+        if !is_end {
+            self.known.insert(flow.id, (id, tag));
+        }
+        let is_first = true;
+        Some(Known { id, tag, is_first })
+    }
+}
+
+fn ends(local: SocketAddr, remote: SocketAddr) -> Ends {
+    // Records have neither flow labels nor scopes.
+    let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+    (plain(local), plain(remote))
+}
+
+/// Fills in the processes. Of a socket that several have open, the first that is found counts.
+fn find_owners(listed: &mut [Listed]) {
+    let mut owners: HashMap<u32, u32> = listed
+        .iter()
+        .filter(|one| one.socket.inode != 0)
+        .map(|one| (one.socket.inode, 0))
+        .collect();
+    let until = Instant::now() + WALK_LIMIT;
+    owners::each(Path::new("/proc"), until, |pid, inode| {
+        if let Some(owner) = owners.get_mut(&inode)
+            && *owner == 0
+        {
+            *owner = pid;
+        }
+    });
+    for one in listed {
+        one.pid = owners.get(&one.socket.inode).copied().unwrap_or(0);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -142,8 +142,6 @@ pub fn run(context: &mut Context) -> Result<()> {
     flows.wait_for(&notes)?;
     let Shown { lines, kept } = flows.stop()?;
     let wrong = compare::wrong(&notes, &lines);
-    // Where the kernel keeps changes of state from the programs, as one that preempts them does, at most as many are wrong.
-    let allowed = if context.patience > 1 { kept } else { 0 };
     context.fact("short", short);
     context.fact("long", long);
     context.fact("ends", notes.len());
@@ -154,12 +152,17 @@ pub fn run(context: &mut Context) -> Result<()> {
     context.fact("bytes", notes.iter().map(|note| note.sent).sum::<u64>());
     context.fact("kept_changes", kept);
     context.fact("wrong", wrong.len());
+    judge(context, &wrong, notes.len(), kept)
+}
+
+/// Where the kernel keeps changes of state from the programs, as one that preempts them does, at most as many are wrong.
+fn judge(context: &Context, wrong: &[String], of: usize, kept: u64) -> Result<()> {
+    let allowed = if context.patience > 1 { kept } else { 0 };
     ensure!(
         wrong.len() as u64 <= allowed,
-        "{} of {} ends are wrong ({kept} changes of state were kept from the programs): {}",
+        "{} of {of} ends are wrong ({kept} changes of state were kept from the programs): {}",
         wrong.len(),
-        notes.len(),
-        some(&wrong)
+        some(wrong)
     );
     Ok(())
 }

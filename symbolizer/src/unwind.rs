@@ -16,7 +16,7 @@
 //! 4. frame pointers ([`Rule::FramePointer`]), for what is left of a Go program and for files without any table;
 //! 5. [`Rule::None`].
 //!
-//! A trampoline counts even where a table says otherwise. A rule that can't be expressed is a [`Rule::Unsupported`], and counted
+//! A trampoline counts even where a table says otherwise, and so does the end of Go's stacks: Go's tables have neither. A rule that can't be expressed is a [`Rule::Unsupported`], and counted
 //! by kind. Files are read, never mapped into memory; memory is bounded by the section that is read, about a third of its size
 //! for the list of its entries, and one page of rows.
 //!
@@ -58,6 +58,7 @@ use crate::{Error, elf::source::Source};
 
 mod convert;
 mod frames;
+mod go;
 mod image;
 mod known;
 mod numbers;

@@ -12,7 +12,7 @@ use std::{
 
 use fathom_symbolizer::unwind::{Conversion, Machine, Rule, Rules, Table, convert_bytes};
 use gimli::{BaseAddresses, CieOrFde, DebugFrame, LittleEndian, UnwindContext, UnwindSection as _};
-use object::{Object as _, ObjectSection as _};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use truth::State;
 
 const LIMIT: usize = 1 << 30;
@@ -58,7 +58,7 @@ fn with_debug_information(path: &Path, machine: Machine) {
     let bases = BaseAddresses::default();
     let mut context = UnwindContext::new();
     let mut entries = frames.entries(&bases);
-    let (mut compared, mut trampolines) = (0, 0);
+    let (mut compared, mut trampolines, mut ends) = (0, 0, 0);
     while let Some(entry) = entries.next().expect("whole") {
         let CieOrFde::Fde(entry) = entry else {
             continue;
@@ -76,6 +76,10 @@ fn with_debug_information(path: &Path, machine: Machine) {
                     trampolines += 1;
                     continue;
                 }
+                if rule == Rule::End {
+                    ends += 1;
+                    continue;
+                }
                 let state = State { machine, address };
                 let expected = state.by_row(&frames, entry.cie(), row);
                 assert!(expected.is_some());
@@ -87,6 +91,19 @@ fn with_debug_information(path: &Path, machine: Machine) {
     assert!(compared > 5_000, "{compared}");
     // Go has one at most, of a single row.
     assert!(trampolines <= 2, "{trampolines}");
+    // goexit, mstart and rt0_go.
+    assert!((2..60).contains(&ends), "{ends}");
+    let goexit = file
+        .symbols()
+        .find(|symbol| {
+            symbol
+                .name()
+                .is_ok_and(|name| name.trim_end_matches(".abi0") == "runtime.goexit")
+        })
+        .expect("every Go program has it");
+    // A goroutine's first function returns to goexit's second instruction.
+    let rule = rules.get(table.find(goexit.address()));
+    assert_eq!(rule, Some(Rule::End));
 }
 
 fn without(path: &Path, machine: Machine) {

@@ -1,13 +1,13 @@
 //! What of an ELF file is needed to make tables: its text, and its call frame information.
 
-use std::{borrow::Cow, io::Read as _, ops::Range};
+use std::{io::Read as _, ops::Range};
 
 use object::{
     Endianness, elf, pod,
     read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _},
 };
 
-use super::rule::Machine;
+use super::{go, rule::Machine};
 use crate::{
     Error,
     elf::{Headers, source::Source},
@@ -23,6 +23,8 @@ pub(super) struct Image<'a> {
     pub(super) text: Vec<Text>,
     /// A Go program: its own code keeps frame pointers.
     pub(super) is_go: bool,
+    /// The functions of Go's that have no caller.
+    pub(super) top_frames: Vec<Range<u64>>,
     /// It names no other file that it needs: a C library, or a program that holds its own.
     pub(super) stands_alone: bool,
     pub(super) eh_frame: Option<Part>,
@@ -41,7 +43,7 @@ pub(super) struct Text {
 /// A section, not read yet.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
-    pub(super) name: Cow<'static, str>,
+    pub(super) name: &'static str,
     pub(super) address: u64,
     offset: u64,
     size: u64,
@@ -89,6 +91,7 @@ impl<'a> Image<'a> {
             entry: headers.header.e_entry(endian),
             text: text(source, &headers)?,
             is_go: false,
+            top_frames: Vec::new(),
             stands_alone: stands_alone(source, &headers)?,
             eh_frame: None,
             debug_frame: None,
@@ -134,6 +137,9 @@ impl<'a> Image<'a> {
             let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
             self.take(name, section, endian);
         }
+        if self.is_go {
+            self.top_frames = go::top_frames(self.source, endian, sections)?;
+        }
         Ok(true)
     }
 
@@ -166,7 +172,7 @@ impl<'a> Image<'a> {
             Packing::None
         };
         let part = Part {
-            name: Cow::Borrowed(name),
+            name,
             address: section.sh_addr(endian),
             offset,
             size,
@@ -250,7 +256,7 @@ impl Part {
 
     /// What errors call it.
     pub(super) fn what(&self) -> &'static str {
-        match &*self.name {
+        match self.name {
             ".eh_frame" => "the section .eh_frame",
             ".debug_frame" | ".zdebug_frame" => "the section .debug_frame",
             _ => "a procedure linkage table",
@@ -401,7 +407,7 @@ fn eh_frame_by_segment(
         let (offset, size) = program.file_range(endian);
         let into = address.checked_sub(program.p_vaddr(endian))?;
         (program.p_type(endian) == elf::PT_LOAD && into < size).then(|| Part {
-            name: Cow::Borrowed(".eh_frame"),
+            name: ".eh_frame",
             address,
             offset: offset.saturating_add(into),
             size: size - into,

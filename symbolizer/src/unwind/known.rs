@@ -1,5 +1,5 @@
-//! Code that tables don't cover and whose shape says how it is unwound: the trampolines that signal handlers return to, stubs
-//! of procedure linkage tables, and the first instructions of a program.
+//! Code that tables don't cover, or wrongly, and whose shape says how it is unwound: the trampolines that signal handlers return to, stubs
+//! of procedure linkage tables, and the functions that no other one calls.
 
 use std::ops::Range;
 
@@ -41,6 +41,13 @@ pub(super) fn find(image: &Image<'_>) -> Result<Vec<Known>, Error> {
     // A trampoline belongs to a C library or to a runtime without one.
     if image.stands_alone || image.is_go {
         trampolines(image, &mut known)?;
+    }
+    for addresses in &image.top_frames {
+        known.push(Known {
+            addresses: addresses.clone(),
+            rule: Rule::End,
+            is_certain: true,
+        });
     }
     entry(image, &mut known)?;
     for part in &image.stubs {

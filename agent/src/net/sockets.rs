@@ -17,9 +17,9 @@ use std::{
 use fathom_abi::Role;
 use tracing::warn;
 
-pub use self::diag::Socket;
+pub use self::diag::{Details, Extensions, Socket};
 use self::{
-    diag::{Extensions, Family, States},
+    diag::{Family, States},
     dump::Dump,
     namespaces::Visited,
     roles::Roles,
@@ -40,7 +40,7 @@ pub struct Listed {
     pub incomplete: u64,
 }
 
-/// Hands each open TCP connection of the machine to `f`, with its role, namespace after namespace. All of it happens on a thread of its own, as a thread has to enter a
+/// Hands each open TCP connection of the machine to `f`, with what was asked for of it and its role, namespace after namespace. All of it happens on a thread of its own, as a thread has to enter a
 /// namespace to see what is in it, and the process must stay where it is.
 ///
 /// Nothing is kept but who listens in one namespace at a time. What the list misses: namespaces that only other threads than a process's first are in, or none; and
@@ -50,8 +50,9 @@ pub struct Listed {
 /// Where the thread can't be started.
 pub fn list<T: Send + 'static>(
     limit: Duration,
+    extensions: Extensions,
     mut into: T,
-    mut f: impl FnMut(&mut T, &Socket, Role) + Send + 'static,
+    mut f: impl FnMut(&mut T, &Socket, Details<'_>, Role) + Send + 'static,
 ) -> io::Result<JoinHandle<(T, Listed)>> {
     thread::Builder::new()
         .name("fathom-sockets".to_owned())
@@ -63,9 +64,9 @@ pub fn list<T: Send + 'static>(
                 denied,
                 left_out,
             } = namespaces::each(until, |_| {
-                let namespace = here(until, &mut |socket, role| {
+                let namespace = here(until, extensions, &mut |socket, details, role| {
                     listed.connections += 1;
-                    f(&mut into, socket, role);
+                    f(&mut into, socket, details, role);
                 });
                 if let Err(error) = namespace {
                     // What one namespace lacks all do: once is enough.
@@ -86,7 +87,11 @@ pub fn list<T: Send + 'static>(
 ///
 /// # Errors
 /// Where the list ends early.
-pub fn here(until: Instant, f: &mut impl FnMut(&Socket, Role)) -> Result<(), dump::Error> {
+pub fn here(
+    until: Instant,
+    extensions: Extensions,
+    f: &mut impl FnMut(&Socket, Details<'_>, Role),
+) -> Result<(), dump::Error> {
     let mut dump = Dump::open()?;
     let port_range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
     let mut roles = Roles::new(&port_range.unwrap_or_default());
@@ -106,10 +111,10 @@ pub fn here(until: Instant, f: &mut impl FnMut(&Socket, Role)) -> Result<(), dum
         dump.each(
             family,
             States::OPEN,
-            Extensions::NONE,
+            extensions,
             until,
-            &mut |socket, _| {
-                f(&socket, roles.role(socket.local));
+            &mut |socket, details| {
+                f(&socket, details, roles.role(socket.local));
             },
         )?;
     }

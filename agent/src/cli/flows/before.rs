@@ -15,7 +15,7 @@ use fathom_abi::{ConnectionId, Role, flow::Owner};
 use crate::net::{
     Flow,
     flows::Change,
-    sockets::{self, Socket, diag::State, owners},
+    sockets::{self, Extensions, Socket, diag::State, info::TcpInfo, owners},
 };
 
 /// Connections that are listed; of more, only what the records tell.
@@ -35,13 +35,20 @@ type Ends = (SocketAddr, SocketAddr);
 pub(super) struct Listed {
     pub(super) socket: Socket,
     pub(super) role: Role,
+    /// Where it stood.
+    pub(super) info: Option<TcpInfo>,
     /// The process that has it open; 0 where none was found.
     pub(super) pid: u32,
 }
 
 impl Listed {
-    /// As a flow that has just been found. What it moved before is not known, nor are its times.
+    /// As a flow that has just been found. Its times are not known.
     pub(super) fn flow(&self, now_ns: u64) -> Flow {
+        let info = self.info.as_ref();
+        let count = |of: fn(&TcpInfo) -> Option<u64>| info.and_then(of).unwrap_or(0);
+        let number = |of: fn(&TcpInfo) -> Option<u32>| info.and_then(of).unwrap_or(0);
+        // The other end's FIN counts as a byte (`tcp_rcv_nxt_update`).
+        let fin = u64::from(self.socket.state == State::CLOSE_WAIT);
         Flow {
             // The kernel's cookie is a number that no other socket gets; a time of birth of 0 tells it from the ids of records.
             id: ConnectionId {
@@ -68,13 +75,13 @@ impl Listed {
             accepted_ns: None,
             first_received_ns: None,
             first_sent_ns: None,
-            bytes_sent: 0,
-            bytes_received: 0,
-            segments_sent: 0,
-            segments_received: 0,
-            srtt_us: None,
-            min_rtt_us: None,
-            retransmits: 0,
+            bytes_sent: count(|info| info.bytes_sent?.checked_sub(info.bytes_retransmitted?)),
+            bytes_received: count(|info| info.bytes_received).saturating_sub(fin),
+            segments_sent: number(|info| info.segments_sent),
+            segments_received: number(|info| info.segments_received),
+            srtt_us: info.and_then(|info| info.rtt_us),
+            min_rtt_us: info.and_then(|info| info.min_rtt_us),
+            retransmits: number(|info| Some(info.total_retransmits)),
             reset_sent: false,
             reset_received: false,
             closed_by: None,
@@ -84,9 +91,10 @@ impl Listed {
     }
 }
 
-/// Whether a flow is one of the list, of which nothing but its ends and its process is known.
-pub(super) fn is_listed(flow: &Flow) -> bool {
-    flow.change == Change::Existing && flow.id.born_ns == 0
+/// Whether a flow is one of the list of which nothing but its ends and its process is known: no connection is there without a segment.
+pub(super) fn is_bare(flow: &Flow) -> bool {
+    let has_segments = flow.segments_sent > 0 || flow.segments_received > 0;
+    flow.change == Change::Existing && flow.id.born_ns == 0 && !has_segments
 }
 
 /// What is known of a connection that was listed.
@@ -117,13 +125,22 @@ impl Before {
     /// # Errors
     /// Where its threads can't be started.
     pub(super) fn start(limit: Duration) -> io::Result<Self> {
-        let list = sockets::list(limit, Vec::new(), |into: &mut Vec<Listed>, socket, role| {
-            // Of one that is just being opened the records tell.
-            if socket.state != State::SYN_SENT && into.len() < LISTED {
-                let (socket, pid) = (*socket, 0);
-                into.push(Listed { socket, role, pid });
-            }
-        })?;
+        let list = sockets::list(
+            limit,
+            Extensions::TCP_INFO,
+            Vec::new(),
+            |into: &mut Vec<Listed>, socket, details, role| {
+                // Of one that is just being opened the records tell.
+                if socket.state != State::SYN_SENT && into.len() < LISTED {
+                    into.push(Listed {
+                        socket: *socket,
+                        role,
+                        info: details.tcp_info(),
+                        pid: 0,
+                    });
+                }
+            },
+        )?;
         let search = thread::Builder::new()
             .name("fathom-before".to_owned())
             .spawn(move || {

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use fathom_abi::{ConnectionId, Role};
 use serde_json::json;
 
-use super::{Seen, before::is_listed, text::printable};
+use super::{Seen, before::is_bare, text::printable};
 use crate::{
     cli::live::{duration, time_of_day},
     identity::{Peer, Process},
@@ -67,7 +67,7 @@ pub(super) fn line(seen: &Seen) -> String {
     let dash = || "-".to_owned();
     let how = flow.outcome.map_or("-", |outcome| outcome.name());
     let count = |count: u64| {
-        if is_listed(flow) {
+        if is_bare(flow) {
             dash()
         } else {
             count.to_string()
@@ -130,7 +130,7 @@ pub(super) fn document(show: &Show, seen: &Seen) -> serde_json::Value {
         Side::Local => "local",
         Side::Remote => "remote",
     };
-    let is_counted = !is_listed(flow);
+    let is_counted = !is_bare(flow);
     let count = |count: u64| is_counted.then_some(count);
     json!({
         "at_unix_ns": seen.at_unix_ns,

@@ -11,7 +11,7 @@ use std::{
 use fathom_abi::ConnectionId;
 
 use self::columns::Layout;
-use super::{Seen, before::is_listed, screen::Size, text};
+use super::{Seen, before::is_bare, screen::Size, text};
 use crate::{
     identity::Process,
     net::{Flow, filter::has_failed, flows::Change, open::Progress},
@@ -222,7 +222,7 @@ impl Row {
 
     /// Whether nothing but its ends and its process is known.
     fn is_listed(&self) -> bool {
-        is_listed(&self.flow)
+        is_bare(&self.flow)
     }
 }
 

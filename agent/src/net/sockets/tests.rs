@@ -15,7 +15,7 @@ type Ends = (SocketAddr, SocketAddr);
 
 fn all_here() -> BTreeMap<Ends, (Socket, Role)> {
     let mut found = BTreeMap::new();
-    here(soon(), &mut |socket, role| {
+    here(soon(), Extensions::NONE, &mut |socket, _, role| {
         found.insert((socket.local, socket.remote), (*socket, role));
     })
     .expect("a list");
@@ -69,7 +69,9 @@ fn what_waits_in_a_socket_is_told() {
 
 #[test]
 fn what_is_asked_for_too_late_is_an_error() {
-    let error = here(Instant::now(), &mut |_, _| panic!("too late"));
+    let error = here(Instant::now(), Extensions::NONE, &mut |_, _, _| {
+        panic!("too late")
+    });
     assert!(matches!(error, Err(dump::Error::TooLate)));
 }
 
@@ -110,8 +112,11 @@ fn connections_in_another_namespace_are_listed_and_this_thread_stays() {
     let before = fs::read_link("/proc/thread-self/ns/net").expect("a namespace");
     let search = list(
         Duration::from_secs(20),
+        Extensions::NONE,
         Vec::new(),
-        |found, socket: &Socket, role| found.push((socket.local, role)),
+        |found: &mut Vec<_>, socket: &Socket, _: Details<'_>, role| {
+            found.push((socket.local, role))
+        },
     )
     .expect("a thread");
     let (found, listed) = search.join().expect("an end");

@@ -17,6 +17,7 @@ fn one(number: u64, local: SocketAddr) -> Listed {
             only_v6: false,
         },
         role: Role::CLIENT,
+        info: None,
         pid: 7,
     }
 }
@@ -26,7 +27,7 @@ fn a_listed_connection_keeps_its_id_until_its_end() {
     let record = flow(99, Change::Existing);
     let mut before = Before::default();
     let shown = one(3, record.local).flow(5);
-    assert!(is_listed(&shown) && !is_listed(&record));
+    assert!(is_bare(&shown) && !is_bare(&record));
     assert_eq!(
         (shown.tgid, shown.role, shown.established_ns),
         (7, Role::CLIENT, None)
@@ -84,7 +85,7 @@ fn what_records_told_of_before_the_list_is_not_from_before() {
 
 /// This process's own connection, as the kernel lists it.
 #[test]
-fn a_connection_of_this_process_is_listed_with_it() {
+fn a_connection_of_this_process_is_bare_with_it() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
     let address = listener.local_addr().expect("an address");
     let client = std::net::TcpStream::connect(address).expect("a connection");

@@ -30,7 +30,8 @@ pub fn wrong(notes: &[Note], lines: &[Line]) -> Vec<String> {
         .collect();
     let mut told: BTreeMap<Ends, Vec<Story>> = BTreeMap::new();
     for (id, lines) in stories {
-        let ends = lines[0].ends();
+        // A list of what was open before does not say in which network.
+        let ends = lines[lines.len() - 1].ends();
         let is_own = [lines[0].local.port(), lines[0].remote.port()]
             .into_iter()
             .any(|port| own.contains(&(ends.0, port)));
@@ -92,9 +93,18 @@ impl<'a> Story<'a> {
             alive: 0,
             last,
         };
-        let mut bytes = (0, 0);
+        let mut bytes = (None, None);
         for (at, line) in lines.iter().enumerate() {
-            ensure!(line.ends() == last.ends(), "its addresses change");
+            let listed = line.what == What::Existing;
+            ensure!(
+                (line.local, line.remote) == (last.local, last.remote)
+                    && (line.netns == last.netns || (listed && line.netns.is_none())),
+                "its addresses change"
+            );
+            ensure!(
+                listed || (line.bytes_sent.is_some() && line.bytes_received.is_some()),
+                "its bytes are not known"
+            );
             ensure!(line.is_canonical(), "an IPv4 address is shown as IPv6");
             ensure!(
                 line.what.is_last() == (at + 1 == lines.len()),
@@ -132,8 +142,8 @@ struct Over<'a> {
     outcome: Option<Outcome>,
     closed_by: Option<Side>,
     error: Option<&'a str>,
-    sent: u64,
-    received: u64,
+    sent: Option<u64>,
+    received: Option<u64>,
     pid: Option<u32>,
 }
 
@@ -145,8 +155,8 @@ impl<'a> Over<'a> {
             outcome: Some(note.outcome),
             closed_by: note.closed_by,
             error: note.error.as_deref(),
-            sent: note.sent,
-            received: note.received,
+            sent: Some(note.sent),
+            received: Some(note.received),
             pid: Some(note.pid),
         }
     }

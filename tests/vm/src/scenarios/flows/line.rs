@@ -45,10 +45,10 @@ pub struct Line {
     pub local: SocketAddr,
     /// The other end.
     pub remote: SocketAddr,
-    /// Bytes of payload, each counted once.
-    pub bytes_sent: u64,
+    /// Bytes of payload, each counted once; not known of what the kernel has only listed.
+    pub bytes_sent: Option<u64>,
     /// The same.
-    pub bytes_received: u64,
+    pub bytes_received: Option<u64>,
     /// How it ended.
     pub outcome: Option<Outcome>,
     /// Who said first that no more would come.
@@ -90,7 +90,7 @@ impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:?} {:?} {} > {} sent {} received {} {:?} {:?} {:?} {:?} {:?}",
+            "{:?} {:?} {} > {} sent {:?} received {:?} {:?} {:?} {:?} {:?} {:?}",
             self.what,
             self.role,
             self.local,

@@ -140,7 +140,7 @@ pub fn run(context: &mut Context) -> Result<()> {
     notes.extend(existing.close(context.dir())?);
 
     flows.wait_for(&notes)?;
-    let Shown { lines, kept } = flows.stop()?;
+    let Shown { lines, kept, sum } = flows.stop()?;
     let wrong = compare::wrong(&notes, &lines);
     context.fact("short", short);
     context.fact("long", long);
@@ -151,6 +151,7 @@ pub fn run(context: &mut Context) -> Result<()> {
     }
     context.fact("bytes", notes.iter().map(|note| note.sent).sum::<u64>());
     context.fact("kept_changes", kept);
+    context.fact("sum", sum);
     context.fact("wrong", wrong.len());
     judge(context, &wrong, notes.len(), kept)
 }

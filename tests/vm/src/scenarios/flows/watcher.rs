@@ -29,6 +29,8 @@ pub struct Shown {
     pub lines: Vec<Line>,
     /// Changes of state that it says it may have missed.
     pub kept: u64,
+    /// What it says at its end of what it showed and lost.
+    pub sum: String,
 }
 
 /// A running `fathom flows --json`.
@@ -150,6 +152,7 @@ impl Flows {
             .split_once("the kernel kept ")
             .and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
         Ok(Shown {
+            sum: log.lines().last().unwrap_or_default().to_owned(),
             lines: std::mem::take(&mut self.lines),
             kept: kept.with_context(|| format!("no count of what the kernel kept: {log}"))?,
         })

@@ -68,7 +68,7 @@ pub fn run(context: &mut Context) -> Result<()> {
     let notes = many(context, short, long)?;
     flows.wait_for(&notes)?;
     thread::sleep(Duration::from_millis(500) * patience);
-    let Shown { lines, kept } = flows.stop()?;
+    let Shown { lines, kept, .. } = flows.stop()?;
     let wrong = compare::wrong(&notes, &lines);
     judge(context, &wrong, notes.len(), kept)?;
     context.fact("ends", notes.len());
@@ -179,6 +179,10 @@ fn lives(
             continue;
         };
         compared += 1;
+        let (Some(sent), Some(received)) = (line.bytes_sent, line.bytes_received) else {
+            wrong.push(format!("its bytes are not known: {line:?}"));
+            continue;
+        };
         let mut counts = |what: &'static str, holds: bool| {
             if holds {
                 *differs.entry(what).or_insert(0_u64) += 1;
@@ -188,15 +192,15 @@ fn lives(
         counts("other_process", line.pid != Some(life.pid));
         // Reset, so that what came last may not be acknowledged.
         let more = if note.role == Role::Client { 2 } else { 1 };
-        let is_sent = is_shown(life.sent, line.bytes_sent, more);
+        let is_sent = is_shown(life.sent, sent, more);
         let unacknowledged = !is_sent
             && matches!(note.outcome, Outcome::Reset | Outcome::Aborted)
             && life
                 .sent
                 .parse::<f64>()
-                .is_ok_and(|sent| sent < number(line.bytes_sent) / 1024.0);
+                .is_ok_and(|shown| shown < number(sent) / 1024.0);
         counts("unacknowledged", unacknowledged);
-        if !is_shown(life.received, line.bytes_received, 1) || !(is_sent || unacknowledged) {
+        if !is_shown(life.received, received, 1) || !(is_sent || unacknowledged) {
             wrong.push(format!("{life:?}; fathom: {line:?}"));
         }
         if let Some(lasted) = line.number("lasted_ns").filter(|_| note.began) {

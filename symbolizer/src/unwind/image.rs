@@ -63,6 +63,8 @@ enum Packing {
 
 /// What position-dependent code of x86-64 and aarch64 reaches: no file has more text.
 const MAX_TEXT: u64 = 1 << 31;
+/// Above all that a process can map on either machine; sums with an address of code stay below 2^64.
+const MAX_ADDRESS: u64 = 1 << 62;
 /// More than any linker writes of the dynamic section, the section names and a procedure linkage table.
 const MAX_SMALL_PART: u64 = 1 << 24;
 
@@ -343,6 +345,7 @@ fn text(source: &Source<'_>, headers: &Headers<'_, Header>) -> Result<Vec<Text>,
         let start = program.p_vaddr(endian);
         let end = start
             .checked_add(size)
+            .filter(|&end| end <= MAX_ADDRESS)
             .ok_or_else(|| malformed(format!("{size} bytes of code at {start:#x}")))?;
         total = total.saturating_add(size);
         text.push(Text {

@@ -120,6 +120,7 @@ pub fn run(args: &Args) -> Outcome {
         peers: Peers::default(),
         filter,
         view,
+        unread: None,
         shown: 0,
     };
     let ran = watch.run();
@@ -165,6 +166,8 @@ struct Watch {
     peers: Peers,
     filter: Filter,
     view: View,
+    /// Why open connections can't be read, where they can't.
+    unread: Option<String>,
     shown: u64,
 }
 
@@ -210,8 +213,13 @@ impl Watch {
                 drain(live);
             },
         );
-        if let Some(error) = refused {
-            tracing::warn!("open connections are not shown until their end: {error}");
+        if let Some(error) = refused
+            && self.unread.is_none()
+        {
+            if !self.view.is_drawn() {
+                tracing::warn!("open connections are not shown until their end: {error}");
+            }
+            self.unread = Some(error.to_string());
         }
         // The other ring is not shown here, and must not fill up.
         live.drain(Ring::Messages, |_| {});
@@ -296,10 +304,12 @@ impl Watch {
             ),
             (self.counts.malformed(), "records were malformed"),
         ];
+        let unread = self.unread.iter();
+        let unread = unread.map(|why| format!("where open connections stand ({why})"));
+        let counts = counts.iter().filter(|(count, _)| *count > 0);
         let lost: Vec<String> = counts
-            .iter()
-            .filter(|(count, _)| *count > 0)
             .map(|(count, what)| format!("{count} {what}"))
+            .chain(unread)
             .collect();
         if lost.is_empty() {
             "nothing".to_owned()

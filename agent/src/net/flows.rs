@@ -37,6 +37,18 @@ pub enum Change {
 }
 
 impl Change {
+    /// The name that users read.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Established => "established",
+            Self::Existing => "existing",
+            Self::Alive => "alive",
+            Self::Closed => "closed",
+            Self::ConnectFailed => "failed",
+            Self::Lost => "lost",
+        }
+    }
+
     /// Whether nothing more will come of the connection.
     pub const fn is_end(self) -> bool {
         matches!(self, Self::Closed | Self::ConnectFailed | Self::Lost)

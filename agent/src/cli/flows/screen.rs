@@ -8,12 +8,18 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr},
+    termios::{
+        LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetwinsize,
+        tcsetattr,
+    },
 };
 
 /// The alternate screen, no cursor, and no wrapping of lines that are too long (xterm's control sequences).
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+
+/// `_POSIX_VDISABLE` of Linux: no key has this meaning.
+const DISABLED: u8 = 0;
 
 /// What a terminal that does not know its size is taken for.
 const SIZE: Size = Size {
@@ -50,8 +56,9 @@ impl Screen {
         let keys = isatty(stdin()).then(|| tcgetattr(stdin()).ok()).flatten();
         if let Some(before) = &keys {
             let mut keys = before.clone();
-            // Each key at once, and not shown; Ctrl-C stays what it is.
+            // Each key at once, and not shown; Ctrl-C stays what it is, and Ctrl-Z would leave the shell without a cursor.
             keys.local_modes -= LocalModes::ICANON | LocalModes::ECHO;
+            keys.special_codes[SpecialCodeIndex::VSUSP] = DISABLED;
             let _ = tcsetattr(stdin(), OptionalActions::Now, &keys);
         }
         Ok(Self { keys })

@@ -9,7 +9,7 @@ use super::{Seen, before::is_bare, text::printable};
 use crate::{
     cli::live::{duration, time_of_day},
     identity::{Peer, Process},
-    net::flows::{Change, Flow, Side},
+    net::flows::{Flow, Side},
     telemetry::tcp::errno_name,
 };
 
@@ -20,18 +20,6 @@ pub(super) struct Show(RandomState);
 impl Show {
     fn id(&self, id: ConnectionId) -> String {
         format!("{:016x}", self.0.hash_one(id))
-    }
-}
-
-/// What happened, in a word.
-pub(super) fn what(change: Change) -> &'static str {
-    match change {
-        Change::Established => "established",
-        Change::Existing => "existing",
-        Change::Alive => "alive",
-        Change::Closed => "closed",
-        Change::ConnectFailed => "failed",
-        Change::Lost => "lost",
     }
 }
 
@@ -76,7 +64,7 @@ pub(super) fn line(seen: &Seen) -> String {
     format!(
         "{:<12}  {:<11} {:<7} {:>21} {:<21} {:>10} {:>10} {:>9} {:>4} {:>9} {how:<11}  {}{}",
         time_of_day(seen.at_unix_ns),
-        what(flow.change),
+        flow.change.name(),
         role(flow.role),
         flow.local,
         flow.remote,
@@ -135,7 +123,7 @@ pub(super) fn document(show: &Show, seen: &Seen) -> serde_json::Value {
     json!({
         "at_unix_ns": seen.at_unix_ns,
         "id": show.id(flow.id),
-        "what": what(flow.change),
+        "what": flow.change.name(),
         "role": role(flow.role),
         "local": flow.local,
         "remote": flow.remote,

@@ -120,6 +120,11 @@ impl View {
         self.screen.as_ref().is_some_and(Screen::is_left)
     }
 
+    /// Whether frames are drawn on the terminal, which bears no other lines.
+    pub(super) fn is_drawn(&self) -> bool {
+        self.screen.is_some()
+    }
+
     /// Whether the next frame is due.
     pub(super) fn is_due(&self) -> bool {
         self.screen.is_some() && self.drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME)

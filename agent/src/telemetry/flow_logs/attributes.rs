@@ -26,7 +26,7 @@ pub(super) fn of(log: &FlowLog) -> Attributes {
     ends(log, &mut all);
     let mut put = |name: &'static str, value: Value| all.push((name.into(), value));
     put("fathom.tcp.id", text(format!("{:016x}", log.connection)));
-    put("fathom.tcp.what", Value::Str(what(flow.change).into()));
+    put("fathom.tcp.what", Value::Str(flow.change.name().into()));
     let role = match flow.role {
         Role::CLIENT => "client",
         Role::SERVER => "server",
@@ -133,18 +133,6 @@ fn error(flow: &Flow) -> Option<Cow<'static, str>> {
     match flow.error {
         0 => flow.outcome.map(|outcome| outcome.name().into()),
         errno => Some(errno_name(errno)),
-    }
-}
-
-/// What happened, in the words of `fathom flows`.
-fn what(change: Change) -> &'static str {
-    match change {
-        Change::Established => "established",
-        Change::Existing => "existing",
-        Change::Alive => "alive",
-        Change::Closed => "closed",
-        Change::ConnectFailed => "failed",
-        Change::Lost => "lost",
     }
 }
 

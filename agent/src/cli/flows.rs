@@ -115,6 +115,7 @@ pub fn run(args: &Args) -> Outcome {
         flows,
         open: Open::new(OPEN),
         reports: Reports::new(interval),
+        interval,
         existing,
         before,
         peers: Peers::default(),
@@ -161,6 +162,7 @@ struct Watch {
     counts: Arc<FlowCounts>,
     open: Open,
     reports: Reports,
+    interval: Duration,
     existing: Existing,
     before: Before,
     peers: Peers,
@@ -185,6 +187,10 @@ impl Watch {
             for listed in self.before.take() {
                 let flow = listed.flow(Clock::monotonic_ns());
                 self.list(flow)?;
+            }
+            let now_ns = Clock::monotonic_ns();
+            for (flow, tag) in self.before.resting(self.interval, SEARCH_LIMIT, now_ns) {
+                self.stands(&flow, tag)?;
             }
             if self.view.is_due() {
                 let losses = self.losses();
@@ -258,6 +264,17 @@ impl Watch {
             ..Progress::default()
         };
         self.give(&flow, progress, process.as_ref(), &peer, number)
+    }
+
+    /// Where a connection from before stands of which no record has told.
+    fn stands(&mut self, flow: &Flow, tag: u32) -> Outcome {
+        let process = self.process(flow);
+        let peer = self.peers.of(flow, None, None);
+        let progress = Progress {
+            tag,
+            ..Progress::default()
+        };
+        self.give(flow, progress, process.as_ref(), &peer, tag)
     }
 
     fn process(&mut self, flow: &Flow) -> Option<Arc<Process>> {

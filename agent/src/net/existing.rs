@@ -14,7 +14,7 @@ use std::{
 use fathom_abi::Role;
 use tracing::warn;
 
-use super::sockets::{self, Details, Extensions, Listed, Socket};
+use super::sockets::{self, Extensions, Found, Listed, Socket};
 
 /// Connections whose role is remembered; of more, it is unknown. They take 1 MiB.
 const MAX_CONNECTIONS: usize = 1 << 17;
@@ -63,8 +63,7 @@ impl Search {
     /// # Errors
     /// Where its thread can't be started.
     pub fn start(limit: Duration) -> io::Result<Self> {
-        let take =
-            |table: &mut Table, socket: &Socket, _: Details<'_>, role| table.take(socket, role);
+        let take = |table: &mut Table, found: &Found<'_>| table.take(found.socket, found.role);
         sockets::list(limit, Extensions::NONE, Table::default(), take).map(Self)
     }
 

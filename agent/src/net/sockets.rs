@@ -40,7 +40,20 @@ pub struct Listed {
     pub incomplete: u64,
 }
 
-/// Hands each open TCP connection of the machine to `f`, with what was asked for of it and its role, namespace after namespace. All of it happens on a thread of its own, as a thread has to enter a
+/// One connection of a list.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// Its socket.
+    pub socket: &'a Socket,
+    /// What was asked for of it.
+    pub details: Details<'a>,
+    /// Which end opened it, as far as ports tell.
+    pub role: Role,
+    /// The inode of its network namespace.
+    pub namespace: u64,
+}
+
+/// Hands each open TCP connection of the machine to `f`, namespace after namespace. All of it happens on a thread of its own, as a thread has to enter a
 /// namespace to see what is in it, and the process must stay where it is.
 ///
 /// Nothing is kept but who listens in one namespace at a time. What the list misses: namespaces that only other threads than a process's first are in, or none; and
@@ -52,7 +65,7 @@ pub fn list<T: Send + 'static>(
     limit: Duration,
     extensions: Extensions,
     mut into: T,
-    mut f: impl FnMut(&mut T, &Socket, Details<'_>, Role) + Send + 'static,
+    mut f: impl FnMut(&mut T, &Found<'_>) + Send + 'static,
 ) -> io::Result<JoinHandle<(T, Listed)>> {
     thread::Builder::new()
         .name("fathom-sockets".to_owned())
@@ -63,12 +76,18 @@ pub fn list<T: Send + 'static>(
                 entered,
                 denied,
                 left_out,
-            } = namespaces::each(until, |_| {
-                let namespace = here(until, extensions, &mut |socket, details, role| {
+            } = namespaces::each(until, |namespace| {
+                let list = here(until, extensions, &mut |socket, details, role| {
                     listed.connections += 1;
-                    f(&mut into, socket, details, role);
+                    let found = Found {
+                        socket,
+                        details,
+                        role,
+                        namespace,
+                    };
+                    f(&mut into, &found);
                 });
-                if let Err(error) = namespace {
+                if let Err(error) = list {
                     // What one namespace lacks all do: once is enough.
                     if listed.incomplete == 0 {
                         warn!("connections that were open before are not all known: {error}");

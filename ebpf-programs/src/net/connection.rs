@@ -22,6 +22,8 @@ use crate::{
 
 /// `linux/sched.h`.
 const PF_EXITING: u32 = 4;
+/// `linux/sched.h`.
+const PF_KTHREAD: u32 = 0x0020_0000;
 /// The bits of an exit code that are a signal's number (wait(2)).
 const SIGNAL: u32 = 0x7f;
 
@@ -79,7 +81,7 @@ pub fn is_own(tgid: u32) -> bool {
 /// Notes who owns the socket, if that is better than what is known.
 #[inline(always)]
 pub fn own(state: &mut ConnectionState, tgid: u32, how: Owner) {
-    if how.0 > state.owner.0 {
+    if how.0 > state.owner.0 && (how == Owner::LISTENER || !is_kernel_thread()) {
         state.owner = how;
         state.tgid = tgid;
         // The one that listens is not the one that runs now.
@@ -109,6 +111,14 @@ pub fn listener_key(sock: u64) -> ListenerKey {
         port: u32::from(sock::local_port(sock)),
         reserved: 0,
     }
+}
+
+/// Whether a thread of the kernel runs now: it works for others (MPTCP's workers read and write for the process that has the connection).
+#[inline(always)]
+fn is_kernel_thread() -> bool {
+    // SAFETY: has no preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    read::<u32>(task, offset!(task_flags)) & PF_KTHREAD != 0
 }
 
 /// How the process that runs now is ending, if it is. It has its exit code before its files are closed (`do_exit`).

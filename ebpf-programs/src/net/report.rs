@@ -15,7 +15,8 @@ pub fn announce(sock: u64, state: &mut ConnectionState) {
         state.announced = 1;
         let at = state.established_ns;
         send(sock, FlowKind::ESTABLISHED, flow::SYN_RECV, at, 0);
-    } else if state.role == Role::UNKNOWN {
+    } else if state.role == Role::UNKNOWN && u64::from(sock::state(sock)) != flow::CLOSE {
+        // One that is closed by now, and of which a process takes what was left, has been told of.
         state.announced = 1;
         send(
             sock,
@@ -119,7 +120,8 @@ pub extern "C" fn report_connection(sock: u64) -> u32 {
     let Some(state) = connection::find(sock) else {
         return 0;
     };
-    if !connection::is_recorded(state) {
+    // One that was not announced has the sock of the one that is meant.
+    if state.announced == 0 || !connection::is_recorded(state) {
         return 0;
     }
     // SAFETY: has no preconditions.

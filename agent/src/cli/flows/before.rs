@@ -35,6 +35,8 @@ type Ends = (SocketAddr, SocketAddr);
 pub(super) struct Listed {
     pub(super) socket: Socket,
     pub(super) role: Role,
+    /// Its network namespace.
+    pub(super) netns: u32,
     /// Where it stood.
     pub(super) info: Option<TcpInfo>,
     /// The process that has it open; 0 where none was found.
@@ -65,7 +67,7 @@ impl Listed {
                 Owner::USER
             },
             comm: [0; 16],
-            netns: 0,
+            netns: self.netns,
             cgroup: None,
             local: self.socket.local,
             remote: self.socket.remote,
@@ -108,13 +110,29 @@ pub(super) struct Known {
     pub(super) is_first: bool,
 }
 
+/// A list of sockets that is being made.
+type Listing = JoinHandle<(Vec<Listed>, sockets::Listed)>;
+
+/// A listed connection of which no record has told: no byte has moved on it.
+#[derive(Clone, Copy, Debug)]
+struct Resting {
+    id: ConnectionId,
+    tag: u32,
+    pid: u32,
+    role: Role,
+}
+
 /// The list, and who of it was met again in records.
 #[derive(Default)]
 pub(super) struct Before {
     search: Option<JoinHandle<Vec<Listed>>>,
     /// Who was met while the list was made.
     met: HashSet<Ends>,
-    listed: HashMap<Ends, (ConnectionId, u32)>,
+    /// Those of which no record has told.
+    listed: HashMap<Ends, Resting>,
+    /// The look at where they stand, under way, and when the one before began.
+    look: Option<Listing>,
+    looked: Option<Instant>,
     /// Listed ones by the ids that their records have.
     known: HashMap<ConnectionId, (ConnectionId, u32)>,
 }
@@ -125,22 +143,7 @@ impl Before {
     /// # Errors
     /// Where its threads can't be started.
     pub(super) fn start(limit: Duration) -> io::Result<Self> {
-        let list = sockets::list(
-            limit,
-            Extensions::TCP_INFO,
-            Vec::new(),
-            |into: &mut Vec<Listed>, socket, details, role| {
-                // Of one that is just being opened the records tell.
-                if socket.state != State::SYN_SENT && into.len() < LISTED {
-                    into.push(Listed {
-                        socket: *socket,
-                        role,
-                        info: details.tcp_info(),
-                        pid: 0,
-                    });
-                }
-            },
-        )?;
+        let list = list(limit)?;
         let search = thread::Builder::new()
             .name("fathom-before".to_owned())
             .spawn(move || {
@@ -172,10 +175,58 @@ impl Before {
         list
     }
 
+    /// Where those stand of which no record has told, with their tags: a look at all sockets is begun once in each interval while there are any. To be called
+    /// often; what a look that takes longer finds comes later.
+    pub(super) fn resting(
+        &mut self,
+        interval: Duration,
+        limit: Duration,
+        now_ns: u64,
+    ) -> Vec<(Flow, u32)> {
+        if let Some(look) = self.look.take_if(|look| look.is_finished()) {
+            let (found, _) = look.join().unwrap_or_default();
+            return self.stand(&found, now_ns);
+        }
+        let is_due = self.looked.is_none_or(|at| at.elapsed() >= interval);
+        if is_due && self.look.is_none() && !self.listed.is_empty() {
+            // The first interval begins when they are listed.
+            let is_first = self.looked.replace(Instant::now()).is_none();
+            if !is_first {
+                self.look = list(limit).ok();
+            }
+        }
+        Vec::new()
+    }
+
+    fn stand(&self, found: &[Listed], now_ns: u64) -> Vec<(Flow, u32)> {
+        let of = |one: &Listed| {
+            let resting = self
+                .listed
+                .get(&ends(one.socket.local, one.socket.remote))
+                .filter(|resting| resting.id.sock == one.socket.cookie)?;
+            let known = Listed {
+                pid: resting.pid,
+                role: resting.role,
+                ..*one
+            };
+            let flow = Flow {
+                change: Change::Alive,
+                ..known.flow(now_ns)
+            };
+            Some((flow, resting.tag))
+        };
+        found.iter().filter_map(of).collect()
+    }
+
     /// Remembers one of the list, which `flow` was made of.
     pub(super) fn remember(&mut self, flow: &Flow, tag: u32) {
-        self.listed
-            .insert(ends(flow.local, flow.remote), (flow.id, tag));
+        let resting = Resting {
+            id: flow.id,
+            tag,
+            pid: flow.tgid,
+            role: flow.role,
+        };
+        self.listed.insert(ends(flow.local, flow.remote), resting);
     }
 
     /// What is known of the connection of a record, if it was listed.
@@ -194,7 +245,7 @@ impl Before {
         if self.listed.is_empty() {
             return None;
         }
-        let (id, tag) = self.listed.remove(&ends(flow.local, flow.remote))?;
+        let Resting { id, tag, .. } = self.listed.remove(&ends(flow.local, flow.remote))?;
         // One that begins now has the ends of one whose end was not seen.
         if matches!(flow.change, Change::Established | Change::ConnectFailed) {
             return None;
@@ -205,6 +256,27 @@ impl Before {
         let is_first = true;
         Some(Known { id, tag, is_first })
     }
+}
+
+/// Begins to list all connections, with where they stand.
+fn list(limit: Duration) -> io::Result<Listing> {
+    sockets::list(
+        limit,
+        Extensions::TCP_INFO,
+        Vec::new(),
+        |into: &mut Vec<Listed>, found| {
+            // Of one that is just being opened the records tell.
+            if found.socket.state != State::SYN_SENT && into.len() < LISTED {
+                into.push(Listed {
+                    socket: *found.socket,
+                    role: found.role,
+                    netns: u32::try_from(found.namespace).unwrap_or_default(),
+                    info: found.details.tcp_info(),
+                    pid: 0,
+                });
+            }
+        },
+    )
 }
 
 fn ends(local: SocketAddr, remote: SocketAddr) -> Ends {

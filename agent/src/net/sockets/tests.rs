@@ -114,9 +114,7 @@ fn connections_in_another_namespace_are_listed_and_this_thread_stays() {
         Duration::from_secs(20),
         Extensions::NONE,
         Vec::new(),
-        |found: &mut Vec<_>, socket: &Socket, _: Details<'_>, role| {
-            found.push((socket.local, role))
-        },
+        |all: &mut Vec<_>, found: &Found<'_>| all.push((found.socket.local, found.role)),
     )
     .expect("a thread");
     let (found, listed) = search.join().expect("an end");

@@ -17,6 +17,7 @@ fn one(number: u64, local: SocketAddr) -> Listed {
             only_v6: false,
         },
         role: Role::CLIENT,
+        netns: 1,
         info: None,
         pid: 7,
     }
@@ -108,4 +109,26 @@ fn a_connection_of_this_process_is_bare_with_it() {
             .unwrap_or_else(|| panic!("{ends:?} is not listed"));
         assert_eq!((found.pid, found.role), (std::process::id(), role));
     }
+}
+
+#[test]
+fn one_that_rests_stands_where_the_kernel_says_under_its_own_id() {
+    let mut before = Before::default();
+    let local = flow(9, Change::Alive).local;
+    let shown = one(3, local).flow(5);
+    before.remember(&shown, 42);
+    let again = Listed {
+        pid: 0,
+        role: Role::UNKNOWN,
+        ..one(3, local)
+    };
+    let stand = before.stand(&[again, one(4, local)], 6);
+    let [(flow, 42)] = stand.as_slice() else {
+        panic!("{stand:?}")
+    };
+    assert_eq!(
+        (flow.change, flow.id, flow.tgid, flow.role, flow.at_ns),
+        (Change::Alive, shown.id, 7, Role::CLIENT, 6),
+        "the other socket has the same ends, and is another"
+    );
 }

@@ -13,7 +13,10 @@ use std::{
 use anyhow::{Result, ensure};
 
 use self::peers::{INITIAL, Note};
-use super::dns::{Peers, events};
+use super::{
+    accounting,
+    dns::{Peers, events},
+};
 use crate::{
     agent::Agent,
     context::{Context, free_port},
@@ -58,8 +61,9 @@ pub fn run(context: &mut Context) -> Result<()> {
     let deadline = Instant::now() + LIMIT * context.patience;
     let metrics = loop {
         let metrics = agent.metrics()?;
-        let compared = compare(CLIENT, &sent, &metrics)
-            .and_then(|()| compare(SERVER, &answered, &metrics))
+        let missed = accounting::missed_calls(&metrics);
+        let compared = compare(CLIENT, &sent, missed, &metrics)
+            .and_then(|()| compare(SERVER, &answered, missed, &metrics))
             .and_then(|()| quic(&metrics));
         match compared {
             Ok(()) => break metrics,
@@ -91,7 +95,9 @@ fn note(file: &Path, deadline: Instant) -> Result<Note> {
     }
 }
 
-fn compare(service: &str, note: &Note, metrics: &Metrics) -> Result<()> {
+/// Calls that the kernel kept from the tap by its own count (`missed`) are not seen, and no others: a server that sleeps in recvfrom(2) holds a return probe, of
+/// which there are few before Linux 6.0.
+fn compare(service: &str, note: &Note, missed: u64, metrics: &Metrics) -> Result<()> {
     let of = |name: &str, direction| {
         metrics.count(
             name,
@@ -107,16 +113,28 @@ fn compare(service: &str, note: &Note, metrics: &Metrics) -> Result<()> {
         received: of("fathom_udp_io_bytes_total", "receive"),
         packets_received: of("fathom_udp_packets_total", "receive"),
     };
+    let lost = |noted: u64, counted: u64| noted.checked_sub(counted);
+    let packets = lost(note.packets_sent, counted.packets_sent)
+        .zip(lost(note.packets_received, counted.packets_received));
+    let is_right = match packets {
+        Some((0, 0)) => counted == *note,
+        Some((sent, received)) => {
+            sent + received <= missed
+                && counted.sent <= note.sent
+                && counted.received <= note.received
+        }
+        None => false,
+    };
     ensure!(
-        counted == *note,
-        "{service} is seen with {counted:?}, and noted {note:?}"
+        is_right,
+        "{service} is seen with {counted:?}, and noted {note:?}; the kernel kept {missed} calls"
     );
     let role = service.trim_start_matches("udp-");
     let in_role = metrics.count(
         "fathom_udp_packets_total",
         &[("service_name", service), ("fathom_udp_role", role)],
     );
-    let all = note.packets_sent + note.packets_received;
+    let all = counted.packets_sent + counted.packets_received;
     ensure!(in_role == all, "{in_role} of {all} datagrams of a {role}");
     // What is sent goes to an end that is known.
     let to_loopback = metrics.count(
@@ -128,9 +146,9 @@ fn compare(service: &str, note: &Note, metrics: &Metrics) -> Result<()> {
         ],
     );
     ensure!(
-        to_loopback == note.packets_sent,
+        to_loopback == counted.packets_sent,
         "{to_loopback} of {} datagrams went to this host",
-        note.packets_sent
+        counted.packets_sent
     );
     Ok(())
 }

@@ -11,6 +11,7 @@ mod view;
 
 use std::{
     io::{self, IsTerminal as _},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,7 +27,7 @@ use crate::{
     cli::{Failure, Outcome},
     identity::{Peer, Peers, Process},
     net::{
-        Existing, Filter, Flow, Flows, Open, Reports,
+        Conntrack, Existing, Filter, Flow, Flows, Open, Reports,
         existing::Search,
         filter::parse,
         flows::{Change, FlowCounts},
@@ -81,6 +82,8 @@ struct Seen<'a> {
     progress: Progress,
     process: Option<&'a Arc<Process>>,
     peer: &'a Peer,
+    /// Where it goes, where its destination is translated on the way.
+    destination: Option<SocketAddr>,
     at_unix_ns: u64,
 }
 
@@ -119,6 +122,7 @@ pub fn run(args: &Args) -> Outcome {
         existing,
         before,
         peers: Peers::default(),
+        conntrack: Conntrack::new("/proc".as_ref()),
         filter,
         view,
         unread: None,
@@ -166,6 +170,7 @@ struct Watch {
     existing: Existing,
     before: Before,
     peers: Peers,
+    conntrack: Conntrack,
     filter: Filter,
     view: View,
     /// Why open connections can't be read, where they can't.
@@ -241,7 +246,8 @@ impl Watch {
         if let Some(process) = &process {
             self.peers.learn(&flow, &process.service);
         }
-        let peer = self.peers.of(&flow, None, None);
+        let destination = self.conntrack.translated(&flow, Instant::now());
+        let peer = self.peers.of(&flow, None, destination);
         let number = self.view.number(process.as_ref(), flow.role, &peer);
         let known = self.before.meet(&flow);
         let tag = known.map_or(number, |known| known.tag);
@@ -249,13 +255,20 @@ impl Watch {
         if let Some(known) = known {
             resume(&mut flow, &mut progress, known);
         }
-        self.give(&flow, progress, process.as_ref(), &peer, number)
+        self.give(
+            &flow,
+            progress,
+            process.as_ref(),
+            (&peer, destination),
+            number,
+        )
     }
 
     /// One connection from before.
     fn list(&mut self, flow: Flow) -> Outcome {
         let process = self.process(&flow);
-        let peer = self.peers.of(&flow, None, None);
+        let destination = self.conntrack.translated(&flow, Instant::now());
+        let peer = self.peers.of(&flow, None, destination);
         let number = self.view.number(process.as_ref(), flow.role, &peer);
         self.before.remember(&flow, number);
         let progress = Progress {
@@ -263,18 +276,25 @@ impl Watch {
             tag: number,
             ..Progress::default()
         };
-        self.give(&flow, progress, process.as_ref(), &peer, number)
+        self.give(
+            &flow,
+            progress,
+            process.as_ref(),
+            (&peer, destination),
+            number,
+        )
     }
 
     /// Where a connection from before stands of which no record has told.
     fn stands(&mut self, flow: &Flow, tag: u32) -> Outcome {
         let process = self.process(flow);
-        let peer = self.peers.of(flow, None, None);
+        let destination = self.conntrack.translated(flow, Instant::now());
+        let peer = self.peers.of(flow, None, destination);
         let progress = Progress {
             tag,
             ..Progress::default()
         };
-        self.give(flow, progress, process.as_ref(), &peer, tag)
+        self.give(flow, progress, process.as_ref(), (&peer, destination), tag)
     }
 
     fn process(&mut self, flow: &Flow) -> Option<Arc<Process>> {
@@ -286,7 +306,7 @@ impl Watch {
         flow: &Flow,
         progress: Progress,
         process: Option<&Arc<Process>>,
-        peer: &Peer,
+        (peer, destination): (&Peer, Option<SocketAddr>),
         number: u32,
     ) -> Outcome {
         let names = process.map(|process| [&*process.service, process.comm.as_str()]);
@@ -303,6 +323,7 @@ impl Watch {
             progress,
             process,
             peer,
+            destination,
             at_unix_ns: self.live.clock.unix_ns(flow.at_ns),
         };
         self.view.take(&mut self.live, &seen, number)

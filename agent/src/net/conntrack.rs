@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fathom_abi::Role;
 use rustix::io::Errno;
 
 use self::{
@@ -31,6 +32,7 @@ pub use self::{
     message::{Answer, Entry, Malformed, Protocol, Tuple, answers},
     state::{State, Usage},
 };
+use super::flows::{Change, Flow};
 
 /// How much of each second look-ups may take by the clock, all together; what is asked for beyond that is unknown. It is enough for some 25,000 (3.7 µs each), unless others
 /// hold conntrack's lock.
@@ -107,6 +109,17 @@ impl Conntrack {
         };
         self.destinations(&[tuple], now, &mut |_, one| found = one);
         found
+    }
+
+    /// Where a connection goes that this end has opened, if its destination is translated on the way. What never came to be a connection goes nowhere.
+    pub fn translated(&mut self, flow: &Flow, now: Instant) -> Option<SocketAddr> {
+        if flow.role != Role::CLIENT || flow.change == Change::ConnectFailed {
+            return None;
+        }
+        match self.destination(Protocol::TCP, flow.local, flow.remote, now) {
+            Destination::Translated(real) => Some(real),
+            Destination::Plain | Destination::Unknown => None,
+        }
     }
 
     /// The same for many connections, from their source to their destination. `f` is called once for each, with its place in the list; the order is not that of the list.

@@ -127,6 +127,7 @@ pub(super) fn document(show: &Show, seen: &Seen) -> serde_json::Value {
         "role": role(flow.role),
         "local": flow.local,
         "remote": flow.remote,
+        "destination": seen.destination,
         "peer": peer(seen.peer),
         "bytes_sent": count(flow.bytes_sent),
         "bytes_received": count(flow.bytes_received),

@@ -13,6 +13,7 @@ fn take(edges: &mut Edges, open: &mut Open, flow: &Flow, service: &str, peer: &P
         progress,
         process: None,
         peer,
+        destination: None,
         at_unix_ns: 0,
     };
     edges.take(&seen, number);

@@ -32,6 +32,7 @@ fn take(table: &mut Table, flow: &Flow, sent: u64, received: u64) {
         },
         process: Some(&process),
         peer: &Peer::Class(Class::Loopback),
+        destination: None,
         at_unix_ns: 0,
     });
 }

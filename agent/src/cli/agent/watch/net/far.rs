@@ -1,17 +1,13 @@
 //! Whose the other end of a connection is.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use fathom_abi::Role;
 
 use super::out::PROC;
 use crate::{
     identity::{Peer, Peers, Process},
-    net::{
-        Conntrack, Flow, Names,
-        conntrack::{Destination, Protocol},
-        flows::Change,
-    },
+    net::{Conntrack, Flow, Names},
 };
 
 /// What tells whose the other end is: who has what address on this node, what processes have looked up, and where the kernel sends what is sent to a
@@ -47,26 +43,7 @@ impl FarEnds {
         } else {
             None
         };
-        let real = if is_opened_here {
-            self.real(flow)
-        } else {
-            None
-        };
+        let real = self.conntrack.translated(flow, Instant::now());
         self.peers.of(flow, name, real)
-    }
-
-    /// Where a connection goes whose destination is translated on its way. What never came to be a connection goes nowhere.
-    fn real(&mut self, flow: &Flow) -> Option<SocketAddr> {
-        if flow.change == Change::ConnectFailed {
-            return None;
-        }
-        let (local, remote) = (flow.local, flow.remote);
-        match self
-            .conntrack
-            .destination(Protocol::TCP, local, remote, Instant::now())
-        {
-            Destination::Translated(real) => Some(real),
-            Destination::Plain | Destination::Unknown => None,
-        }
     }
 }

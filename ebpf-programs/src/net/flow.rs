@@ -94,21 +94,22 @@ fn changed(ctx: &RawTracePointContext, before: Option<usize>, own: Option<usize>
         _ => false,
     };
     if !is_taken && sock::is_tcp(sock) {
-        take(sock, old, new);
+        take(sock, old, new, before.is_none());
     }
     if let Some(own) = own {
         notes[own] = change;
     }
 }
 
+/// Whether it is the first program that takes it, `is_first` says.
 #[inline(always)]
-fn take(sock: u64, old: u64, new: u64) {
+fn take(sock: u64, old: u64, new: u64, is_first: bool) {
     match new {
         SYN_SENT => connecting(sock),
         ESTABLISHED => established(sock, old),
         FIN_WAIT1 | LAST_ACK => closing(sock),
         CLOSE_WAIT => closed_by(sock, End::REMOTE),
-        CLOSE => closed(sock, old),
+        CLOSE => closed(sock, old, is_first),
         LISTEN => listening(sock),
         _ => {}
     }
@@ -225,17 +226,17 @@ fn closed_by(sock: u64, end: End) {
 
 /// The sock leaves the kernel's tables.
 #[inline(always)]
-fn closed(sock: u64, old: u64) {
+fn closed(sock: u64, old: u64, is_first: bool) {
     if old == LISTEN {
         let _ = LISTENERS.remove(connection::listener_key(sock));
         return;
     }
-    // A sock that never came to be one of a connection has nothing that ends.
+    // One that was open before and at rest. To a spare, a connection that is not there is one whose end was taken.
     let made = || {
-        if old == CLOSE || old == SYN_RECV {
-            None
-        } else {
+        if is_first && old != CLOSE && old != SYN_SENT && old != SYN_RECV {
             connection::make(sock, Role::UNKNOWN)
+        } else {
+            None
         }
     };
     let Some(state) = connection::find(sock).or_else(made) else {

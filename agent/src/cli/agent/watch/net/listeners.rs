@@ -56,7 +56,13 @@ fn watch(listen: &Listen, stop: &AtomicBool) {
 
 fn take(listen: &Listen, identity: &mut Identity, sweep: Sweep) {
     let now_ns = Clock::monotonic_ns();
-    let all = sweep.listeners.into_iter().map(|listener| Listening {
+    // As of its connections, fathom says nothing of its own.
+    let own = std::process::id();
+    let theirs = sweep
+        .listeners
+        .into_iter()
+        .filter(|listener| listener.owner != Some(own));
+    let all = theirs.map(|listener| Listening {
         service: match listener.owner {
             Some(pid) => Arc::clone(&identity.process(pid, now_ns).service),
             None => NOBODY.into(),

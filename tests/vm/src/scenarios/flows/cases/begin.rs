@@ -26,7 +26,10 @@ use super::{
     },
     Ground, Went,
 };
-use crate::namespace::{Namespace, set};
+use crate::{
+    context::free_port,
+    namespace::{Namespace, set},
+};
 
 /// `MSG_FASTOPEN` (include/linux/socket.h).
 const MSG_FASTOPEN: SendFlags = SendFlags::from_bits_retain(0x2000_0000);
@@ -107,8 +110,8 @@ pub fn non_blocking(ground: &Ground) -> Result<Went> {
 pub fn retried(ground: &Ground) -> Result<Went> {
     let (later, remote) = bound((Ipv4Addr::LOCALHOST, 0).into())?;
     // A port that the kernel chose is the socket's only until a connect fails; one that was asked for stays.
-    let (_, free) = bound((Ipv4Addr::LOCALHOST, 0).into())?;
-    let (socket, local) = bound(free)?;
+    let asked = (Ipv4Addr::LOCALHOST, free_port()?).into();
+    let (socket, local) = bound(asked)?;
     ensure!(
         connect(&socket, &remote) == Err(Errno::CONNREFUSED),
         "somebody listens at {remote}"

@@ -15,15 +15,27 @@ use crate::telemetry::metric::{Data, HistogramPoint, Metric, Number, Value};
 const MAX_ROWS: usize = 12;
 
 /// Outcomes of `fathom.events` that say what came, not what was lost.
-const NO_LOSS: [&str; 10] = [
+const NO_LOSS: [&str; 22] = [
     "alone",
     "ambiguous",
+    "answer",
+    "cached",
     "delivered",
     "given_up",
+    "local",
+    "not_found",
     "not_http",
+    "off",
     "own",
     "parented",
+    "plain",
+    "query",
+    "query_again",
     "sampled_out",
+    "served",
+    "translated",
+    "unasked",
+    "unbound",
     "unknown_connection",
     "upgraded",
 ];

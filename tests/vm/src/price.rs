@@ -72,6 +72,18 @@ fn load(echo: &Echo, seconds: u32, agent: Option<&Agent>) -> Result<Sample> {
     })
 }
 
+/// Outcomes of `fathom.events` that say what came: of events, of questions to conntrack, and of DNS messages.
+const NO_LOSS: [&str; 8] = [
+    "answer",
+    "cached",
+    "delivered",
+    "local",
+    "off",
+    "plain",
+    "query",
+    "unbound",
+];
+
 /// What the agent took besides `cpu`.
 fn meters(agent: &Agent, cpu: f64) -> Result<AgentSample> {
     let metrics = agent.metrics()?;
@@ -82,7 +94,7 @@ fn meters(agent: &Agent, cpu: f64) -> Result<AgentSample> {
             kind == "maps"
         }),
         lost: sum(&metrics, "fathom_events_total", "outcome", |outcome| {
-            outcome != "delivered"
+            !NO_LOSS.contains(&outcome)
         }),
         seen: sum(
             &metrics,

@@ -127,6 +127,23 @@ impl Watch {
                 give("delivered", counts.exchanges - counts.overflowed);
                 give("overflow_series", counts.overflowed);
             });
+        let counted = Arc::clone(&tcp);
+        shared
+            .events
+            .register(Stage::Aggregator, "flows", move |give| {
+                let counts = counted.counts();
+                give("delivered", counts.flows - counts.overflowed);
+                give("overflow_series", counts.overflowed);
+            });
+        let counted = Arc::clone(&tcp);
+        // Parts of flows that were delivered.
+        shared
+            .events
+            .register(Stage::Aggregator, "flow_parts", move |give| {
+                let counts = counted.counts();
+                give("overflow_peer", counts.without_peer);
+                give("overflow_open", counts.forgotten);
+            });
         let counted = Arc::clone(&red);
         // Parts of exchanges that were delivered: not to be added to the above.
         shared

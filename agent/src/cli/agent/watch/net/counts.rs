@@ -35,6 +35,11 @@ pub(super) fn register_taps(events: &Events, net: &Net, read: &Arc<Read>) {
         give("recursion", flow_misses.flows());
     });
     let counters = Arc::clone(&net.counters);
+    // Resets on no connection that is known, such as the answers of closed ports: what they belong to can't be told.
+    events.register(Stage::Tap, "resets", move |give| {
+        give("unbound", counters.get(NetCounter::ResetUnbound));
+    });
+    let counters = Arc::clone(&net.counters);
     let misses = Arc::clone(&net.misses);
     events.register(Stage::Tap, "io", move |give| {
         for counter in [

@@ -142,6 +142,11 @@ fn common() -> [Package; 25] {
         Package::test("busybox-static", "busybox", "the guests' user space"),
         Package::test("linux-perf", "perf", "the second opinion on profiles"),
         Package::test("iproute2", "ss", "the second opinion on flows"),
+        Package::test(
+            "nftables",
+            "nft",
+            "a service's address that is translated, for conntrack",
+        ),
         Package::test("cpio", "cpio", "packs the guests' initial file system"),
         Package::test("xz-utils", "xz", "unpacks kernel modules"),
         Package::test("zstd", "zstd", "unpacks kernel modules"),

@@ -94,7 +94,7 @@ fn rust(release: u32) -> [Package; 4] {
 }
 
 /// Everything else.
-fn common() -> [Package; 25] {
+fn common() -> [Package; 26] {
     [
         Package::build("llvm-22-dev", "bpf-linker is built over it"),
         Package::build("libpolly-22-dev", "LLVM's own build asks for it"),

@@ -69,7 +69,7 @@ impl NetSizes {
         let active = 8 + size_of_u64::<fathom_abi::sample::ActiveExchange>() + HASH_ENTRY;
         let mut sizes = Self {
             messages: power_of_two_below(budget / 3),
-            flows: power_of_two_below(budget / 8),
+            flows: power_of_two_below(budget / 12),
             connections: 0,
             inflight: entries(budget / 32 / inflight, 16_384),
             active: entries(budget / 32 / active, 16_384),

@@ -65,7 +65,7 @@ pub const ALL: [Entry; 16] = [
         name: "flows-peers",
         shows: "tcplife and tcpconnlat beside fathom on the same connections: what differs is explained",
         taps: Taps::Auto,
-        place: Place::Everywhere,
+        place: Place::Native,
     },
     Entry {
         name: "profile-shares",

@@ -159,6 +159,13 @@ fn interval(given: Option<&str>, is_drawn: bool) -> Result<Duration, Failure> {
     Ok(interval)
 }
 
+/// The other end of a connection.
+struct FarEnd {
+    peer: Peer,
+    /// Where the connection goes, where its destination is translated on the way.
+    destination: Option<SocketAddr>,
+}
+
 /// All that it takes from the ring to the reader.
 struct Watch {
     live: Live,
@@ -246,55 +253,49 @@ impl Watch {
         if let Some(process) = &process {
             self.peers.learn(&flow, &process.service);
         }
-        let destination = self.conntrack.translated(&flow, Instant::now());
-        let peer = self.peers.of(&flow, None, destination);
-        let number = self.view.number(process.as_ref(), flow.role, &peer);
+        let far = self.far(&flow);
+        let number = self.view.number(process.as_ref(), flow.role, &far.peer);
         let known = self.before.meet(&flow);
         let tag = known.map_or(number, |known| known.tag);
         let mut progress = self.open.take(&flow, tag);
         if let Some(known) = known {
             resume(&mut flow, &mut progress, known);
         }
-        self.give(
-            &flow,
-            progress,
-            process.as_ref(),
-            (&peer, destination),
-            number,
-        )
+        self.give(&flow, progress, process.as_ref(), &far, number)
     }
 
     /// One connection from before.
     fn list(&mut self, flow: Flow) -> Outcome {
         let process = self.process(&flow);
-        let destination = self.conntrack.translated(&flow, Instant::now());
-        let peer = self.peers.of(&flow, None, destination);
-        let number = self.view.number(process.as_ref(), flow.role, &peer);
+        let far = self.far(&flow);
+        let number = self.view.number(process.as_ref(), flow.role, &far.peer);
         self.before.remember(&flow, number);
         let progress = Progress {
             begins: true,
             tag: number,
             ..Progress::default()
         };
-        self.give(
-            &flow,
-            progress,
-            process.as_ref(),
-            (&peer, destination),
-            number,
-        )
+        self.give(&flow, progress, process.as_ref(), &far, number)
     }
 
     /// Where a connection from before stands of which no record has told.
     fn stands(&mut self, flow: &Flow, tag: u32) -> Outcome {
         let process = self.process(flow);
-        let destination = self.conntrack.translated(flow, Instant::now());
-        let peer = self.peers.of(flow, None, destination);
+        let far = self.far(flow);
         let progress = Progress {
             tag,
             ..Progress::default()
         };
-        self.give(flow, progress, process.as_ref(), (&peer, destination), tag)
+        self.give(flow, progress, process.as_ref(), &far, tag)
+    }
+
+    /// Whose the other end is, and where it goes.
+    fn far(&mut self, flow: &Flow) -> FarEnd {
+        let destination = self.conntrack.translated(flow, Instant::now());
+        FarEnd {
+            peer: self.peers.of(flow, None, destination),
+            destination,
+        }
     }
 
     fn process(&mut self, flow: &Flow) -> Option<Arc<Process>> {
@@ -306,7 +307,7 @@ impl Watch {
         flow: &Flow,
         progress: Progress,
         process: Option<&Arc<Process>>,
-        (peer, destination): (&Peer, Option<SocketAddr>),
+        far: &FarEnd,
         number: u32,
     ) -> Outcome {
         let names = process.map(|process| [&*process.service, process.comm.as_str()]);
@@ -322,8 +323,8 @@ impl Watch {
             flow,
             progress,
             process,
-            peer,
-            destination,
+            peer: &far.peer,
+            destination: far.destination,
             at_unix_ns: self.live.clock.unix_ns(flow.at_ns),
         };
         self.view.take(&mut self.live, &seen, number)

@@ -23,8 +23,6 @@ const ENETUNREACH: u32 = 101;
 const ENOBUFS: u32 = 105;
 const EHOSTUNREACH: u32 = 113;
 
-const SYN_SENT: u64 = 2;
-
 /// A process has accepted a connection.
 #[inline(always)]
 pub fn accepted(sock: u64) {
@@ -56,7 +54,7 @@ pub fn connected(sock: u64, result: i32, address: impl FnOnce(&mut Endpoints)) {
             if connection::is_recorded(state) {
                 // SAFETY: has no preconditions.
                 let now = unsafe { bpf_ktime_get_ns() };
-                send(sock, FlowKind::CONNECT_FAILED, SYN_SENT, now, errno);
+                send(sock, FlowKind::CONNECT_FAILED, flow::SYN_SENT, now, errno);
             }
             flow::forget(sock, state);
         }

@@ -23,7 +23,7 @@ use crate::{
 
 // `net/tcp_states.h`
 pub const ESTABLISHED: u64 = 1;
-const SYN_SENT: u64 = 2;
+pub const SYN_SENT: u64 = 2;
 pub const SYN_RECV: u64 = 3;
 const FIN_WAIT1: u64 = 4;
 const FIN_WAIT2: u64 = 5;

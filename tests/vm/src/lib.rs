@@ -2,8 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bpf;
 pub mod catalog;
 pub mod pairs;
+pub mod path;
 pub mod plan;
 pub mod process;
 pub mod report;

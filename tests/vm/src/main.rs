@@ -3,7 +3,6 @@
 //! The same scenarios run natively, where they are the acceptance test of a machine, and in the guests of the kernel matrix.
 
 mod agent;
-mod bpf;
 mod context;
 mod echo;
 mod guest;
@@ -11,7 +10,6 @@ mod kernel;
 mod metrics;
 mod namespace;
 mod nginx;
-mod path;
 mod price;
 mod receiver;
 mod relay;
@@ -28,8 +26,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 use fathom_scenarios::{
+    bpf,
     catalog::{ALL, Entry},
     pairs::Price,
+    path,
     report::Outcome,
 };
 

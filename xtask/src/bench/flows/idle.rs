@@ -1,9 +1,9 @@
 //! Connections that are open and do nothing: what they cost the agent, and `fathom flows`, which writes a line for each of them every ten seconds.
 
-use std::{fs, path::PathBuf, process::Stdio, thread, time::Duration};
+use std::{path::PathBuf, process::Stdio, thread, time::Duration};
 
-use anyhow::{Context as _, Result};
-use fathom_scenarios::process;
+use anyhow::Result;
+use fathom_scenarios::{bpf::Objects, process};
 
 use super::{
     super::{
@@ -95,28 +95,9 @@ fn look(
     Ok(end)
 }
 
-/// Bytes that the kernel charges for the BPF maps that a process has open (/proc/PID/fdinfo, `memlock`), each map once.
+/// Bytes that the kernel charges for the BPF maps that a process has open.
 fn map_bytes(pid: u32) -> Result<u64> {
-    let dir = format!("/proc/{pid}/fdinfo");
-    let mut maps = std::collections::BTreeMap::new();
-    for entry in fs::read_dir(&dir).with_context(|| format!("cannot read {dir}"))? {
-        // A descriptor that was closed meanwhile holds nothing.
-        let Ok(text) = fs::read_to_string(entry?.path()) else {
-            continue;
-        };
-        let field = |name: &str| {
-            text.lines().find_map(|line| {
-                let (key, value) = line.split_once(':')?;
-                (key == name)
-                    .then(|| value.trim().parse::<u64>().ok())
-                    .flatten()
-            })
-        };
-        if let (Some(map), Some(bytes)) = (field("map_id"), field("memlock")) {
-            maps.insert(map, bytes);
-        }
-    }
-    Ok(maps.values().sum())
+    Ok(Objects::of(pid)?.maps.values().sum())
 }
 
 #[expect(

@@ -10,6 +10,8 @@ mod pipelines;
 use std::{net::IpAddr, num::NonZeroUsize};
 
 use fathom::{
+    cli::profile::diff::read,
+    export::calltree::{CallTree, Side},
     l7::{
         Decoder, ExchangeOutcome, Limits, RecordOutcome, exchange::Exchange, http1, record::Record,
     },
@@ -45,6 +47,22 @@ pub fn pipeline(data: &[u8]) {
 /// DNS messages and lookups.
 pub fn dns(data: &[u8]) {
     lookups::dns(data);
+}
+
+/// Files of profiles: what could be read is whole, and its call tree counts what its stacks do.
+pub fn profile_file(data: &[u8]) {
+    let Ok(stacks) = read::parse(data) else {
+        return;
+    };
+    let mut tree = CallTree::default();
+    let mut whole = 0_u64;
+    for (frames, count) in &stacks.stacks {
+        let frames = frames.iter().map(|&frame| &stacks.frames[frame as usize]);
+        tree.add(frames.cloned(), Side::First, *count);
+        whole = whole.saturating_add(*count);
+    }
+    assert_eq!(tree.totals()[0], [whole, 0]);
+    assert_eq!(tree.preorder().len(), tree.nodes().len());
 }
 
 /// Heads of both kinds.

@@ -39,6 +39,8 @@ pub struct Config {
     pub profile_frequency: u32,
     /// How often profiles are sent.
     pub profile_interval: Duration,
+    /// The BPF file system in which other profilers find the span that a thread is at work for.
+    pub trace_contexts: Option<PathBuf>,
     /// How often open connections are asked where they stand.
     pub flow_interval: Duration,
     /// Which flows have records over OTLP; none without rules.
@@ -181,6 +183,7 @@ impl Config {
             routes: Arc::new(file.routes),
             profile_frequency: file.profile_frequency.unwrap_or(100),
             profile_interval: file.profile_interval.unwrap_or(Duration::from_secs(10)),
+            trace_contexts: file.trace_contexts.flatten(),
             flow_interval: file.flow_interval.unwrap_or(Duration::from_secs(10)),
             flow_logs: file.flow_logs.into(),
             otlp,

@@ -68,3 +68,8 @@ fn dns_messages() {
 fn http2_connections() {
     replay("http2", checks::http2);
 }
+
+#[test]
+fn files_of_profiles() {
+    replay("profile_file", checks::profile_file);
+}

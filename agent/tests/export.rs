@@ -10,13 +10,15 @@ use fathom::{
         openmetrics::{Format, TargetInfo, render},
         otlp::{
             Exporter,
-            profiles::requests,
+            profiles::Requests,
             settings::{Given, Settings},
         },
     },
     identity::Process,
     l7::exchange::{ExchangeKey, Side},
-    profile::{Function, Location, Mapping, Profile, Quality, Stack},
+    profile::{
+        Function, Known, Line, Location, Mapping, Origin, Profile, Quality, Stack, StackQuality,
+    },
     telemetry::{
         metric::{
             Attributes, Audience, Data, Exemplar, HistogramPoint, Metric, Number, NumberPoint,
@@ -161,8 +163,13 @@ const EXCHANGE: ExchangeKey = ExchangeKey {
     part: 0,
 };
 
-/// Three samples of `main` in `/bin/shop`, taken while it served a request.
+/// Three samples of `copy`, inlined into `main` in `/bin/shop`, taken while it served a request.
 fn profile() -> ExportProfilesServiceRequest {
+    let line = |function, line, column| Line {
+        function,
+        line,
+        column,
+    };
     let profile = Profile {
         process: Arc::new(Process {
             pid: 42,
@@ -181,17 +188,28 @@ fn profile() -> ExportProfilesServiceRequest {
             offset: 0,
             name: "/bin/shop".into(),
             build_id: Some([0xab, 0xcd].into()),
-            has_functions: true,
+            known: Known {
+                functions: true,
+                ..Known::default()
+            },
         }],
-        functions: vec![Function {
-            name: "main".into(),
-            system_name: "main".into(),
-        }],
+        functions: vec![
+            Function {
+                name: "main".into(),
+                system_name: "main".into(),
+                file: Some("/src/main.c".into()),
+            },
+            Function {
+                name: "copy".into(),
+                system_name: "copy".into(),
+                file: Some("/src/copy.h".into()),
+            },
+        ],
         locations: vec![Location {
             address: 0x1234,
-            kernel: false,
+            origin: Origin::Native,
             mapping: Some(0),
-            function: Some(0),
+            lines: [line(1, 7, 3), line(0, 20, 0)].into(),
         }],
         stacks: vec![Stack {
             locations: vec![0],
@@ -199,13 +217,14 @@ fn profile() -> ExportProfilesServiceRequest {
             tid: 43,
             comm: "worker".into(),
             exchange: Some(EXCHANGE),
+            quality: StackQuality::Whole,
         }],
         quality: Quality::default(),
     };
     let span = |key: &ExchangeKey| (*key == EXCHANGE).then_some((TRACE, SPAN));
-    let mut requests = requests(&[profile], |ns| ns + 1_700_000_000_000_000_000, span);
-    assert_eq!(requests.len(), 1);
-    requests.remove(0)
+    let mut requests = Requests::new(|ns| ns + 1_700_000_000_000_000_000, span);
+    assert!(requests.add(&profile).is_none(), "it is small");
+    requests.finish().unwrap()
 }
 
 /// A resource's attributes that are text.
@@ -296,6 +315,9 @@ async fn an_independent_receiver_reads_every_signal() {
     for record in &records {
         assert_eq!(record["unknown_fields"], json!([]), "{record:#}");
         assert_eq!(record["headers"]["api-key"], "s cret");
+        let problems = record.get("problems").unwrap_or(&Value::Null);
+        let is_profile = record["signal"] == "profiles";
+        assert_eq!(problems, &if is_profile { json!([]) } else { Value::Null });
     }
     let one = |signal: &str| {
         let mut found = records.iter().filter(|record| record["signal"] == signal);
@@ -435,8 +457,24 @@ fn check_profiles(request: &Value) {
     let stack = entry("stack_table", &sample["stack_index"]);
     let location = entry("location_table", &stack["location_indices"][0]);
     assert_eq!(location["address"], "4660");
-    let function = entry("function_table", &location["lines"][0]["function_index"]);
-    assert_eq!(string(&function["name_strindex"]), "main");
+    for (index, name, file, line) in [
+        (0, "copy", "/src/copy.h", "7"),
+        (1, "main", "/src/main.c", "20"),
+    ] {
+        let of = &location["lines"][index];
+        let function = entry("function_table", &of["function_index"]);
+        assert_eq!(string(&function["name_strindex"]), name);
+        assert_eq!(string(&function["filename_strindex"]), file);
+        assert_eq!(of["line"], line);
+    }
+    let quality = attribute(&sample["attribute_indices"][2]);
+    assert_eq!(
+        quality,
+        (
+            json!("fathom.stack.quality"),
+            json!({"string_value": "whole"})
+        )
+    );
     let mapping = entry("mapping_table", &location["mapping_index"]);
     assert_eq!(string(&mapping["filename_strindex"]), "/bin/shop");
     assert_eq!(

@@ -1,14 +1,17 @@
 //! `fathom profile` against a program whose time is known, and against `perf`.
 
+mod running;
+
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+
+use running::Running;
 
 /// The truth about `tests/programs/burn.c`, in percent.
 const TRUTH: [(&str, f64); 3] = [
@@ -31,16 +34,6 @@ static TURN: Mutex<()> = Mutex::new(());
 
 fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A program that ends with its test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn build(folder: &Path) -> PathBuf {
@@ -67,20 +60,14 @@ fn build(folder: &Path) -> PathBuf {
 /// sampled too rarely for its shares to say anything. Far before would hold up the kernel's own threads, which load
 /// and unload programs.
 fn start(program: &Path, arguments: &[&str]) -> Running {
-    let mut child = Command::new("nice")
-        .args(["-n", "-10"])
-        .arg(program)
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut line = String::new();
-    let output = child.stdout.take().expect("piped");
-    BufReader::new(output)
-        .read_line(&mut line)
-        .expect("it prints its pid");
-    assert_eq!(line.trim(), child.id().to_string());
-    Running(child)
+    let (running, line) = Running::start(
+        Command::new("nice")
+            .args(["-n", "-10"])
+            .arg(program)
+            .args(arguments),
+    );
+    assert_eq!(line, running.0.id().to_string(), "it prints its pid");
+    running
 }
 
 fn fathom(pid: u32, seconds: &str, output: &Path) -> Command {
@@ -350,7 +337,13 @@ fn wrong_use_is_told_apart_from_what_can_not_be_done() {
     };
     for (arguments, code, expected) in [
         (&["-o", "x.txt"][..], 2, ".pb.gz"),
-        (&[], 2, "--output"),
+        (&["--top", "-o", "/tmp/x.svg"], 2, "--output"),
+        (
+            &["--cgroup", "/no/such.slice", "-d", "1"],
+            1,
+            "systemd-cgls",
+        ),
+        (&["--route", "checkout", "-d", "1"], 2, "--route"),
         (&["-o", "/tmp/x.svg", "-F", "0"], 2, "--frequency 0"),
         (&["-o", "/tmp/x.svg", "-d", "0"], 2, "--duration 0"),
         (&["-o", "/tmp/x.svg", "-d", "NaN"], 2, "--duration NaN"),

@@ -8,13 +8,50 @@ use aya_ebpf::{Global, helpers::generated::bpf_probe_read_kernel, maps::PerCpuAr
 /// target in either case, so that the verifier has one path to walk for each read and not two.
 #[inline(always)]
 pub fn read<T: Copy>(address: u64, offset: u32) -> T {
-    let from = address.wrapping_add(u64::from(offset)) as *const c_void;
     let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the target is a `T`, which it fills.
+    unsafe {
+        read_into(value.as_mut_ptr(), address, offset);
+        value.assume_init()
+    }
+}
+
+/// As [`read`], to where the value is to lie: an array that is returned is copied byte by byte.
+///
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+pub unsafe fn read_into<T: Copy>(to: *mut T, address: u64, offset: u32) {
+    let from = address.wrapping_add(u64::from(offset)) as *const c_void;
     // SAFETY: the target has the size that is named; the helper checks the source and fills the target with zeros where it is
     // bad (`bpf_probe_read_kernel_common`).
-    unsafe {
-        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from);
-        value.assume_init()
+    unsafe { bpf_probe_read_kernel(to.cast(), size_of::<T>() as u32, from) };
+}
+
+/// Fills a value with zeros, eight bytes at a time. Volatile, or the compiler makes a memset of it: that is a call here, of a loop that goes
+/// byte by byte.
+///
+/// # Safety
+/// `value` is valid for writes, of a type of which zeros are valid, and lies at a multiple of eight.
+#[inline(always)]
+pub unsafe fn clear<T: Copy>(value: *mut T) {
+    const { assert!(size_of::<T>().is_multiple_of(8)) };
+    for word in 0..size_of::<T>() / 8 {
+        // SAFETY: the caller's.
+        unsafe { value.cast::<u64>().add(word).write_volatile(0) };
+    }
+}
+
+/// Copies a value eight bytes at a time: by its type's alignment the compiler would copy it byte by byte.
+///
+/// # Safety
+/// Both are valid, of a type whose bytes may be anything, and lie at multiples of eight.
+#[inline(always)]
+pub unsafe fn copy<T: Copy>(from: *const T, to: *mut T) {
+    const { assert!(size_of::<T>().is_multiple_of(8)) };
+    for word in 0..size_of::<T>() / 8 {
+        // SAFETY: the caller's.
+        unsafe { *to.cast::<u64>().add(word) = *from.cast::<u64>().add(word) };
     }
 }
 

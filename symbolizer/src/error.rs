@@ -1,19 +1,36 @@
 //! What can go wrong between an address and its name.
 
-use std::io;
+use std::{io, sync::Arc};
 
 /// Why something could not be read or understood. Each says which file, and which part of it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A part of a file could not be read.
-    #[error("{file}: reading {what}: {source}")]
+    #[error("{file}: reading {what}: {cause}")]
     Read {
         /// The file.
         file: String,
         /// The part.
         what: &'static str,
         /// What the system said.
-        source: io::Error,
+        cause: Arc<io::Error>,
+    },
+    /// A file could not be written.
+    #[error("{file}: writing it: {cause}")]
+    Write {
+        /// The file.
+        file: String,
+        /// What the system said.
+        cause: Arc<io::Error>,
+    },
+    /// What lies in a folder can't be trusted.
+    #[error(
+        "{file}: it belongs to another user, or others may write to it: give it to this one and take away their right (chmod go-w)"
+    )]
+    Unsafe {
+        /// The folder.
+        file: String,
     },
     /// The file is no ELF file.
     #[error("{file}: not an ELF file")]
@@ -53,6 +70,22 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// As many files are open as may be, and all of them are in use.
+    #[error("{file}: not read, as {limit} files are open already: allow more of them")]
+    TooManyFiles {
+        /// The file.
+        file: String,
+        /// How many may be open.
+        limit: usize,
+    },
+    /// Whoever was asked for a debug file could not tell whether there is one.
+    #[error("the debug file of {build_id}: {cause}")]
+    Elsewhere {
+        /// The build id, in hexadecimal.
+        build_id: String,
+        /// What went wrong.
+        cause: Arc<dyn std::error::Error + Send + Sync>,
+    },
     /// The kernel shows no addresses to this process.
     #[error(
         "{file}: every address is zero: the kernel hides them; set the sysctl kernel.kptr_restrict to 0 or 1 and run with CAP_SYSLOG"
@@ -77,10 +110,10 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn read(file: &str, what: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Read {
+        move |cause| Self::Read {
             file: file.to_owned(),
             what,
-            source,
+            cause: Arc::new(cause),
         }
     }
 

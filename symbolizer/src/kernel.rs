@@ -11,13 +11,15 @@ use std::{
 
 use crate::{
     Error,
-    table::{Builder, Table},
+    table::{Entry, Table},
 };
 
 /// The functions of the running kernel and its modules.
 #[derive(Debug)]
 pub struct Kernel {
     functions: Table,
+    /// `name\t[module]` of each function, as the file has it, and a zero byte.
+    names: Box<[u8]>,
 }
 
 /// A function of the kernel.
@@ -75,32 +77,69 @@ impl Kernel {
                 file: name.to_owned(),
             });
         }
-        Ok(Self {
-            functions: table(all),
-        })
+        Ok(Self::of_lines(all))
+    }
+
+    /// A function reaches to whatever comes next: the file gives no sizes, but data ends a function as code does.
+    fn of_lines(mut all: Vec<(u64, Option<Box<[u8]>>)>) -> Self {
+        // Of one address the last line counts, and data after code: the sort is stable.
+        all.sort_by_key(|(address, _)| *address);
+        let mut entries = Vec::new();
+        let mut names = Vec::new();
+        let mut next = None;
+        let mut after = None;
+        for (address, name) in all.iter().rev() {
+            if after != Some(*address) {
+                next = after.replace(*address);
+            }
+            // Names beyond the first 4 GiB are left out: no kernel has a thousandth of that.
+            let (Some(name), Ok(at)) = (name, u32::try_from(names.len())) else {
+                continue;
+            };
+            names.extend_from_slice(name);
+            names.push(0);
+            let size = next.map_or(LAST_SIZE, |next| next - address);
+            entries.push(Entry {
+                address: *address,
+                size: u32::try_from(size).unwrap_or(u32::MAX),
+                name: at,
+                file: 0,
+            });
+        }
+        // Backwards as they were read, the last name of an address comes first.
+        entries.reverse();
+        Self {
+            functions: Table::new(entries, &[]),
+            names: names.into(),
+        }
     }
 
     /// The function that holds an address.
     pub fn symbol(&self, address: u64) -> Option<KernelSymbol<'_>> {
-        let symbol = self.functions.find(address)?;
-        let address = symbol.address;
-        // The table holds `name\t[module]`, as the file does.
-        let Cow::Borrowed(text) = symbol.name else {
-            return Some(KernelSymbol {
-                name: symbol.name,
-                module: None,
-                address,
-            });
+        let function = self.functions.find(address)?;
+        let text = self.names.get(function.name as usize..)?;
+        let end = memchr::memchr(0, text).unwrap_or(text.len());
+        let (name, module) = match memchr::memchr(b'\t', &text[..end]) {
+            Some(tab) => (&text[..tab], Some(&text[tab + 1..end])),
+            None => (&text[..end], None),
         };
-        let (name, module) = match text.split_once('\t') {
-            Some((name, module)) => (name, Some(module.trim_matches(['[', ']']))),
-            None => (text, None),
-        };
+        let module = module.and_then(|module| std::str::from_utf8(module).ok());
         Some(KernelSymbol {
-            name: Cow::Borrowed(name),
-            module,
-            address,
+            name: String::from_utf8_lossy(name),
+            module: module.map(|module| module.trim_matches(['[', ']'])),
+            address: function.addresses.start,
         })
+    }
+
+    /// The address of the function of a name; of several the first.
+    pub(crate) fn address_of(&self, name: &str) -> Option<u64> {
+        let wanted = [b"\0", name.as_bytes(), b"\0"].concat();
+        let at = if self.names.starts_with(&wanted[1..]) {
+            0
+        } else {
+            memchr::memmem::find(&self.names, &wanted)? + 1
+        };
+        self.functions.address_of(u32::try_from(at).ok()?)
     }
 
     /// How many functions there are.
@@ -110,7 +149,7 @@ impl Kernel {
 
     /// Bytes of memory that this takes.
     pub fn bytes(&self) -> usize {
-        self.functions.bytes()
+        self.functions.bytes() + self.names.len()
     }
 }
 
@@ -122,24 +161,10 @@ fn parse_line(line: &[u8]) -> Option<(u64, bool, &[u8])> {
     let address = u64::from_str_radix(address, 16).ok()?;
     let kind = parts.next()?;
     let name = parts.next()?;
-    if kind.len() != 1 || name.is_empty() || name.contains(&0) {
+    if kind.len() != 1 || matches!(name, [] | [b'\t', ..]) || name.contains(&0) {
         return None;
     }
     Some((address, matches!(kind, b"t" | b"T" | b"w" | b"W"), name))
-}
-
-/// A function reaches to whatever comes next: the file gives no sizes, but data ends a function as code does.
-fn table(mut all: Vec<(u64, Option<Box<[u8]>>)>) -> Table {
-    // Of one address, a global name (which comes later in the file) and data before code: the sort is stable.
-    all.sort_by_key(|(address, _)| *address);
-    let mut builder = Builder::default();
-    for (index, (address, name)) in all.iter().enumerate() {
-        let Some(name) = name else { continue };
-        let next = all[index..].iter().find(|(next, _)| next > address);
-        let size = next.map_or(LAST_SIZE, |(next, _)| next - address);
-        builder.push(*address, size, name, 0);
-    }
-    builder.finish()
 }
 
 #[cfg(test)]

@@ -193,7 +193,7 @@ pub fn open_mapped(pid: u32, mapping: &Mapping) -> Result<File, Error> {
 }
 
 /// Opens a regular file. Anything else is looked at only with stat(2): to open a device can do things.
-fn open_regular(path: &str) -> Result<File, Error> {
+pub(crate) fn open_regular(path: &str) -> Result<File, Error> {
     let not_regular = || Error::NotRegular {
         file: path.to_owned(),
     };
@@ -220,9 +220,9 @@ fn open_regular(path: &str) -> Result<File, Error> {
 }
 
 /// `O_NONBLOCK` of asm-generic/fcntl.h: the same on x86-64, aarch64 and riscv64.
-const O_NONBLOCK: i32 = 0o4000;
+pub(crate) const O_NONBLOCK: i32 = 0o4000;
 
-/// The image of a process's vDSO, for [`crate::Elf::from_bytes`].
+/// The image of a process's vDSO, for [`crate::Symbolizer::open_image`].
 ///
 /// # Errors
 /// When the process is gone or its memory may not be read.
@@ -235,6 +235,8 @@ pub fn read_vdso(pid: u32, mapping: &Mapping) -> Result<Vec<u8>, Error> {
         .map_err(Error::read(&path, "the vDSO"))?;
     Ok(image)
 }
+
+pub(crate) mod status;
 
 #[cfg(test)]
 mod tests;

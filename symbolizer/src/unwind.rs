@@ -10,7 +10,7 @@
 //! What the rows are made of, in this order:
 //!
 //! 1. `.eh_frame`, found by its section header, or else by `PT_GNU_EH_FRAME`;
-//! 2. `.debug_frame`, where the first says nothing: Go's own code, for one. It may be compressed with zlib;
+//! 2. `.debug_frame`, where the first says nothing: Go's own code, for one. It may be compressed with zlib or zstd;
 //! 3. code that no table covers and whose shape is known: the trampolines of musl, Go and the vDSO that signal handlers return
 //!    to, procedure linkage tables, the first instructions of a program;
 //! 4. frame pointers ([`Rule::FramePointer`]), for what is left of a Go program and for files without any table;
@@ -65,6 +65,7 @@ mod numbers;
 mod pages;
 mod rule;
 mod rules;
+mod store;
 mod table;
 mod translate;
 
@@ -72,6 +73,7 @@ pub use self::{
     pages::{Page, Row},
     rule::{Cfa, Frame, Machine, Register, Rule, Saved, Unsupported},
     rules::Rules,
+    store::{Origin, Store},
     table::Table,
 };
 
@@ -83,7 +85,7 @@ pub struct Conversion {
     pub machine: Machine,
     /// Bytes of `.eh_frame`; 0 where there is none.
     pub eh_frame: u64,
-    /// Bytes of `.debug_frame`, unpacked; 0 where there is none, or one that is compressed in another way than zlib's.
+    /// Bytes of `.debug_frame`, unpacked; 0 where there is none.
     pub debug_frame: u64,
     /// Frame description entries that rows were made of.
     pub entries: u64,
@@ -105,6 +107,22 @@ impl Conversion {
     /// How many rows, or entries for [`Unsupported::Encoding`], have no rule for a reason.
     pub fn unsupported(&self, kind: Unsupported) -> u64 {
         self.unsupported[kind as usize]
+    }
+
+    /// Nothing yet.
+    fn of(machine: Machine) -> Self {
+        Self {
+            machine,
+            eh_frame: 0,
+            debug_frame: 0,
+            entries: 0,
+            elsewhere: 0,
+            overlapping: 0,
+            rows: 0,
+            kept: 0,
+            pages: 0,
+            unsupported: [0; Unsupported::ALL.len()],
+        }
     }
 
     fn count(&mut self, kind: Unsupported, by: u64) {

@@ -58,7 +58,7 @@ fn with_debug_information(path: &Path, machine: Machine) {
     let bases = BaseAddresses::default();
     let mut context = UnwindContext::new();
     let mut entries = frames.entries(&bases);
-    let (mut compared, mut trampolines, mut ends) = (0, 0, 0);
+    let (mut compared, mut trampolines, mut ends, mut moved) = (0, 0, 0, 0);
     while let Some(entry) = entries.next().expect("whole") {
         let CieOrFde::Fde(entry) = entry else {
             continue;
@@ -76,6 +76,11 @@ fn with_debug_information(path: &Path, machine: Machine) {
                     trampolines += 1;
                     continue;
                 }
+                // On a stack of which the entry knows nothing.
+                if rule == Rule::FramePointer {
+                    moved += 1;
+                    continue;
+                }
                 if rule == Rule::End {
                     ends += 1;
                     continue;
@@ -91,19 +96,41 @@ fn with_debug_information(path: &Path, machine: Machine) {
     assert!(compared > 5_000, "{compared}");
     // Go has one at most, of a single row.
     assert!(trampolines <= 2, "{trampolines}");
-    // goexit, mstart and rt0_go.
+    // goexit, mstart, rt0_go and mcall.
     assert!((2..60).contains(&ends), "{ends}");
-    let goexit = file
-        .symbols()
-        .find(|symbol| {
-            symbol
-                .name()
-                .is_ok_and(|name| name.trim_end_matches(".abi0") == "runtime.goexit")
-        })
-        .expect("every Go program has it");
+    let function = |wanted: &str| {
+        let is_it = |name: &str| name.trim_end_matches(".abi0") == wanted;
+        let found = file.symbols().find(|symbol| symbol.name().is_ok_and(is_it));
+        let found = found.expect("every Go program has it");
+        (found.address(), found.size())
+    };
     // A goroutine's first function returns to goexit's second instruction.
-    let rule = rules.get(table.find(goexit.address()));
-    assert_eq!(rule, Some(Rule::End));
+    let rule = |address| rules.get(table.find(address)).expect("a known number");
+    assert_eq!(rule(function("runtime.goexit").0), Rule::End);
+    if machine != Machine::X86_64 {
+        return;
+    }
+    // What mcall calls ends in it; where it is called it has a caller.
+    let (mcall, size) = function("runtime.mcall");
+    assert_ne!(rule(mcall), Rule::End);
+    assert_eq!(rule(mcall + size - 1), Rule::End);
+    // The vDSO returns to where the stack pointer says nothing; the function itself begins and returns as its entry says.
+    let (nanotime, size) = function("runtime.nanotime1");
+    let text = file.section_by_name(".text").expect("code");
+    let code = text
+        .data_range(nanotime, size)
+        .expect("readable")
+        .expect("there");
+    let call = code
+        .windows(2)
+        .position(|at| at == [0xff, 0xd0])
+        .expect("call *%rax");
+    assert_eq!(rule(nanotime + call as u64 + 1), Rule::FramePointer);
+    let ret = code.iter().rposition(|&byte| byte == 0xc3).expect("ret");
+    for address in [nanotime, nanotime + ret as u64] {
+        assert!(matches!(rule(address), Rule::Frame(_)), "{address:#x}");
+    }
+    assert!((2..60).contains(&moved), "{moved}");
 }
 
 fn without(path: &Path, machine: Machine) {

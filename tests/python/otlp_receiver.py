@@ -5,7 +5,9 @@ Writes one JSON line for each request that it takes, to standard output or to --
 
     {"signal": "traces" | "metrics" | "profiles" | "logs", "headers": {...}, "request": {...}}
 
-where "request" is protobuf's own JSON form with the schema's field names and with every field, also those that hold
+A line of "profiles" has "problems" besides: which of the schema's rules for its dictionary the request breaks, in words.
+
+Here "request" is protobuf's own JSON form with the schema's field names and with every field, also those that hold
 their default. The first line, {"listening": "127.0.0.1:PORT"}, says where it listens. Ends with its standard input, or
 on SIGTERM.
 """
@@ -26,6 +28,8 @@ from opentelemetry.proto.collector.profiles.v1development import (
     profiles_service_pb2_grpc,
 )
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+
+import profile_dictionary
 
 
 class Lines:
@@ -59,18 +63,19 @@ def unknown_fields(message):
 def service(base, name, response, lines):
     class Service(base):
         def Export(self, request, context):
-            lines.write(
-                {
-                    "signal": name,
-                    "headers": {key: str(value) for key, value in context.invocation_metadata()},
-                    "unknown_fields": unknown_fields(request),
-                    "request": MessageToDict(
-                        request,
-                        preserving_proto_field_name=True,
-                        always_print_fields_with_no_presence=True,
-                    ),
-                }
-            )
+            record = {
+                "signal": name,
+                "headers": {key: str(value) for key, value in context.invocation_metadata()},
+                "unknown_fields": unknown_fields(request),
+                "request": MessageToDict(
+                    request,
+                    preserving_proto_field_name=True,
+                    always_print_fields_with_no_presence=True,
+                ),
+            }
+            if name == "profiles":
+                record["problems"] = profile_dictionary.problems(request)
+            lines.write(record)
             return response()
 
     return Service()

@@ -8,10 +8,12 @@ mod idle;
 mod l7;
 mod overhead;
 mod process;
+mod profile;
 mod report;
 mod server;
 mod statistics;
 mod summary;
+mod symbolizer;
 mod unwind_tables;
 mod wrk;
 
@@ -33,10 +35,14 @@ pub enum Bench {
     Idle(idle::Options),
     /// What connections cost that come and go, and many that are open and idle
     Flows(flows::Options),
+    /// What a profile of the whole machine costs, beside perf's
+    Profile(profile::Options),
     /// What a server that does no work pays in a guest under QEMU, through each tap of a kernel
     Guest(guest::Options),
     /// What making unwind tables of every ELF file of this machine takes, and what they take
     UnwindTables(unwind_tables::Options),
+    /// What answers cost, beside blazesym, addr2line, llvm-symbolizer and eu-addr2line
+    Symbolizer(symbolizer::Options),
 }
 
 /// Measures it.
@@ -46,8 +52,10 @@ pub fn run(bench: &Bench) -> Result<()> {
         Bench::L7(options) => l7::run(options),
         Bench::Idle(options) => idle::run(options),
         Bench::Flows(options) => flows::run(options),
+        Bench::Profile(options) => profile::run(options),
         Bench::Guest(options) => guest::run(options),
         Bench::UnwindTables(options) => unwind_tables::run(options),
+        Bench::Symbolizer(options) => symbolizer::run(options),
     }
 }
 

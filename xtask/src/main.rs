@@ -7,10 +7,12 @@ mod bench;
 mod build;
 mod build_ebpf;
 mod dist;
+mod elf_files;
 mod objects;
 mod run;
 mod setup;
 mod shell;
+mod symbolizer;
 mod test;
 mod toolchain;
 mod vm;
@@ -50,6 +52,11 @@ enum Task {
         #[command(subcommand)]
         what: bench::Bench,
     },
+    /// Compare what `fathom symbolize` says, with others and on every file
+    Symbolizer {
+        #[command(subcommand)]
+        look: symbolizer::Look,
+    },
     /// Put the one file to ship into target/dist
     Dist,
     /// Run the scenarios on every kernel of the matrix, in guests under QEMU
@@ -65,6 +72,7 @@ fn main() -> ExitCode {
         Task::Build => setup::run(setup::Purpose::Build).and_then(|()| build::run()),
         Task::Run { arguments } => run::run(&arguments),
         Task::Bench { what } => bench::run(&what),
+        Task::Symbolizer { look } => symbolizer::run(&look),
         Task::Dist => setup::run(setup::Purpose::Build).and_then(|()| dist::run()),
         Task::Vm(args) => vm::run(&args),
     };

@@ -82,9 +82,6 @@ pub fn run(options: &Options) -> Result<()> {
             note,
         });
     }
-    let total = outcomes
-        .iter()
-        .fold(Tally::default(), |sum, outcome| sum + outcome.tally);
     println!(
         "\n{:<14} {:>8} {:>7} {:>7} {:>8}",
         "step", "passed", "failed", "skipped", "seconds"
@@ -105,6 +102,15 @@ pub fn run(options: &Options) -> Result<()> {
             took.as_secs_f64(),
             note.lines().next().unwrap_or_default()
         );
+    }
+    let total = outcomes
+        .into_iter()
+        .fold(Tally::default(), |sum, outcome| sum + outcome.tally);
+    if !total.failures.is_empty() {
+        println!("\nWhat failed:");
+        for line in &total.failures {
+            println!("  {line}");
+        }
     }
     println!("\n{total}");
     if total.failed > 0 {

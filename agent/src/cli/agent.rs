@@ -3,6 +3,7 @@
 //! Wiring only. The order matters: the configuration and the port are checked before anything touches the kernel; the
 //! mount namespace is entered before there is a second thread; readiness is said when the probes are attached.
 
+mod memory;
 mod own;
 mod watch;
 
@@ -22,7 +23,7 @@ use tracing::{info, warn};
 
 use self::{
     own::Own,
-    watch::{Shared, Watch},
+    watch::{Shared, Takers, Watch},
 };
 use crate::{
     cli::{Failure, Outcome, table::Table},
@@ -32,7 +33,10 @@ use crate::{
         otlp::Exporter,
     },
     gpu::Gpus,
-    probes::{self, namespace},
+    probes::{
+        self, namespace,
+        trace_contexts::{self, TraceContexts},
+    },
     telemetry::{Clock, Events, Ids, metric::Source},
 };
 
@@ -86,7 +90,9 @@ pub fn run(args: &Args) -> Outcome {
         &overrides,
     )
     .map_err(|error| Failure::Usage(error.into()))?;
+    memory::keep_little();
     let server = Server::bind(config.listen)?;
+    let trace_contexts = config.trace_contexts.as_deref().map(TraceContexts::open);
     // Not fatal by itself: most of what follows works without, and says so where it does not.
     let namespace = namespace::enter()
         .inspect_err(|error| warn!("no mount namespace of its own: {error}"))
@@ -97,10 +103,22 @@ pub fn run(args: &Args) -> Outcome {
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(watch_until_told(args, config, server, namespace))
+    let ground = Ground {
+        namespace,
+        trace_contexts,
+    };
+    runtime.block_on(watch_until_told(args, config, server, ground))
 }
 
-async fn watch_until_told(args: &Args, config: Config, server: Server, namespace: bool) -> Outcome {
+/// What only a process with a single thread can get, and only in this order.
+struct Ground {
+    /// Whether there is a mount namespace of its own.
+    namespace: bool,
+    /// From the host's BPF file system, which that namespace hides.
+    trace_contexts: Option<Result<TraceContexts, trace_contexts::Error>>,
+}
+
+async fn watch_until_told(args: &Args, config: Config, server: Server, ground: Ground) -> Outcome {
     let started = Instant::now();
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
@@ -114,10 +132,27 @@ async fn watch_until_told(args: &Args, config: Config, server: Server, namespace
         events: Arc::new(Events::default()),
         own: Arc::new(Own::new(config.memory_limit)),
         links: Arc::default(),
-        joined: namespace && config.capabilities.net && config.capabilities.profile,
+        joined: ground.namespace && config.capabilities.net && config.capabilities.profile,
     });
-    start(&mut watch, &config, exporter.as_ref())?;
-    give_back_memory();
+    let trace_contexts = match ground.trace_contexts {
+        Some(Ok(map)) => {
+            watch.works("trace_contexts", "trace contexts for others".to_owned());
+            Some(map)
+        }
+        Some(Err(error)) => {
+            watch.fails("trace_contexts", &error);
+            None
+        }
+        None => None,
+    };
+    let takers = Takers {
+        spans: exporter.as_ref().and_then(Exporter::spans),
+        logs: exporter.as_ref().and_then(Exporter::logs),
+        trace_contexts,
+    };
+    start(&mut watch, &config, takers, exporter.as_ref())?;
+    memory::give_back();
+    memory::give_back_program();
     for ledger in exporter.iter().flat_map(Exporter::ledgers) {
         watch.show(ledger);
     }
@@ -162,16 +197,20 @@ async fn watch_until_told(args: &Args, config: Config, server: Server, namespace
 /// Starts each capability that is wanted. One that the kernel refuses is off, and the rest runs on; but where the main job can't be
 /// done for want of privileges or type information, or not by the tap that was asked for, that is an error: an agent
 /// that seems to run and sees no request helps nobody.
-fn start(watch: &mut Watch, config: &Config, exporter: Option<&Exporter>) -> Outcome {
+fn start(
+    watch: &mut Watch,
+    config: &Config,
+    takers: Takers,
+    exporter: Option<&Exporter>,
+) -> Outcome {
     let mut refused = None;
     if config.capabilities.net {
-        let logs = exporter.and_then(Exporter::logs);
-        if logs.is_none() && !config.flow_logs.is_empty() {
+        if takers.logs.is_none() && !config.flow_logs.is_empty() {
             warn!(
                 "flows.logs has rules, and no record is sent: there is no OTLP endpoint (--otlp-endpoint), or OTEL_LOGS_EXPORTER is none"
             );
         }
-        match watch.net(config, exporter.and_then(Exporter::spans), logs) {
+        match watch.net(config, takers) {
             Ok(()) => {}
             Err(error @ (probes::Error::NoTap(_) | probes::Error::Program { .. })) => {
                 watch.fails("net", &error);
@@ -201,15 +240,6 @@ fn start(watch: &mut Watch, config: &Config, exporter: Option<&Exporter>) -> Out
             "there is nothing to watch: `fathom doctor` says why"
         ))),
         _ => Ok(()),
-    }
-}
-
-/// Reading the kernel's types and the programs' objects takes ten times the memory that is kept of them, and glibc's allocator would keep all of it.
-fn give_back_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: it takes no pointer, and may be called from any thread at any time.
-    unsafe {
-        libc::malloc_trim(0);
     }
 }
 

@@ -3,6 +3,7 @@
 //! It finds out by trying: each tap and the sampler are really loaded and attached, one after the other, and let go again.
 
 mod advice;
+mod facts;
 mod survey;
 mod text;
 

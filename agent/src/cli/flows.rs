@@ -1,12 +1,10 @@
 //! `fathom flows`: each TCP connection of the node: when it begins, where it stands while it lives, how it ends, and why it failed to begin.
 
-mod before;
 mod choice;
 mod edges;
-mod screen;
+mod resolved;
 mod show;
 mod table;
-mod text;
 mod view;
 
 use std::{
@@ -18,21 +16,16 @@ use std::{
 
 use fathom_abi::{Role, counters::NetCounter};
 
-use self::{
-    before::{Before, Known},
-    view::View,
-};
-use super::live::{self, Live, Ring};
+use self::{resolved::Resolved, view::View};
+use super::live::{self, Live, Ring, Subject};
 use crate::{
     cli::{Failure, Outcome},
-    identity::{Peer, Peers, Process},
+    identity::{FarEnd, FarEnds, Peer, Process},
     net::{
-        Conntrack, Existing, Filter, Flow, Flows, Open, Reports,
-        existing::Search,
-        filter::parse,
-        flows::{Change, FlowCounts},
-        open::Progress,
+        AT_A_TIME, Before, Existing, Filter, Flow, Flows, Open, Reports, existing::Search,
+        filter::parse, flows::FlowCounts, open::Progress,
     },
+    probes::net::Wanted,
     telemetry::Clock,
 };
 
@@ -102,16 +95,17 @@ pub fn run(args: &Args) -> Outcome {
     }
     let is_drawn = !args.lines && !args.live.json && io::stdout().is_terminal();
     let interval = interval(args.interval.as_deref(), is_drawn)?;
-    let live = Live::start(&args.live, false)?;
+    let live = Live::start(&args.live, Subject::Connections)?;
     let cannot = |error: io::Error| {
         Failure::Cannot(anyhow::Error::new(error).context("listing connections from before"))
     };
     // What was opened before the taps were there is in the kernel's list.
     let search = Search::start(SEARCH_LIMIT).map_err(cannot)?;
-    let before = Before::start(SEARCH_LIMIT).map_err(cannot)?;
-    let existing = search.finish();
+    let (existing, listed) = search.finish();
+    let before = Before::start(listed).map_err(cannot)?;
     let view = View::new(args.edges, args.live.json, is_drawn, interval)?;
     let flows = Flows::default();
+    let resolved = Resolved::new();
     let mut watch = Watch {
         counts: flows.counts(),
         live,
@@ -121,8 +115,8 @@ pub fn run(args: &Args) -> Outcome {
         interval,
         existing,
         before,
-        peers: Peers::default(),
-        conntrack: Conntrack::new("/proc".as_ref()),
+        far: FarEnds::new(resolved.names(), "/proc".as_ref()),
+        resolved,
         filter,
         view,
         unread: None,
@@ -133,11 +127,12 @@ pub fn run(args: &Args) -> Outcome {
     let finished = watch.view.finish(&mut watch.live);
     ran.and(finished)?;
     let refused = watch.live.counter(NetCounter::FlowRingFull);
-    let kept = watch.live.net.misses.flows();
+    let misses = &watch.live.probes.net.misses;
+    let (kept, calls) = (misses.flows(), misses.calls());
     let shown = watch.shown;
     // Standard error holds no data, so that this disturbs no reader of JSON.
     eprintln!(
-        "{shown} records; {refused} more found the ring buffer full; the kernel kept {kept} changes of state from the programs"
+        "{shown} records; {refused} more found the ring buffer full; the kernel kept {kept} changes of state and {calls} calls from the programs"
     );
     Ok(())
 }
@@ -159,13 +154,6 @@ fn interval(given: Option<&str>, is_drawn: bool) -> Result<Duration, Failure> {
     Ok(interval)
 }
 
-/// The other end of a connection.
-struct FarEnd {
-    peer: Peer,
-    /// Where the connection goes, where its destination is translated on the way.
-    destination: Option<SocketAddr>,
-}
-
 /// All that it takes from the ring to the reader.
 struct Watch {
     live: Live,
@@ -176,8 +164,8 @@ struct Watch {
     interval: Duration,
     existing: Existing,
     before: Before,
-    peers: Peers,
-    conntrack: Conntrack,
+    resolved: Resolved,
+    far: FarEnds,
     filter: Filter,
     view: View,
     /// Why open connections can't be read, where they can't.
@@ -198,11 +186,12 @@ impl Watch {
             // After the records: what they told of is not listed.
             for listed in self.before.take() {
                 let flow = listed.flow(Clock::monotonic_ns());
-                self.list(flow)?;
+                self.before.remember(&flow);
+                self.tell(&flow)?;
             }
             let now_ns = Clock::monotonic_ns();
-            for (flow, tag) in self.before.resting(self.interval, SEARCH_LIMIT, now_ns) {
-                self.stands(&flow, tag)?;
+            for flow in self.before.resting(self.interval, SEARCH_LIMIT, now_ns) {
+                self.tell(&flow)?;
             }
             if self.view.is_due() {
                 let losses = self.losses();
@@ -215,7 +204,9 @@ impl Watch {
 
     /// Takes what the rings hold, and has the kernel say where some of the open connections stand.
     fn drain(&mut self, taken: &mut Vec<Flow>) {
-        let (live, flows, open) = (&mut self.live, &mut self.flows, &self.open);
+        self.resolved.drain(&mut self.live);
+        let (live, flows) = (&mut self.live, &mut self.flows);
+        let (open, before) = (&self.open, &self.before);
         let mut drain = |live: &mut Live| {
             live.drain(Ring::Flows, |record| {
                 flows.record(record, &mut |flow| taken.push(flow));
@@ -223,14 +214,13 @@ impl Watch {
         };
         drain(live);
         let mut refused = None;
-        self.reports.turn(
-            Instant::now(),
-            || open.ids().collect(),
-            |ids| {
-                refused = live.net.report(ids).err().or(refused.take());
-                drain(live);
-            },
-        );
+        let turn = self
+            .reports
+            .turn(Instant::now(), || open.ids().chain(before.ids()).collect());
+        for ids in turn.chunks(AT_A_TIME) {
+            refused = live.probes.net.report(ids, Wanted::All).err().or(refused);
+            drain(live);
+        }
         if let Some(error) = refused
             && self.unread.is_none()
         {
@@ -245,57 +235,22 @@ impl Watch {
 
     /// One record.
     fn record(&mut self, mut flow: Flow) -> Outcome {
+        self.before.resume(&mut flow);
         if flow.role == Role::UNKNOWN {
             flow.role = self.existing.role(flow.local, flow.remote);
         }
         self.live.identity.name(flow.tgid, flow.comm);
-        let process = self.process(&flow);
-        if let Some(process) = &process {
-            self.peers.learn(&flow, &process.service);
-        }
-        let far = self.far(&flow);
-        let number = self.view.number(process.as_ref(), flow.role, &far.peer);
-        let known = self.before.meet(&flow);
-        let tag = known.map_or(number, |known| known.tag);
-        let mut progress = self.open.take(&flow, tag);
-        if let Some(known) = known {
-            resume(&mut flow, &mut progress, known);
-        }
-        self.give(&flow, progress, process.as_ref(), &far, number)
+        self.tell(&flow)
     }
 
-    /// One connection from before.
-    fn list(&mut self, flow: Flow) -> Outcome {
-        let process = self.process(&flow);
-        let far = self.far(&flow);
-        let number = self.view.number(process.as_ref(), flow.role, &far.peer);
-        self.before.remember(&flow, number);
-        let progress = Progress {
-            begins: true,
-            tag: number,
-            ..Progress::default()
-        };
-        self.give(&flow, progress, process.as_ref(), &far, number)
-    }
-
-    /// Where a connection from before stands of which no record has told.
-    fn stands(&mut self, flow: &Flow, tag: u32) -> Outcome {
+    /// What is new of a connection.
+    fn tell(&mut self, flow: &Flow) -> Outcome {
         let process = self.process(flow);
-        let far = self.far(flow);
-        let progress = Progress {
-            tag,
-            ..Progress::default()
-        };
-        self.give(flow, progress, process.as_ref(), &far, tag)
-    }
-
-    /// Whose the other end is, and where it goes.
-    fn far(&mut self, flow: &Flow) -> FarEnd {
-        let destination = self.conntrack.translated(flow, Instant::now());
-        FarEnd {
-            peer: self.peers.of(flow, None, destination),
-            destination,
-        }
+        let service = process.as_ref().map(|process| &process.service);
+        let far = self.far.of(flow, service);
+        let number = self.view.number(process.as_ref(), flow.role, &far.peer);
+        let progress = self.open.take(flow, number);
+        self.give(flow, progress, process.as_ref(), &far, number)
     }
 
     fn process(&mut self, flow: &Flow) -> Option<Arc<Process>> {
@@ -338,8 +293,12 @@ impl Watch {
                 "records found the ring buffer full",
             ),
             (
-                self.live.net.misses.flows(),
+                self.live.probes.net.misses.flows(),
                 "changes of state were kept from the programs",
+            ),
+            (
+                self.live.probes.net.misses.calls(),
+                "calls were kept from the programs, so that first bytes have no time",
             ),
             (self.counts.malformed(), "records were malformed"),
         ];
@@ -355,17 +314,5 @@ impl Watch {
         } else {
             lost.join(", ")
         }
-    }
-}
-
-/// A record of a connection that was listed goes on with what was shown of it.
-fn resume(flow: &mut Flow, progress: &mut Progress, known: Known) {
-    flow.id = known.id;
-    progress.begins = false;
-    if flow.change.is_end() {
-        (progress.ends, progress.tag) = (true, known.tag);
-    } else {
-        // It is known to exist.
-        flow.change = Change::Alive;
     }
 }

@@ -19,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     cli::Failure,
     identity::Identity,
+    l7::{Decoder, Listener},
     probes::{
         finder::{Finder, Found},
         namespace,
@@ -51,11 +52,69 @@ pub struct Args {
     pub tap: String,
 }
 
-/// A watch under way.
-pub struct Live {
+/// What is watched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// Exchanges, those behind TLS among them.
+    Exchanges,
+    /// Connections, and what processes are told that addresses are called.
+    Connections,
+}
+
+/// Probes on connections.
+pub struct Probes {
     pub net: Net,
     /// Files that TLS goes through, as they are mapped.
     found: Option<Receiver<Found>>,
+}
+
+impl Probes {
+    /// Attaches those that it takes to watch this, through this tap or the best one; with the table of threads and the exchanges that they serve where `track_active`
+    /// says so. What finds TLS libraries ends with `stop`.
+    pub fn attach(
+        tap: Option<Tap>,
+        subject: Subject,
+        track_active: bool,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Self, Failure> {
+        let tls = subject == Subject::Exchanges;
+        let mut net = Net::load(&NetOptions {
+            tap,
+            map_budget: MAP_BUDGET,
+            track_active,
+            parents: false,
+            tls,
+            udp: subject == Subject::Connections,
+            head_limit: NetOptions::HEAD_LIMIT,
+        })?;
+        let found = if tls { find_tls(&mut net, stop)? } else { None };
+        Ok(Self { net, found })
+    }
+
+    /// Tells of the exchanges that the ring and the open connections show.
+    pub fn exchanges(&mut self, decoder: &mut Decoder, listener: &mut impl Listener) {
+        self.net
+            .messages
+            .drain(usize::MAX, |record| decoder.record(record, listener));
+        let connections = &self.net.connections;
+        decoder.poll_idle(
+            Clock::monotonic_ns(),
+            &mut |sock| connections.get(sock),
+            listener,
+        );
+    }
+
+    /// Attaches probes to what was found since.
+    pub fn attach_found(&mut self) {
+        for found in self.found.iter().flat_map(Receiver::try_iter) {
+            found.attach(&mut self.net);
+        }
+    }
+}
+
+/// A watch under way.
+pub struct Live {
+    pub probes: Probes,
     pub identity: Identity,
     pub clock: Clock,
     stop: Arc<AtomicBool>,
@@ -64,8 +123,8 @@ pub struct Live {
 }
 
 impl Live {
-    /// Attaches the probes; where plain text behind `tls` is wanted, those of TLS libraries, too.
-    pub fn start(args: &Args, tls: bool) -> Result<Self, Failure> {
+    /// Attaches the probes that it takes to watch this.
+    pub fn start(args: &Args, subject: Subject) -> Result<Self, Failure> {
         let usage = |message: String| Failure::Usage(anyhow::anyhow!(message));
         let tap: Option<Tap> = match args.tap.as_str() {
             "auto" => None,
@@ -90,24 +149,10 @@ impl Live {
         if let Err(error) = namespace::enter() {
             tracing::warn!("no mount namespace of its own: {error}");
         }
-        let mut net = Net::load(&NetOptions {
-            tap,
-            map_budget: MAP_BUDGET,
-            track_active: false,
-            parents: false,
-            tls,
-            udp: false,
-            head_limit: NetOptions::HEAD_LIMIT,
-        })?;
         let stop = stop_on_interrupt()?;
-        let found = if tls {
-            find_tls(&mut net, &stop)?
-        } else {
-            None
-        };
+        let probes = Probes::attach(tap, subject, false, &stop)?;
         Ok(Self {
-            net,
-            found,
+            probes,
             identity: Identity::new("/proc", PROCESSES),
             clock: Clock::new(),
             stop,
@@ -125,10 +170,9 @@ impl Live {
         if self.stop.load(Relaxed) || left.is_some_and(|left| left.is_zero()) {
             return Ok(false);
         }
-        for found in self.found.iter().flat_map(Receiver::try_iter) {
-            found.attach(&mut self.net);
-        }
-        self.net
+        self.probes.attach_found();
+        self.probes
+            .net
             .messages
             .wait(left.map_or(TICK, |left| left.min(TICK)))
             .context("waiting for the ring buffer")?;
@@ -138,8 +182,9 @@ impl Live {
     /// Hands all records of one ring to `take`.
     pub fn drain(&mut self, ring: Ring, mut take: impl FnMut(&[u8])) {
         let reader = match ring {
-            Ring::Messages => &mut self.net.messages,
-            Ring::Flows => &mut self.net.flows,
+            Ring::Messages => &mut self.probes.net.messages,
+            Ring::Flows => &mut self.probes.net.flows,
+            Ring::Dns => &mut self.probes.net.dns,
         };
         while reader.drain(BATCH, &mut take) == BATCH {}
     }
@@ -169,7 +214,7 @@ impl Live {
 
     /// What one of the kernel's counters stands at.
     pub fn counter(&self, wanted: NetCounter) -> u64 {
-        let counters = self.net.counters.read();
+        let counters = self.probes.net.counters.read();
         counters
             .iter()
             .find(|(counter, _)| *counter == wanted)
@@ -182,6 +227,7 @@ impl Live {
 pub enum Ring {
     Messages,
     Flows,
+    Dns,
 }
 
 /// `HH:MM:SS.mmm`, UTC.

@@ -7,7 +7,12 @@ pub mod gpu;
 mod live;
 pub mod profile;
 pub mod requests;
+mod sampling;
+mod screen;
+pub mod symbolize;
 mod table;
+mod text;
+mod usage;
 
 use std::{fmt, io::IsTerminal as _, process::ExitCode};
 
@@ -46,6 +51,9 @@ enum Command {
     Doctor(doctor::Args),
     /// Sample what the CPUs run, and write a flame graph, folded stacks or a pprof file
     Profile(profile::Args),
+    /// Say what is at addresses of a file or a process: functions, files and lines
+    #[command(after_help = symbolize::FORM)]
+    Symbolize(symbolize::Args),
 }
 
 /// What a subcommand comes to.
@@ -96,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Flows(args) => flows::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Profile(args) => profile::run(args),
+        Command::Symbolize(args) => symbolize::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,7 +3,7 @@
 use fathom_abi::counters::NetCounter;
 use serde_json::json;
 
-use super::live::{self, Live, Ring, duration, time_of_day};
+use super::live::{self, Live, Ring, Subject, duration, time_of_day};
 use crate::{
     cli::Outcome,
     identity::Process,
@@ -14,7 +14,6 @@ use crate::{
     },
     net::Flow,
     telemetry::{
-        Clock,
         failure::{Cut, Failure},
         route,
         rpc::Code,
@@ -38,7 +37,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Outcome {
     let pid = args.pid;
     let args = &args.live;
-    let mut live = Live::start(args, true)?;
+    let mut live = Live::start(args, Subject::Exchanges)?;
     let mut decoder = Decoder::new(Limits::default());
     let counts = decoder.counts();
     if !args.json {
@@ -53,22 +52,13 @@ pub fn run(args: &Args) -> Outcome {
     let mut go_on = true;
     while go_on {
         go_on = live.tick()?;
-        live.drain(Ring::Messages, |record| {
-            decoder.record(record, &mut |exchange: Exchange| exchanges.push(exchange))
-        });
+        live.probes
+            .exchanges(&mut decoder, &mut |exchange| exchanges.push(exchange));
         // After the messages: a connection's flow is told before them, with the name of a process that may be gone by now.
         live.drain(Ring::Flows, |record| names.extend(Flow::decode(record)));
         for flow in names.drain(..) {
             live.identity.name(flow.tgid, flow.comm);
         }
-        let connections = &live.net.connections;
-        decoder.poll_idle(
-            Clock::monotonic_ns(),
-            &mut |sock| connections.get(sock),
-            &mut |exchange: Exchange| {
-                exchanges.push(exchange);
-            },
-        );
         for exchange in exchanges.drain(..) {
             if pid.is_some_and(|pid| pid != exchange.thread.tgid) {
                 continue;
@@ -95,14 +85,14 @@ pub fn run(args: &Args) -> Outcome {
     for &outcome in RecordOutcome::ALL {
         tracing::debug!("records {}: {}", outcome.name(), counts.records(outcome));
     }
-    for (counter, count) in live.net.counters.read() {
+    for (counter, count) in live.probes.net.counters.read() {
         tracing::debug!("tap {}: {count}", counter.name());
     }
     // Standard error holds no data, so that this disturbs no reader of JSON.
     eprintln!(
         "{shown} requests; {} more are known and could not be shown; {refused} records found the ring buffer full; the kernel kept {} calls from the programs",
         counts.lost(),
-        live.net.misses.calls(),
+        live.probes.net.misses.calls(),
     );
     Ok(())
 }

@@ -1,6 +1,11 @@
 //! The file's keys.
 
-use std::{collections::HashMap, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_saphyr::Spanned;
 
@@ -29,7 +34,7 @@ const TOP: &[&str] = &[
     "otlp",
 ];
 const HTTP: &[&str] = &["head_limit", "routes"];
-const PROFILE: &[&str] = &["frequency", "interval"];
+const PROFILE: &[&str] = &["frequency", "interval", "trace_contexts"];
 const OTLP: &[&str] = &["endpoint", "headers", "interval", "timeout", "compression"];
 
 /// What the file says; `None` where it says nothing.
@@ -43,6 +48,7 @@ pub(super) struct File {
     pub(super) routes: Patterns,
     pub(super) profile_frequency: Option<u32>,
     pub(super) profile_interval: Option<Duration>,
+    pub(super) trace_contexts: Option<Option<PathBuf>>,
     pub(super) flow_interval: Option<Duration>,
     pub(super) flow_logs: Vec<Rule>,
     pub(super) otlp: Given,
@@ -109,7 +115,10 @@ impl File {
                 "frequency" => {
                     self.profile_frequency = Some(at.scalar(key, entry, value::frequency)?);
                 }
-                _ => self.profile_interval = Some(at.scalar(key, entry, value::duration)?),
+                "interval" => {
+                    self.profile_interval = Some(at.scalar(key, entry, value::duration)?);
+                }
+                _ => self.trace_contexts = Some(at.scalar(key, entry, value::trace_contexts)?),
             }
         }
         Ok(())

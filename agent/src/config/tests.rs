@@ -40,9 +40,16 @@ fn nothing_given_is_the_default() {
         } = config.capabilities;
         assert!(net && tls && profile && gpu);
         assert!(config.otlp.is_off());
+        assert_eq!(config.trace_contexts, None);
         assert_eq!(config.flow_interval, Duration::from_secs(10));
         assert!(config.flow_logs.is_empty());
     }
+}
+
+#[test]
+fn trace_contexts_go_where_a_bpf_file_system_is() {
+    let config = from_file("profile:\n  trace_contexts: /sys/fs/bpf\n").unwrap();
+    assert_eq!(config.trace_contexts, Some("/sys/fs/bpf".into()));
 }
 
 /// The documented example holds the defaults, and every key that there is.
@@ -61,6 +68,7 @@ fn the_example_is_the_default() {
         "routes",
         "profile",
         "frequency",
+        "trace_contexts",
         "flows",
         "logs",
         "slower_than",
@@ -188,6 +196,11 @@ const BAD: &[(&str, u64, &str)] = &[
         "profile:\n  frequency: 0\n",
         2,
         "profile.frequency: \"0\" is no such number",
+    ),
+    (
+        "profile:\n  trace_contexts: off\n",
+        2,
+        "profile.trace_contexts: \"false\" is neither; accepted is none, or where a BPF",
     ),
     (
         "profile: 100\n",

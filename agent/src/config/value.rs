@@ -1,6 +1,6 @@
 //! Single values, as files and flags write them.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use fathom_abi::message::MAX_CAPTURE;
 
@@ -166,6 +166,17 @@ pub(super) fn yes_or_no(text: &str) -> Result<bool, Bad> {
         "true" => Ok(true),
         "false" => Ok(false),
         _ => bad(format!("{text:?} is neither"), "true or false"),
+    }
+}
+
+pub(super) fn trace_contexts(text: &str) -> Result<Option<PathBuf>, Bad> {
+    match text {
+        "none" => Ok(None),
+        path if path.starts_with('/') => Ok(Some(path.into())),
+        _ => bad(
+            format!("{text:?} is neither"),
+            "none, or where a BPF file system is mounted, such as /sys/fs/bpf",
+        ),
     }
 }
 

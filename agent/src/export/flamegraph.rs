@@ -1,4 +1,6 @@
-//! A flame graph: one SVG that a browser searches and zooms in.
+//! Flame graphs: one HTML page ([`html`]), and here one SVG, which pages that show pictures take, too.
+
+pub mod html;
 
 use std::io;
 
@@ -8,7 +10,7 @@ use inferno::flamegraph::{
     from_lines,
 };
 
-use super::folded;
+use super::folded::{self, Inlined};
 use crate::profile::Profile;
 
 /// Writes the flame graph of all profiles together.
@@ -16,7 +18,7 @@ use crate::profile::Profile;
 /// # Errors
 /// When there is no sample in them (there is nothing to draw), and what `out` returns.
 pub fn write(profiles: &[Profile], title: &str, out: impl io::Write) -> io::Result<()> {
-    let lines: Vec<String> = folded::fold(profiles)
+    let lines: Vec<String> = folded::fold(profiles, Inlined::Marked)
         .iter()
         .map(|(line, count)| format!("{line} {count}"))
         .collect();

@@ -4,32 +4,53 @@ use std::{
     collections::HashMap,
     fmt::Write as _,
     io::{self, Write as _},
+    path::Path,
+    sync::Arc,
 };
 
 use flate2::{Compression, write::GzEncoder};
 use prost::Message as _;
 
-use crate::profile::{self, Profile};
+use crate::{
+    l7::exchange::ExchangeKey,
+    profile::{self, Profile},
+};
 
 pub mod proto;
 
-/// Writes the profiles. `unix_ns` turns `CLOCK_MONOTONIC` into Unix time.
+/// What a thread was serving, as far as that is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Served {
+    /// The trace.
+    pub trace_id: Option<[u8; 16]>,
+    /// The span that was made of it.
+    pub span_id: Option<[u8; 8]>,
+    /// The route of the request, as the span's `http.route` has it.
+    pub route: Option<Arc<str>>,
+}
+
+/// Writes the profiles. `unix_ns` turns `CLOCK_MONOTONIC` into Unix time; `served` says what is known of an exchange.
 ///
 /// # Errors
 /// What `out` returns.
 pub fn write(
     profiles: &[Profile],
     unix_ns: impl Fn(u64) -> u64,
+    served: impl FnMut(&ExchangeKey) -> Served,
     out: impl io::Write,
 ) -> io::Result<()> {
     let mut gzip = GzEncoder::new(out, Compression::default());
-    gzip.write_all(&message(profiles, unix_ns).encode_to_vec())?;
+    gzip.write_all(&message(profiles, unix_ns, served).encode_to_vec())?;
     gzip.finish()?.flush()
 }
 
-/// The profiles as one message: sample types `samples/count` and `cpu/nanoseconds`, and on each sample the labels
-/// `pid`, `tid`, `comm` and `service`.
-pub fn message(profiles: &[Profile], unix_ns: impl Fn(u64) -> u64) -> proto::Profile {
+/// The profiles as one message: sample types `samples/count` and `cpu/nanoseconds`, and on each sample the labels `pid`, `tid`, `comm`,
+/// `service`, `quality` and, where a request was served that is known, `trace_id`, `span_id` (in hexadecimal) and `http.route`.
+pub fn message(
+    profiles: &[Profile],
+    unix_ns: impl Fn(u64) -> u64,
+    mut served: impl FnMut(&ExchangeKey) -> Served,
+) -> proto::Profile {
     let mut builder = Builder::default();
     builder.string("");
     let samples = builder.value_type("samples", "count");
@@ -49,8 +70,11 @@ pub fn message(profiles: &[Profile], unix_ns: impl Fn(u64) -> u64) -> proto::Pro
         default_sample_type: cpu.r#type,
         ..proto::Profile::default()
     };
+    if let [profile] = profiles {
+        builder.name_main(profile);
+    }
     for profile in profiles {
-        builder.add(profile);
+        builder.add(profile, &mut served);
     }
     builder.profile.string_table = builder.strings;
     builder.profile
@@ -84,7 +108,16 @@ impl Builder {
         }
     }
 
-    fn add(&mut self, profile: &Profile) {
+    /// Puts the executable's mapping first, which readers take for what was profiled.
+    fn name_main(&mut self, profile: &Profile) {
+        let executable = profile.process.executable.as_deref();
+        let is_main = |mapping: &&profile::Mapping| Some(Path::new(&*mapping.name)) == executable;
+        if let Some(main) = profile.mappings.iter().find(is_main) {
+            self.mapping(main);
+        }
+    }
+
+    fn add(&mut self, profile: &Profile, served: &mut impl FnMut(&ExchangeKey) -> Served) {
         let mappings: Vec<u64> = profile
             .mappings
             .iter()
@@ -97,23 +130,23 @@ impl Builder {
             .collect();
         let first_location = self.profile.location.len() as u64 + 1;
         for (id, location) in (first_location..).zip(&profile.locations) {
-            let function = location
-                .function
-                .map(|function| functions[function as usize]);
+            let lines = location.lines.iter().map(|line| proto::Line {
+                function_id: functions[line.function as usize],
+                line: line.line.into(),
+                column: line.column.into(),
+            });
             self.profile.location.push(proto::Location {
                 id,
                 mapping_id: location
                     .mapping
                     .map_or(0, |mapping| mappings[mapping as usize]),
                 address: location.address,
-                line: function
-                    .map(|function_id| proto::Line { function_id })
-                    .into_iter()
-                    .collect(),
+                line: lines.collect(),
             });
         }
         for stack in &profile.stacks {
-            let label = self.labels(profile, stack);
+            let served = stack.exchange.as_ref().map(&mut *served);
+            let label = self.labels(profile, stack, &served.unwrap_or_default());
             let count = signed(stack.count);
             let locations = stack.locations.iter();
             self.profile.sample.push(proto::Sample {
@@ -126,21 +159,39 @@ impl Builder {
         }
     }
 
-    fn labels(&mut self, profile: &Profile, stack: &profile::Stack) -> Vec<proto::Label> {
-        let number = |key, num: u32| proto::Label {
-            key,
-            str: 0,
-            num: i64::from(num),
-        };
-        let string = |key, str| proto::Label { key, str, num: 0 };
-        let pid = number(self.string("pid"), profile.process.pid);
-        let tid = number(self.string("tid"), stack.tid);
-        let comm = string(self.string("comm"), self.string(&stack.comm));
-        let service = string(
-            self.string("service"),
-            self.string(&profile.process.service),
-        );
-        vec![pid, tid, comm, service]
+    fn labels(
+        &mut self,
+        profile: &Profile,
+        stack: &profile::Stack,
+        served: &Served,
+    ) -> Vec<proto::Label> {
+        let mut labels = Vec::with_capacity(8);
+        for (key, number) in [("pid", profile.process.pid), ("tid", stack.tid)] {
+            labels.push(proto::Label {
+                key: self.string(key),
+                str: 0,
+                num: number.into(),
+            });
+        }
+        let trace_id = served.trace_id.map(|id| hex(&id));
+        let span_id = served.span_id.map(|id| hex(&id));
+        let texts = [
+            ("comm", Some(&*stack.comm)),
+            ("service", Some(&*profile.process.service)),
+            ("quality", Some(stack.quality.name())),
+            ("trace_id", trace_id.as_deref()),
+            ("span_id", span_id.as_deref()),
+            ("http.route", served.route.as_deref()),
+        ];
+        for (key, text) in texts {
+            let Some(text) = text else { continue };
+            labels.push(proto::Label {
+                key: self.string(key),
+                str: self.string(text),
+                num: 0,
+            });
+        }
+        labels
     }
 
     fn mapping(&mut self, mapping: &profile::Mapping) -> u64 {
@@ -156,7 +207,10 @@ impl Builder {
             file_offset: mapping.offset,
             filename: self.string(&mapping.name),
             build_id: self.string(&build_id),
-            has_functions: mapping.has_functions,
+            has_functions: mapping.known.functions,
+            has_filenames: mapping.known.files,
+            has_line_numbers: mapping.known.lines,
+            has_inline_frames: mapping.known.inlined,
         };
         self.profile.mapping.push(message);
         self.mappings.insert(mapping.clone(), id);
@@ -172,6 +226,8 @@ impl Builder {
             id,
             name: self.string(&function.name),
             system_name: self.string(&function.system_name),
+            filename: self.string(function.file.as_deref().unwrap_or_default()),
+            start_line: 0,
         };
         self.profile.function.push(message);
         self.functions.insert(function.clone(), id);

@@ -5,7 +5,7 @@ const ID_DIGITS: usize = 64;
 
 /// The id in the text of `/proc/PID/cgroup`: the last path component that is one, bare (`…/<id>`), or in systemd's form
 /// (`cri-containerd-<id>.scope`, `docker-<id>.scope`, `crio-<id>.scope`, `libpod-<id>.scope`).
-pub(super) fn id(cgroup: &str) -> Option<String> {
+pub fn id(cgroup: &str) -> Option<String> {
     cgroup.lines().find_map(|line| {
         // `hierarchy:controllers:path`; containerd without systemd puts colons into the path itself.
         let path = line.splitn(3, ':').nth(2)?;

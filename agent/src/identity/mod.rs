@@ -1,7 +1,8 @@
 //! Whose a signal is: process ids to processes, services and containers, by way of `/proc`.
 
-mod container;
+pub mod container;
 mod environ;
+mod far;
 pub mod peers;
 mod process;
 
@@ -9,6 +10,7 @@ use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use lru::LruCache;
 
+pub use far::{FarEnd, FarEnds};
 pub use peers::{Peer, Peers};
 pub use process::Process;
 

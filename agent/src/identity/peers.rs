@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use fathom_abi::Role;
+use fathom_abi::{Role, udp::RemoteClass};
 use lru::LruCache;
 
 use crate::net::{Flow, flows::Change};
@@ -61,32 +61,16 @@ pub enum Class {
 impl Class {
     /// Of an address.
     pub fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => {
-                let [a, b, ..] = v4.octets();
-                // RFC 6598; the standard library has no stable name for it.
-                let is_shared = a == 100 && b & 0xc0 == 64;
-                if v4.is_loopback() {
-                    Self::Loopback
-                } else if v4.is_link_local() {
-                    Self::LinkLocal
-                } else if v4.is_private() || is_shared {
-                    Self::Private
-                } else {
-                    Self::Public
-                }
-            }
-            IpAddr::V6(v6) => {
-                if v6.is_loopback() {
-                    Self::Loopback
-                } else if v6.is_unicast_link_local() {
-                    Self::LinkLocal
-                } else if v6.is_unique_local() {
-                    Self::Private
-                } else {
-                    Self::Public
-                }
-            }
+        let bytes = match address {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+            IpAddr::V6(v6) => v6.octets(),
+        };
+        match RemoteClass::of(&bytes) {
+            RemoteClass::LOOPBACK => Self::Loopback,
+            RemoteClass::LINK_LOCAL => Self::LinkLocal,
+            RemoteClass::PRIVATE => Self::Private,
+            // A connection goes to one host.
+            _ => Self::Public,
         }
     }
 
@@ -138,8 +122,12 @@ impl Peers {
     /// Notes whose this end of a connection is.
     pub fn learn(&mut self, flow: &Flow, service: &Arc<str>) {
         let known = match (flow.role, flow.change) {
-            (Role::SERVER, Change::Established | Change::Alive) => &mut self.servers,
-            (Role::CLIENT, Change::Established | Change::Alive) => &mut self.clients,
+            (Role::SERVER, Change::Established | Change::Existing | Change::Alive) => {
+                &mut self.servers
+            }
+            (Role::CLIENT, Change::Established | Change::Existing | Change::Alive) => {
+                &mut self.clients
+            }
             _ => return,
         };
         let address = Address::new(flow.netns, flow.local);

@@ -101,6 +101,25 @@ impl Process {
                 .into_owned(),
         )
     }
+
+    /// Whether it goes on, and executes what it did; `proc` is the procfs of the initial pid namespace.
+    pub fn is_still(&self, proc: &Path) -> bool {
+        is_same(proc, self)
+    }
+
+    /// Whether another process has its number now, so that nothing that `/proc` says of the number is about this one.
+    pub fn is_replaced(&self) -> bool {
+        is_replaced(Path::new("/proc"), self)
+    }
+}
+
+/// Whether another process has this number now.
+fn is_replaced(proc: &Path, process: &Process) -> bool {
+    let stat = fs::read(proc.join(process.pid.to_string()).join("stat"));
+    stat.ok()
+        .as_deref()
+        .and_then(stat_fields)
+        .is_some_and(|(_, start_ticks)| start_ticks != process.start_ticks)
 }
 
 /// Whether the process that has this number now is the same, with the same executable.

@@ -14,7 +14,10 @@ use std::{
 use fathom_abi::Role;
 use tracing::warn;
 
-use super::sockets::{self, Extensions, Found, Listed, Socket};
+use super::{
+    before,
+    sockets::{self, Extensions, Listed, Socket},
+};
 
 /// Connections whose role is remembered; of more, it is unknown. They take 1 MiB.
 const MAX_CONNECTIONS: usize = 1 << 17;
@@ -33,12 +36,14 @@ pub struct Counts {
     pub unknown: u64,
     /// Of the first two, those whose role is not remembered for want of room.
     pub forgotten: u64,
+    /// Those beyond [`before::LISTED`]: only records tell of them.
+    pub unlisted: u64,
     /// What the search came to.
     pub listed: Listed,
 }
 
 /// The search for them, under way.
-pub struct Search(JoinHandle<(Table, Listed)>);
+pub struct Search(JoinHandle<((Table, Vec<before::Listed>), Listed)>);
 
 /// The connections that were open when fathom came.
 #[derive(Debug, Default)]
@@ -63,15 +68,24 @@ impl Search {
     /// # Errors
     /// Where its thread can't be started.
     pub fn start(limit: Duration) -> io::Result<Self> {
-        let take = |table: &mut Table, found: &Found<'_>| table.take(found.socket, found.role);
-        sockets::list(limit, Extensions::NONE, Table::default(), take).map(Self)
+        let take = |(table, list): &mut (Table, Vec<before::Listed>),
+                    found: &sockets::Found<'_>| {
+            table.take(found.socket, found.role);
+            match before::Listed::of(found) {
+                Some(one) if list.len() < before::LISTED => list.push(one),
+                Some(_) => table.counts.unlisted += 1,
+                None => {}
+            }
+        };
+        let into = (Table::default(), Vec::new());
+        sockets::list(limit, Extensions::TCP_INFO, into, take).map(Self)
     }
 
-    /// Waits for its end.
-    pub fn finish(self) -> Existing {
-        let Ok((table, listed)) = self.0.join() else {
+    /// Waits for its end: what is to be known of all of them, and the first [`before::LISTED`] one by one.
+    pub fn finish(self) -> (Existing, Vec<before::Listed>) {
+        let Ok(((table, list), listed)) = self.0.join() else {
             warn!("the search for connections of before had panicked");
-            return Existing::default();
+            return Default::default();
         };
         if listed.denied > 0 {
             warn!(
@@ -79,7 +93,7 @@ impl Search {
                 listed.denied
             );
         }
-        Existing::new(table, listed)
+        (Existing::new(table, listed), list)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Connections and flows: the records of the `FLOWS` ring, and what all records have in common.
 
+pub mod before;
 pub mod conntrack;
 pub mod existing;
 pub mod filter;
@@ -12,10 +13,11 @@ pub mod sockets;
 pub mod udp;
 pub mod wire;
 
+pub use before::Before;
 pub use conntrack::Conntrack;
 pub use existing::Existing;
 pub use filter::Filter;
 pub use flows::{Flow, Flows, Outcome};
 pub use names::Names;
 pub use open::Open;
-pub use reports::Reports;
+pub use reports::{AT_A_TIME, Reports};

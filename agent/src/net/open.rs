@@ -130,9 +130,9 @@ impl Open {
         self.table.contains_key(&id)
     }
 
-    /// All that are remembered, in no order.
+    /// All that are remembered and whose ids are of records, in no order: not those that were listed.
     pub fn ids(&self) -> impl Iterator<Item = ConnectionId> {
-        self.table.keys().copied()
+        self.table.keys().copied().filter(|id| id.born_ns != 0)
     }
 
     /// How many are remembered.

@@ -8,7 +8,7 @@ use fathom_abi::ConnectionId;
 const TURNS: usize = 50;
 
 /// Connections that are asked about at a time, at most: their records find room in the smallest ring.
-const AT_A_TIME: usize = 256;
+pub const AT_A_TIME: usize = 256;
 
 /// The plan of the periodic reports.
 #[derive(Debug)]
@@ -30,30 +30,25 @@ impl Reports {
         }
     }
 
-    /// Hands on those whose turn it is, a few at a time; `open` is asked for all that are open when an interval begins. Until all had their turn no new
-    /// interval begins. To be called some fifty times in an interval or more often.
+    /// Those whose turn it is; `open` is asked for all that are open when an interval begins. Until all had their turn no new interval begins. To be
+    /// called some fifty times in an interval or more often.
     pub fn turn(
         &mut self,
         now: Instant,
         open: impl FnOnce() -> Vec<ConnectionId>,
-        mut ask: impl FnMut(&[ConnectionId]),
-    ) {
+    ) -> Vec<ConnectionId> {
         if self.left.is_empty() {
             if now.duration_since(self.begun) < self.interval {
-                return;
+                return Vec::new();
             }
             self.begun = now;
             self.left = open();
             self.share = self.left.len().div_ceil(TURNS).max(AT_A_TIME);
         }
-        let rest = self.left.len().saturating_sub(self.share);
-        for ids in self.left[rest..].chunks(AT_A_TIME) {
-            ask(ids);
+        if self.left.len() <= self.share {
+            return std::mem::take(&mut self.left);
         }
-        self.left.truncate(rest);
-        if rest == 0 {
-            self.left = Vec::new();
-        }
+        self.left.split_off(self.left.len() - self.share)
     }
 }
 
@@ -62,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_connection_is_asked_about_once_in_an_interval_and_few_at_a_time() {
+    fn each_connection_is_asked_about_once_in_an_interval() {
         let interval = Duration::from_secs(10);
         let mut reports = Reports::new(interval);
         let begin = reports.begun;
@@ -70,28 +65,15 @@ mod tests {
             .map(|sock| ConnectionId { sock, born_ns: 1 })
             .collect();
         let mut asked = Vec::new();
-        reports.turn(
-            begin,
-            || panic!("the interval has not passed"),
-            |_| panic!(),
-        );
+        let early = reports.turn(begin, || panic!("the interval has not passed"));
+        assert!(early.is_empty());
         for turn in 0..TURNS {
-            let before = asked.len();
-            reports.turn(
-                begin + interval,
-                || ids.clone(),
-                |some| {
-                    assert!(some.len() <= AT_A_TIME);
-                    asked.extend_from_slice(some);
-                },
-            );
-            assert_eq!(asked.len() - before, 2000, "turn {turn}");
+            let some = reports.turn(begin + interval, || ids.clone());
+            assert_eq!(some.len(), 2000, "turn {turn}");
+            asked.extend(some);
         }
-        reports.turn(
-            begin + interval,
-            || panic!("the next has not begun"),
-            |_| panic!(),
-        );
+        let early = reports.turn(begin + interval, || panic!("the next has not begun"));
+        assert!(early.is_empty());
         asked.sort_unstable_by_key(|id| id.sock);
         assert_eq!(asked, ids);
     }

@@ -164,7 +164,7 @@ impl Finder {
                     gone |= sender.send(found).is_err();
                 }
             };
-            self.mappings.drain(TURN, |event| match event {
+            self.mappings.drain(TURN, |_, event| match event {
                 Event::Mapped(mapped) => {
                     look(files, counts, &mapped, &mut hand_on);
                 }
@@ -172,7 +172,10 @@ impl Finder {
                     counts.lost.fetch_add(count, Ordering::Relaxed);
                     lost = true;
                 }
-                Event::Exec { .. } | Event::Forked { .. } | Event::Exited { .. } => {}
+                Event::Code(_)
+                | Event::Exec { .. }
+                | Event::Forked { .. }
+                | Event::Exited { .. } => {}
             });
             if lost {
                 self.sweep(&mut hand_on);

@@ -24,10 +24,15 @@ mod ring;
 mod sweep;
 
 pub use files::{Files, OpenError};
-pub use records::{Event, Malformed, Mapped, parse};
+pub use records::{Code, Event, Malformed, Mapped, parse};
 pub use sweep::sweep;
 
 use ring::Ring;
+
+use super::ring::RingReader;
+
+/// What tells the other ring's call for attention from those of the mappings, which have 0.
+const OTHER: u64 = 1;
 
 /// Why the kernel's events can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -133,9 +138,14 @@ impl Mappings {
         })
     }
 
-    /// Hands what is there to `f`, at most `max` records of each CPU; returns how many records were read. The order is each CPU's own: a process that moves between CPUs may
-    /// be seen to exit before it is seen to start.
-    pub fn drain(&mut self, max: usize, mut f: impl FnMut(Event<'_>)) -> usize {
+    /// Hands what is there to `f` with the time when it happened (`CLOCK_MONOTONIC`, nanoseconds), at most `max` records of each CPU; returns how many records were read. The
+    /// order is each CPU's own: a process that moves between CPUs may be seen to exit before it is seen to start, unless its records are put in the order of their times.
+    pub fn drain(&mut self, max: usize, mut f: impl FnMut(u64, Event<'_>)) -> usize {
+        self.drain_records(max, |at_ns, event, _| f(at_ns, event))
+    }
+
+    /// As [`Self::drain`], with the record as well: it outlives the call where it is copied, and [`parse`] makes the event of it again.
+    pub fn drain_records(&mut self, max: usize, mut f: impl FnMut(u64, Event<'_>, &[u8])) -> usize {
         let mut read = 0;
         for ring in &mut self.rings {
             for _ in 0..max {
@@ -148,14 +158,18 @@ impl Mappings {
                     }
                 }
                 read += 1;
-                match parse(&self.record) {
-                    Ok(Some(Event::Lost(lost))) => {
-                        self.counts.lost += lost;
-                        f(Event::Lost(lost));
-                    }
+                let parsed = records::time(&self.record)
+                    .and_then(|at_ns| Ok(parse(&self.record)?.map(|event| (at_ns, event))));
+                match parsed {
                     Ok(event) => {
-                        self.counts.records += 1;
-                        event.map(&mut f);
+                        if let Some((_, Event::Lost(lost))) = event {
+                            self.counts.lost += lost;
+                        } else {
+                            self.counts.records += 1;
+                        }
+                        if let Some((at_ns, event)) = event {
+                            f(at_ns, event, &self.record);
+                        }
                     }
                     Err(Malformed) => self.counts.malformed += 1,
                 }
@@ -170,20 +184,39 @@ impl Mappings {
         self.counts
     }
 
-    /// Sleeps until a ring is a quarter full, but no longer than `timeout`.
+    /// Sleeps until a ring is a quarter full, or another one asks for attention ([`Self::wakes_for`]), but no longer than `timeout`. Returns whether the other
+    /// one did.
     ///
     /// # Errors
     /// When the kernel refuses to wait.
-    pub fn wait(&self, timeout: Duration) -> io::Result<()> {
+    pub fn wait(&self, timeout: Duration) -> io::Result<bool> {
         let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
         let mut events = [Ready {
             flags: EventFlags::empty(),
             data: EventData::new_u64(0),
         }; 8];
         match epoll::wait(&self.attention, &mut events, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Ok(ready) => Ok(events[..ready]
+                .iter()
+                .any(|ready| ready.data.u64() == OTHER)),
+            Err(rustix::io::Errno::INTR) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// From now on [`Self::wait`] ends when a ring of samples asks for attention, too. That one is to live as long as this one is waited for.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn wakes_for(&self, samples: &RingReader) -> io::Result<()> {
+        let events = EventFlags::IN | EventFlags::ET;
+        let other = EventData::new_u64(OTHER);
+        Ok(epoll::add(
+            &self.attention,
+            samples.ring_fd(),
+            other,
+            events,
+        )?)
     }
 
     /// Bytes of the process's address space that the rings take.

@@ -14,6 +14,7 @@ pub mod report;
 pub mod ring;
 pub mod sizes;
 pub mod tls;
+pub mod trace_contexts;
 mod uprobes;
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
@@ -71,6 +72,9 @@ pub enum Error {
     /// The thread that reads the ring buffers could not be started.
     #[error("starting the thread that reads the ring buffers: {0}")]
     Thread(std::io::Error),
+    /// The kernel does not tell what processes map.
+    #[error(transparent)]
+    Mappings(#[from] mappings::Error),
     /// No tap loads on this kernel.
     #[error("no tap works on this kernel: {}", join(.0))]
     NoTap(Vec<TapReport>),

@@ -51,9 +51,12 @@ pub fn enter() -> Result<(), Error> {
     mount("bpf", PINS, "bpf", flags, None).map_err(failed("mounting bpffs"))
 }
 
-/// Where the map of threads and the exchanges that they serve is pinned.
-pub fn active_pin() -> PathBuf {
-    Path::new(PINS).join("ACTIVE")
+/// The maps that the `net` object fills for samplers: who serves which exchange, and which processes are Go programs.
+pub const SHARED: [&str; 2] = ["ACTIVE", "GO_PROCESSES"];
+
+/// Where such a map is pinned.
+pub fn pin(map: &str) -> PathBuf {
+    Path::new(PINS).join(map)
 }
 
 fn has_entries(folder: &str) -> bool {

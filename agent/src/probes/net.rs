@@ -1,6 +1,7 @@
 //! The `net` object: loading it, choosing its tap, and what user space reads of it.
 
 mod attachment;
+mod go_processes;
 mod object;
 mod socket_calls;
 mod state;
@@ -13,7 +14,11 @@ use aya::{
     maps::{HashMap, MapData, MapError, PerCpuArray},
     programs::{ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _},
 };
-use fathom_abi::{ConnectionId, flow::REPORTED, message::ConnectionState};
+use fathom_abi::{
+    ConnectionId,
+    flow::{ANYWAY, REPORTED},
+    message::ConnectionState,
+};
 
 use self::{
     attachment::{Attachment, Walker, attach, kernel_btf, load, load_walker, put},
@@ -21,6 +26,7 @@ use self::{
     tap::{FLOW_PROGRAMS, FLOW_REPORT, Kind},
 };
 pub use self::{
+    go_processes::GoProcesses,
     socket_calls::SocketCalls,
     state::{Connections, Counters, UdpFlows},
     tap::Tap,
@@ -53,7 +59,7 @@ pub struct NetOptions {
     pub tap: Option<Tap>,
     /// Bytes that its maps may take.
     pub map_budget: u64,
-    /// Whether a profiler reads the table of threads and exchanges.
+    /// Whether a profiler reads the table of threads, goroutines and exchanges.
     pub track_active: bool,
     /// Whether plain text behind TLS is seen, too.
     pub tls: bool,
@@ -89,6 +95,8 @@ pub struct Net {
     pub dns: RingReader,
     /// Who speaks to whom over UDP.
     pub udp: UdpFlows,
+    /// The Go programs, where a profiler reads who serves what.
+    pub go_processes: Option<GoProcesses>,
     /// The connections whose bytes travel.
     framings: HashMap<MapData, u64, FramingsRecord>,
     /// What the programs counted.
@@ -105,6 +113,15 @@ pub struct Net {
     tls: uprobes::Links,
     /// Owns the programs' links.
     ebpf: Ebpf,
+}
+
+/// Of which open connections [`Net::report`] wants a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those on which a segment has moved since the record before.
+    Moved,
+    /// All.
+    All,
 }
 
 impl Net {
@@ -197,6 +214,13 @@ impl Net {
                     .map_err(map_error("UDP_FLOWS"))?,
                 capacity: NetSizes::within(options.map_budget).udp_flows,
             },
+            go_processes: match options.track_active {
+                true => Some(GoProcesses(
+                    HashMap::try_from(take(OBJECT, &mut ebpf, "GO_PROCESSES")?)
+                        .map_err(map_error("GO_PROCESSES"))?,
+                )),
+                false => None,
+            },
             framings: HashMap::try_from(take(OBJECT, &mut ebpf, "FRAMINGS")?)
                 .map_err(map_error("FRAMINGS"))?,
             counters: Arc::new(Counters(
@@ -266,19 +290,21 @@ impl Net {
             .collect()
     }
 
-    /// Has the kernel say where these connections stand: a record of each goes into the ring of flows, unless it is no longer
-    /// open. To be called with no more of them than the ring has room for.
+    /// Has the kernel say where these connections stand: a record of each that is wanted and open goes into the ring of flows. To be called with no more of them than the ring has room for.
     ///
     /// # Errors
     /// Where the kernel does not run the program; it is 5.10 or later.
-    pub fn report(&self, ids: &[ConnectionId]) -> Result<(), ProgramError> {
+    pub fn report(&self, ids: &[ConnectionId], wanted: Wanted) -> Result<(), ProgramError> {
         let program = self.ebpf.program(FLOW_REPORT.name());
         let program = program.ok_or(ProgramError::NotLoaded)?;
         let program: &RawTracePoint = program.try_into()?;
         for ids in ids.chunks(REPORTED) {
             let mut options = RawTracePointRunOptions::new();
             for (argument, id) in options.args.iter_mut().zip(ids) {
-                *argument = id.sock;
+                *argument = match wanted {
+                    Wanted::Moved => id.sock,
+                    Wanted::All => id.sock | ANYWAY,
+                };
             }
             program.test_run(options)?;
         }

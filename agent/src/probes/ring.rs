@@ -83,6 +83,12 @@ impl RingReader {
         )?)
     }
 
+    /// The ring's descriptor, to wait for together with others.
+    pub(super) fn ring_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the ring owns the descriptor, and the borrow ends before it.
+        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
+    }
+
     /// Sleeps until the ring asks for attention because it fills up, but no longer than `timeout`.
     ///
     /// # Errors

@@ -66,7 +66,7 @@ impl NetSizes {
     pub fn within(budget: u64) -> Self {
         let budget = budget.max(2 << 20);
         let inflight = 8 + 40 + HASH_ENTRY;
-        let active = 8 + size_of_u64::<fathom_abi::sample::ActiveExchange>() + HASH_ENTRY;
+        let active = 16 + size_of_u64::<fathom_abi::sample::ActiveExchange>() + HASH_ENTRY;
         let mut sizes = Self {
             messages: power_of_two_below(budget / 3),
             flows: power_of_two_below(budget / 12),
@@ -102,7 +102,7 @@ impl NetSizes {
             + u64::from(self.udp_flows) * UDP_FLOW
             + u64::from(self.udp_socks) * UDP_SOCK
             + u64::from(self.dns)
-            + u64::from(self.active) * (32 + HASH_ENTRY)
+            + u64::from(self.active) * (40 + HASH_ENTRY)
     }
 }
 

@@ -1,18 +1,38 @@
 //! Stack samples to symbolized profiles, one for each process.
 //!
-//! [`Profiler`] takes the records of the ring buffer, keeps equal stacks once ([`stacks`]), notes what a process has
-//! mapped when it is first seen ([`objects`]), so that a process that ends early keeps its names, and turns all of it
-//! into [`Profile`]s when a window ends ([`symbols`]).
+//! Samples and what happened to processes come in the order of their times ([`Feed`]). [`Profiler`] knows what each process
+//! has mapped ([`spaces`]), opens the files that samples lead to ([`files`]), unwinds stacks on from where the kernel's
+//! program stopped ([`backtraces`], by [`tables`] that both share), keeps equal stacks once ([`stacks`]), and turns all of
+//! it into [`Profile`]s when a window ends ([`Namer`], [`symbols`]).
 
+mod backtraces;
+mod builder;
 mod counts;
+pub mod debuginfod;
+mod feed;
+mod files;
+mod lookups;
 mod model;
-mod objects;
+mod namer;
+mod origin;
 mod profiler;
 mod record;
+mod spaces;
+mod stack_quality;
 mod stacks;
 mod symbols;
+mod tables;
+mod unwinder;
+
+pub use fathom_symbolizer::Gear;
 
 pub use counts::{Counts, Outcome};
-pub use model::{Function, Location, Mapping, Profile, Quality, Stack};
+pub use feed::{Feed, Item};
+pub use lookups::LookupCounts;
+pub use model::{Function, Known, Line, Location, Mapping, Profile, Quality, Stack};
+pub use namer::{Namer, Window};
+pub use origin::Origin;
 pub use profiler::{Identify, Limits, Profiler};
-pub use record::{Malformed, Sample};
+pub use record::{Malformed, Sample, Stopped};
+pub use stack_quality::StackQuality;
+pub use tables::{Counts as TableCounts, Maps};

@@ -2,6 +2,7 @@
 
 use std::{ops::AddAssign, sync::Arc};
 
+use super::{origin::Origin, stack_quality::StackQuality};
 use crate::{identity::Process, l7::exchange::ExchangeKey};
 
 /// What one process (or one kernel thread) was seen doing in one window.
@@ -27,6 +28,20 @@ pub struct Profile {
     pub quality: Quality,
 }
 
+impl Profile {
+    /// What a frame is called where no function is known: its file's last name in brackets, or `[unknown]`.
+    pub fn place(&self, location: &Location) -> String {
+        let mapping = location
+            .mapping
+            .map(|mapping| &self.mappings[mapping as usize]);
+        let Some(mapping) = mapping else {
+            return "[unknown]".to_owned();
+        };
+        let name = mapping.name.rsplit('/').next().unwrap_or(&mapping.name);
+        format!("[{}]", name.trim_matches(['[', ']']))
+    }
+}
+
 /// A part of an address space.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Mapping {
@@ -36,34 +51,60 @@ pub struct Mapping {
     pub end: u64,
     /// Where in the file it starts.
     pub offset: u64,
-    /// The file's path as the process sees it, `[vdso]`, `[anon]`, or `[kernel]` with start, end and offset 0.
+    /// The file's path as the process sees it, `[vdso]`, `[anon]`, or `[kernel]`, which is the upper half of all addresses.
     pub name: Arc<str>,
     /// The GNU build id.
     pub build_id: Option<Arc<[u8]>>,
-    /// Whether functions of it have names here.
-    pub has_functions: bool,
+    /// What is known of its locations here.
+    pub known: Known,
 }
 
-/// A function.
+/// What is known of a mapping's locations. pprof's mappings say so, as a reader may want to ask elsewhere for what is not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Known {
+    /// Functions have names.
+    pub functions: bool,
+    /// Functions have source files.
+    pub files: bool,
+    /// Locations have lines.
+    pub lines: bool,
+    /// Inlined functions were looked for, where there is debug information.
+    pub inlined: bool,
+}
+
+/// A function. Two of one name in different source files are two.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Function {
-    /// Its name as its author wrote it.
+    /// Its name as its author wrote it; empty where only its file is known.
     pub name: Arc<str>,
     /// Its name in the symbol table.
     pub system_name: Arc<str>,
+    /// The source file, as the debug information has it.
+    pub file: Option<Arc<str>>,
 }
 
 /// An instruction that was running, or the call that had not returned yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Location {
     /// Its address; for a call the return address less one, which lies in the call. 0 where a stack breaks off.
     pub address: u64,
-    /// Whether it is the kernel's.
-    pub kernel: bool,
+    /// What kind of code it is.
+    pub origin: Origin,
     /// Index of its mapping.
     pub mapping: Option<u32>,
-    /// Index of its function.
-    pub function: Option<u32>,
+    /// What is there: the innermost inlined function first, the function that the code lies in last. Empty where nothing is known.
+    pub lines: Box<[Line]>,
+}
+
+/// A function at a location.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Line {
+    /// Index of the function.
+    pub function: u32,
+    /// The line in its file that runs, or that calls, from 1 on; 0 where it is not known.
+    pub line: u32,
+    /// The column in that line, from 1 on; 0 where it is not known.
+    pub column: u32,
 }
 
 /// A stack that was seen, and how often.
@@ -79,6 +120,8 @@ pub struct Stack {
     pub comm: Arc<str>,
     /// The exchange that the thread was serving.
     pub exchange: Option<ExchangeKey>,
+    /// How much of it could be read.
+    pub quality: StackQuality,
 }
 
 /// How much of the samples could be read and named.
@@ -90,19 +133,24 @@ pub struct Quality {
     pub in_user: u64,
     /// Of them: the CPU was in the kernel.
     pub in_kernel: u64,
-    /// Of them: neither stack could be read.
-    pub no_stack: u64,
-    /// Samples in the kernel on behalf of a process whose user stack could not be read.
-    pub no_user_stack: u64,
-    /// Samples with a stack as deep as a record holds, whose root is missing.
-    pub truncated: u64,
-    /// Samples whose user stack breaks off at something that is no code, as it does above a function that uses the
-    /// frame pointer for something else. What the stack says beyond it is left out.
-    pub broken: u64,
+    /// Of them: by how much of the stack could be read, in the order of [`StackQuality::ALL`].
+    pub by_stack: [u64; StackQuality::ALL.len()],
     /// Frames of all samples, without those that stand for a break.
     pub frames: u64,
     /// Of them: the address is in a mapping that has no name for it.
     pub unnamed: u64,
+}
+
+impl Quality {
+    /// Samples with a stack of this quality.
+    pub fn of(&self, stack: StackQuality) -> u64 {
+        self.by_stack[stack as usize]
+    }
+
+    /// Adds samples with a stack of this quality.
+    pub fn add(&mut self, stack: StackQuality, samples: u64) {
+        self.by_stack[stack as usize] += samples;
+    }
 }
 
 impl AddAssign for Quality {
@@ -110,11 +158,10 @@ impl AddAssign for Quality {
         self.samples += other.samples;
         self.in_user += other.in_user;
         self.in_kernel += other.in_kernel;
-        self.no_stack += other.no_stack;
-        self.no_user_stack += other.no_user_stack;
-        self.truncated += other.truncated;
+        for (sum, other) in self.by_stack.iter_mut().zip(other.by_stack) {
+            *sum += other;
+        }
         self.frames += other.frames;
-        self.broken += other.broken;
         self.unnamed += other.unnamed;
     }
 }

@@ -1,16 +1,25 @@
 //! The stop between the ring buffer and the exporters.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use fathom_symbolizer::{Gear, Options, Symbolizer};
 
 use super::{
+    backtraces::{Backtrace, Backtraces},
     counts::{Counts, Outcome},
+    files::Files,
+    lookups::LookupCounts,
     model::Profile,
-    objects::{Mapped, Objects},
+    namer::{Namer, Window},
     record::Sample,
-    stacks::Stacks,
-    symbols::Symbols,
+    spaces::Spaces,
+    stacks::{Added, Stacks},
+    tables::{self, FileTables, Maps},
 };
-use crate::identity::Process;
+use crate::{identity::Process, l7::exchange::ExchangeKey, probes::mappings::Event};
+
+/// How many processes' compilers are asked each time that samples were taken: what one has written may be some megabytes.
+const COMPILERS_AT_ONCE: usize = 4;
 
 /// Says which process has a number now.
 pub type Identify = Box<dyn FnMut(u32) -> Arc<Process> + Send>;
@@ -20,10 +29,16 @@ pub type Identify = Box<dyn FnMut(u32) -> Arc<Process> + Send>;
 pub struct Limits {
     /// Bytes of a window's stacks. A stack that no longer fits is counted as [`Outcome::StacksFull`].
     pub stacks: usize,
-    /// Bytes of parsed symbol tables of files. What has to go is parsed again when it is needed.
+    /// Bytes of symbols, of files and of the kernel. What has to go is read again when it is needed.
     pub symbols: usize,
     /// Files that are open at the same time. A file beyond them has no names.
     pub files: usize,
+    /// Bytes of what is known of processes' mappings.
+    pub spaces: usize,
+    /// Bytes of samples that wait for an unwind table. One that has no room ends where the kernel's program stopped.
+    pub waiting: usize,
+    /// The largest section of a file, in bytes, that an unwind table is made of.
+    pub section: usize,
 }
 
 impl Default for Limits {
@@ -33,6 +48,9 @@ impl Default for Limits {
             stacks: 4 << 20,
             symbols: 12 << 20,
             files: 512,
+            spaces: 2 << 20,
+            waiting: 2 << 20,
+            section: 16 << 20,
         }
     }
 }
@@ -41,13 +59,19 @@ impl Default for Limits {
 pub struct Profiler {
     period_ns: u64,
     window_start_ns: u64,
+    limits: Limits,
+    symbolizer: Arc<Symbolizer>,
+    lookups: Arc<LookupCounts>,
+    backtraces: Backtraces,
+    /// Those that are to be counted; here so that it is not allocated each time.
+    ready: Vec<Backtrace>,
     stacks: Stacks,
-    objects: Objects,
-    symbols: Symbols,
+    gear: Gear,
+    namer: Namer,
+    /// Processes whose compilers are to be asked, each with an address of theirs, as long as they live.
+    compiled: Vec<(u32, u64)>,
     identify: Identify,
     counts: Arc<Counts>,
-    /// Keeps the files of the window before open: most processes are seen again.
-    before: Vec<Vec<Mapped>>,
 }
 
 impl fmt::Debug for Profiler {
@@ -60,17 +84,45 @@ impl fmt::Debug for Profiler {
 
 impl Profiler {
     /// A profiler whose first window starts now (`CLOCK_MONOTONIC`, nanoseconds). A sample stands for `period_ns` of CPU time.
-    pub fn new(period_ns: u64, now_ns: u64, limits: Limits, identify: Identify) -> Self {
+    /// `gear` says how much of each address goes into a profile: with [`Gear::Lines`] inlined functions, files and lines, too.
+    pub fn new(
+        period_ns: u64,
+        now_ns: u64,
+        limits: Limits,
+        gear: Gear,
+        identify: Identify,
+    ) -> Self {
+        let mut options = Options::default();
+        options.memory = limits.symbols;
+        options.files = limits.files;
+        let symbolizer = Arc::new(Symbolizer::new(options));
+        let lookups = Arc::default();
+        let namer = Namer::new(Arc::clone(&symbolizer), gear, Arc::clone(&lookups));
         Self {
             period_ns,
             window_start_ns: now_ns,
+            limits,
+            backtraces: backtraces(&symbolizer, None, limits, &lookups),
+            lookups,
+            ready: Vec::new(),
             stacks: Stacks::new(limits.stacks),
-            objects: Objects::new(limits.files),
-            symbols: Symbols::new(limits.symbols),
+            gear,
+            namer,
+            compiled: Vec::new(),
+            symbolizer,
             identify,
             counts: Arc::default(),
-            before: Vec::new(),
         }
+    }
+
+    /// The same, which unwinds stacks by the tables of the files that they lead through. They are kept in `maps`, where the kernel's program finds them.
+    ///
+    /// # Errors
+    /// When the thread that makes tables can't be started.
+    pub fn with_tables(mut self, maps: impl Into<Box<dyn Maps>>) -> io::Result<Self> {
+        let tables = FileTables::new(maps.into(), self.limits.section)?;
+        self.backtraces = backtraces(&self.symbolizer, Some(tables), self.limits, &self.lookups);
+        Ok(self)
     }
 
     /// What came of the records so far.
@@ -78,45 +130,140 @@ impl Profiler {
         Arc::clone(&self.counts)
     }
 
-    /// Bytes that parsed symbols take.
-    pub fn symbol_bytes(&self) -> usize {
-        self.symbols.bytes()
+    /// What names this profiler's windows ([`Self::end_window`]) on another thread.
+    pub fn namer(&self) -> Namer {
+        let symbolizer = Arc::clone(&self.symbolizer);
+        Namer::new(symbolizer, self.gear, self.lookups())
     }
 
-    /// Takes one record of the ring buffer.
-    pub fn record(&mut self, record: &[u8]) {
-        match Sample::parse(record) {
-            Ok(sample) => self.sample(sample),
-            Err(_) => self.counts.add(Outcome::Malformed),
+    /// Counts a record that could not be taken apart.
+    pub fn malformed(&self) {
+        self.counts.add(Outcome::Malformed);
+    }
+
+    /// Takes in what happened to a process. Events and samples are to come in the order of their times ([`super::Feed`]).
+    pub fn event(&mut self, at_ns: u64, event: &Event<'_>) {
+        self.backtraces.event(at_ns, event);
+    }
+
+    /// Has the tables made of all that a process has mapped now, before it is sampled: then no stack of it is cut for want of one. [`Self::tick`] takes them in.
+    pub fn expect(&mut self, pid: u32, now_ns: u64) {
+        self.backtraces.expect(pid, now_ns);
+    }
+
+    /// Whether tables are being made.
+    pub fn is_making_tables(&self) -> bool {
+        self.backtraces.is_making_tables()
+    }
+
+    /// Takes one sample. It may have to wait for a table before it is counted.
+    pub fn sample(&mut self, sample: Sample) {
+        self.backtraces.sample(sample, &mut self.ready);
+        self.count_ready();
+    }
+
+    /// Goes on with the samples whose tables are there now, and tells the kernel's program what became known. To be called after each time that samples were
+    /// taken.
+    pub fn tick(&mut self, now_ns: u64) {
+        self.backtraces.tick(now_ns, &mut self.ready);
+        self.count_ready();
+        self.ask_compilers();
+    }
+
+    /// Waits for the tables that samples wait for, but no longer than `timeout`, so that the next [`Self::flush`] has all samples that were taken.
+    pub fn settle(&mut self, now_ns: u64, timeout: Duration) {
+        self.backtraces.finish(now_ns, timeout, &mut self.ready);
+        self.count_ready();
+    }
+
+    fn count_ready(&mut self) {
+        for backtrace in self.ready.drain(..) {
+            let (pid, at_ns) = (backtrace.sample.tgid, backtrace.sample.at_ns);
+            let backtraces = &mut self.backtraces;
+            let open = |region: &_| backtraces.module(pid, region, at_ns);
+            let outcome = match self.stacks.add(backtrace, open, &mut self.identify) {
+                Ok(Added { compiled }) => {
+                    self.compiled.extend(compiled.map(|address| (pid, address)));
+                    Outcome::Delivered
+                }
+                Err(_) => Outcome::StacksFull,
+            };
+            self.counts.add(outcome);
         }
     }
 
-    /// Takes one sample.
-    pub fn sample(&mut self, sample: Sample) {
-        let identify = &mut self.identify;
-        let outcome = match self.stacks.add(sample, &mut self.objects, identify) {
-            Ok(()) => Outcome::Delivered,
-            Err(_) => Outcome::StacksFull,
-        };
-        self.counts.add(outcome);
+    /// Has the files opened in which compilers of sampled processes say what they made: they are out of reach once their process has ended, which may be before its
+    /// window does. A few at a time, as samples wait meanwhile; of those that end before it is their turn, the functions have no names, which their stacks'
+    /// quality says.
+    fn ask_compilers(&mut self) {
+        let few = self.compiled.len().min(COMPILERS_AT_ONCE);
+        for (pid, address) in self.compiled.drain(..few) {
+            let asked = self
+                .symbolizer
+                .symbolize_process(pid, self.gear, &[address]);
+            if let Err(error) = asked {
+                tracing::debug!(pid, %error, "a process's compilers can't be asked");
+            }
+        }
     }
 
-    /// Ends the window at `now_ns` and starts the next: one profile for each process that was seen, by its number.
+    /// What came of looking for processes' mappings and for files.
+    pub fn lookups(&self) -> Arc<LookupCounts> {
+        Arc::clone(&self.lookups)
+    }
+
+    /// What came of the unwind tables of files; none without [`Self::with_tables`].
+    pub fn table_counts(&self) -> Option<Arc<tables::Counts>> {
+        self.backtraces.table_counts()
+    }
+
+    /// Samples that wait for a table.
+    pub fn waiting(&self) -> u64 {
+        self.backtraces.waiting()
+    }
+
+    /// Leaves out what ran for exchanges that are not to be kept, or for none.
+    pub fn retain(&mut self, keep: impl FnMut(Option<&ExchangeKey>) -> bool) {
+        self.stacks.retain(keep);
+    }
+
+    /// Ends the window at `now_ns` and starts the next: one profile for each process that was seen, by its number. Samples that wait are of the next one.
     pub fn flush(&mut self, now_ns: u64) -> Vec<Profile> {
-        let start_ns = std::mem::replace(&mut self.window_start_ns, now_ns);
-        let duration_ns = now_ns.saturating_sub(start_ns);
-        let seen = self.stacks.take(&mut self.objects);
-        self.before = seen.iter().map(|seen| seen.mapped.clone()).collect();
-        let profiles = seen
-            .into_iter()
-            .map(|seen| {
-                self.symbols
-                    .profile(seen, start_ns, duration_ns, self.period_ns)
-            })
-            .collect();
-        self.objects.close_unused();
+        let window = self.end_window(now_ns);
+        let mut profiles = Vec::new();
+        self.namer.name(window, |profile| profiles.push(profile));
         profiles
     }
+
+    /// As [`Self::flush`], without names, for a [`Self::namer`]. What is left of it there leaves the next window less room ([`Limits::stacks`]).
+    pub fn end_window(&mut self, now_ns: u64) -> Window {
+        let start_ns = std::mem::replace(&mut self.window_start_ns, now_ns);
+        let window = Window {
+            seen: self.stacks.take(),
+            start_ns,
+            duration_ns: now_ns.saturating_sub(start_ns),
+            period_ns: self.period_ns,
+        };
+        // What the window needs stays open with it, and is closed once it is named.
+        self.backtraces.close_unused(now_ns);
+        window
+    }
+}
+
+fn backtraces(
+    symbolizer: &Arc<Symbolizer>,
+    tables: Option<FileTables>,
+    limits: Limits,
+    counts: &Arc<LookupCounts>,
+) -> Backtraces {
+    let counts = || Arc::clone(counts);
+    Backtraces::new(
+        Spaces::new(limits.spaces, counts()),
+        Files::new(Arc::clone(symbolizer), limits.files, counts()),
+        tables,
+        limits.waiting,
+        counts(),
+    )
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::mem::offset_of;
 
 use fathom_abi::{
     ConnectionId,
-    sample::{ActiveExchange, MAX_FRAMES, SampleEvent},
+    sample::{ActiveExchange, MAX_FRAMES, REGISTERS, SampleEvent, StoppedFrame, UserEnd},
 };
 
 use crate::l7::exchange::ExchangeKey;
@@ -24,8 +24,38 @@ pub struct Sample {
     pub comm: [u8; 16],
     /// How many of `frames` are the kernel's: the first ones.
     pub kernel_frames: usize,
-    /// Addresses, leaf first: the kernel's, then the user's.
+    /// Addresses, leaf first: the kernel's, then the user's. All but the first of each are behind what runs: one less lies in the call, or in the instruction that a
+    /// signal interrupted.
     pub frames: Box<[u64]>,
+    /// The kernel's name of the address space; another one after an exec. 0 for none.
+    pub space: u64,
+    /// Why the user's frames end where they do.
+    pub end: UserEnd,
+    /// What to unwind the stack further with, where the program could not for want of knowledge and the ring had room for it.
+    pub stopped: Option<Box<Stopped>>,
+}
+
+/// The frame at which the program stopped, which is the sample's last one, and the stack from there on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// The instruction's address, or the return address.
+    pub ip: u64,
+    /// Whether `ip` is that of an instruction; else the call lies before it.
+    pub is_exact: bool,
+    /// Which registers are known: bit n is register n.
+    pub known: u32,
+    /// The registers by DWARF number; 0 where one is not known.
+    pub registers: [u64; REGISTERS],
+    /// The stack's bytes, from the stack pointer on.
+    pub stack: Box<[u8]>,
+}
+
+impl Stopped {
+    /// A register by its DWARF number, where it is known.
+    pub fn register(&self, number: u8) -> Option<u64> {
+        let value = self.registers.get(usize::from(number))?;
+        (self.known >> number & 1 != 0).then_some(*value)
+    }
 }
 
 /// The record is not of the form that the ABI gives.
@@ -37,7 +67,7 @@ pub struct Malformed {
 }
 
 impl Sample {
-    /// Takes a record apart. The record may be longer than its frames: the ring pads to eight bytes.
+    /// Takes a record apart. The record may be longer than what is in it: the ring pads to eight bytes.
     ///
     /// # Errors
     /// When it is shorter than it says, or says more than a record can hold.
@@ -62,7 +92,14 @@ fn fields(record: &[u8]) -> Option<Sample> {
     if kernel_frames > MAX_FRAMES || user_frames > MAX_FRAMES {
         return None;
     }
-    let frames = frames.get(..(kernel_frames + user_frames) * 8)?;
+    let (frames, rest) = frames.split_at_checked((kernel_frames + user_frames) * 8)?;
+    let stopped = match header[offset_of!(SampleEvent, has_copy)] {
+        0 => None,
+        _ => {
+            let copied = u16_at(header, offset_of!(SampleEvent, copied))?;
+            Some(Box::new(stopped(rest, usize::from(copied))?))
+        }
+    };
     let message = u32_at(header, EXCHANGE + offset_of!(ActiveExchange, message))?;
     let exchange = ExchangeKey {
         connection: ConnectionId {
@@ -83,6 +120,24 @@ fn fields(record: &[u8]) -> Option<Sample> {
             .chunks_exact(8)
             .filter_map(|frame| u64_at(frame, 0))
             .collect(),
+        space: u64_at(header, offset_of!(SampleEvent, space))?,
+        end: UserEnd::of(header[offset_of!(SampleEvent, user_end)])?,
+        stopped,
+    })
+}
+
+fn stopped(bytes: &[u8], copied: usize) -> Option<Stopped> {
+    let (frame, stack) = bytes.split_at_checked(size_of::<StoppedFrame>())?;
+    let mut registers = [0; REGISTERS];
+    for (number, register) in registers.iter_mut().enumerate() {
+        *register = u64_at(frame, offset_of!(StoppedFrame, registers) + number * 8)?;
+    }
+    Some(Stopped {
+        ip: u64_at(frame, offset_of!(StoppedFrame, ip))?,
+        is_exact: u32_at(frame, offset_of!(StoppedFrame, is_exact))? != 0,
+        known: u32_at(frame, offset_of!(StoppedFrame, known))?,
+        registers,
+        stack: stack.get(..copied)?.into(),
     })
 }
 

@@ -1,52 +1,117 @@
 //! Addresses of one window to names.
 
 use std::{
-    collections::HashMap,
-    path::Path,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::{Duration, Instant},
+    collections::{HashMap, HashSet},
+    sync::Arc,
 };
 
-use fathom_abi::sample::MAX_FRAMES;
-use fathom_symbolizer::{Cache, Elf, Kernel, demangle};
+use fathom_symbolizer::{Error, Frames, Gear, Located, Mapped, Module, Symbolizer};
 
 use super::{
-    model::{Function, Location, Mapping, Profile, Quality, Stack},
-    objects::{Code, Mapped, Object},
-    stacks::{Counted, Key, Seen},
+    builder::Builder,
+    lookups::{Lookup, LookupCounts},
+    model::{Profile, Quality},
+    stacks::{Counted, Key, Seen, is_anonymous},
 };
-use crate::l7::exchange::ExchangeKey;
+use crate::identity::Process;
 
-/// How long the kernel's symbols are taken as they are when an address has no name in them; modules come and go.
-const KERNEL_TRUST: Duration = Duration::from_secs(60);
+mod perf_map;
 
-/// The name of the mapping that stands for the kernel.
-pub(super) const KERNEL: &str = "[kernel]";
-
-/// Parsed symbols, kept from window to window within a budget.
+/// Names addresses, within the symbolizer's budget.
 #[derive(Debug)]
 pub(super) struct Symbols {
-    files: Cache<u64>,
-    /// The largest symbol table that is read.
-    file_limit: usize,
-    kernel: Option<Kernel>,
-    kernel_read: Option<Instant>,
+    symbolizer: Arc<Symbolizer>,
+    gear: Gear,
+    /// The kernel's functions of this window, which nearly all its processes have in common.
+    kernel: HashMap<u64, Frames>,
+    /// What is known of the files of this window, by [`key`].
+    files: HashMap<usize, Named>,
+    /// Texts that the profiles of a window share.
+    texts: HashSet<Arc<str>>,
+    lookups: Arc<LookupCounts>,
+    /// Whether it was said that the kernel hides its functions.
+    kernel_failed: bool,
+    /// Files of which it was said that their debug information can't be read.
+    without_lines: HashSet<Box<str>>,
+    /// Processes of which it was said that their perf map names nothing.
+    maps_unused: HashSet<u32>,
 }
 
+/// What is known of addresses of a file.
+#[derive(Debug)]
+struct Named {
+    /// Keeps its key from being another file's.
+    _module: Module,
+    frames: HashMap<u64, Result<Frames, Error>>,
+}
+
+/// The most files or processes that are remembered as ones of which something was said. Of more it is said again.
+const MAX_SAID: usize = 1024;
+
 impl Symbols {
-    /// Symbols of files within `budget` bytes; those of the kernel come on top.
-    pub(super) fn new(budget: usize) -> Self {
+    /// With [`Gear::Lines`] locations have their inlined functions, files and lines; with [`Gear::Names`] only the functions' names, for a
+    /// small part of the memory.
+    pub(super) fn new(symbolizer: Arc<Symbolizer>, gear: Gear, lookups: Arc<LookupCounts>) -> Self {
         Self {
-            files: Cache::new(budget),
-            file_limit: budget,
-            kernel: None,
-            kernel_read: None,
+            symbolizer,
+            gear,
+            kernel: HashMap::new(),
+            files: HashMap::new(),
+            texts: HashSet::new(),
+            lookups,
+            kernel_failed: false,
+            without_lines: HashSet::new(),
+            maps_unused: HashSet::new(),
         }
     }
 
-    /// Bytes of memory that the symbols take.
-    pub(super) fn bytes(&self) -> usize {
-        self.files.bytes() + self.kernel.as_ref().map_or(0, Kernel::bytes)
+    pub(super) fn gear(&self) -> Gear {
+        self.gear
+    }
+
+    /// Begins a window: looks up all that its processes have of each file at once. Files are read in turn within the symbolizer's budget, and so each once: in
+    /// the order of processes the large ones would take out one another over and over.
+    pub(super) fn begin(&mut self, all: &[Seen]) {
+        let mut wanted: HashMap<usize, (Module, HashSet<u64>)> = HashMap::new();
+        for seen in all {
+            seen.each_in_file(|module, at| {
+                let (_, addresses) = wanted
+                    .entry(key(module))
+                    .or_insert_with(|| (module.clone(), HashSet::new()));
+                addresses.insert(at);
+            });
+        }
+        for (key, (module, addresses)) in wanted {
+            let addresses: Vec<_> = addresses.into_iter().collect();
+            let located = self.symbolizer.locate_all(&module, self.gear, &addresses);
+            let mut frames = HashMap::with_capacity(addresses.len());
+            for (at, located) in addresses.into_iter().zip(located) {
+                frames.insert(at, self.found(&module, located));
+            }
+            let named = Named {
+                _module: module,
+                frames,
+            };
+            self.files.insert(key, named);
+        }
+    }
+
+    /// Ends a window: what was kept for all its profiles is forgotten, and what only they needed is closed.
+    pub(super) fn end(&mut self) {
+        self.kernel = HashMap::new();
+        self.files = HashMap::new();
+        self.texts = HashSet::new();
+        self.symbolizer.close_unused();
+    }
+
+    /// A text, which is in memory once for all profiles of a window.
+    pub(super) fn text(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return Arc::clone(known);
+        }
+        let text: Arc<str> = text.into();
+        self.texts.insert(Arc::clone(&text));
+        text
     }
 
     /// Names everything that was seen of a process.
@@ -63,254 +128,171 @@ impl Symbols {
             stacks,
             ..
         } = seen;
-        let mut builder = Builder {
-            symbols: self,
-            mapped: &mapped,
-            profile: Profile {
-                process,
-                start_ns,
-                duration_ns,
-                period_ns,
-                mappings: Vec::new(),
-                functions: Vec::new(),
-                locations: Vec::new(),
-                stacks: Vec::new(),
-                quality: Quality::default(),
-            },
-            mappings: HashMap::new(),
-            functions: HashMap::new(),
-            locations: HashMap::new(),
-            stacks: HashMap::new(),
+        let compiled = self.compiled(&process, &compiled_addresses(&mapped, &stacks));
+        let profile = Profile {
+            process,
+            start_ns,
+            duration_ns,
+            period_ns,
+            mappings: Vec::new(),
+            functions: Vec::new(),
+            locations: Vec::new(),
+            stacks: Vec::new(),
+            quality: Quality::default(),
         };
+        let mut builder = Builder::new(self, &mapped, compiled, profile);
         for (key, counted) in &stacks {
             builder.add(key, counted);
         }
         builder.finish()
     }
 
-    fn file(&mut self, object: &Object) -> Option<Arc<Elf>> {
-        let file = match &object.code {
-            Code::Parsed(elf) => return Some(Arc::clone(elf)),
-            Code::File(file) if !object.unreadable.load(Relaxed) => file,
-            Code::File(_) | Code::None => return None,
-        };
-        let limit = self.file_limit;
-        let parse = || Elf::from_file(file, &object.name, limit);
-        match self.files.get(&object.serial, parse) {
-            Ok(elf) => Some(elf),
+    /// Has the kernel's symbols read, if they were not.
+    pub(super) fn read_kernel(&self) {
+        let _ = self.symbolizer.symbolize_kernel(self.gear, &[]);
+    }
+
+    /// What is at an address of the kernel.
+    pub(super) fn kernel(&mut self, address: u64) -> Frames {
+        if let Some(known) = self.kernel.get(&address) {
+            return known.clone();
+        }
+        let frames = match self.symbolizer.symbolize_kernel(self.gear, &[address]) {
+            Ok(located) => {
+                self.kernel_failed = false;
+                located
+                    .first()
+                    .map(|located| located.frames.clone())
+                    .unwrap_or_default()
+            }
             Err(error) => {
-                tracing::debug!(%error, "a file's functions have no names");
-                // Each attempt reads as much as the limit allows, and a stack has many frames in the same file.
-                object.unreadable.store(true, Relaxed);
-                None
+                if !std::mem::replace(&mut self.kernel_failed, true) {
+                    tracing::warn!(%error, "kernel functions have no names");
+                }
+                Frames::default()
             }
+        };
+        self.kernel.insert(address, frames.clone());
+        frames
+    }
+
+    /// What is at an address of a process's file; nothing where it has none.
+    ///
+    /// # Errors
+    /// When the file can't be read, not even for names.
+    pub(super) fn user(&mut self, address: u64, mapped: &Mapped) -> Result<Frames, Error> {
+        let Ok(module) = &mapped.module else {
+            return Ok(Frames::default());
+        };
+        let Some(at) = module.address_of(mapped.mapping.file_offset(address)) else {
+            return Ok(Frames::default());
+        };
+        let named = self.files.get(&key(module));
+        if let Some(known) = named.and_then(|named| named.frames.get(&at)) {
+            return known.clone();
+        }
+        let located = self.symbolizer.locate(module, self.gear, at);
+        self.found(module, located)
+    }
+
+    /// An error counts where nothing is known.
+    fn found(&mut self, module: &Module, located: Located) -> Result<Frames, Error> {
+        match located.error {
+            Some(error) if located.frames.is_empty() => Err(error),
+            Some(error) => {
+                self.say_without_lines(module.name(), &error);
+                Ok(located.frames)
+            }
+            None => Ok(located.frames),
         }
     }
 
-    /// The name of a kernel address. What is not found makes the symbols be read again, but not more often than
-    /// [`KERNEL_TRUST`].
-    fn kernel(&mut self, address: u64) -> Option<String> {
-        let name = |kernel: &Kernel| Some(kernel.symbol(address)?.name.into_owned());
-        if let Some(found) = self.kernel.as_ref().and_then(name) {
-            return Some(found);
+    fn say_without_lines(&mut self, file: &str, error: &Error) {
+        if self.without_lines.contains(file) {
+            return;
         }
-        if self
-            .kernel_read
-            .is_some_and(|read| read.elapsed() < KERNEL_TRUST)
+        if self.without_lines.len() >= MAX_SAID {
+            self.without_lines.clear();
+        }
+        self.without_lines.insert(file.into());
+        tracing::warn!(%error, "functions of {file} have names, but not all that its debug information could tell");
+    }
+
+    /// A perf map that is there and named nothing is most likely an earlier process's with the same number, or another user's, and not taken for that.
+    fn say_map_is_unused(&mut self, pid: u32) {
+        let Some(map) = perf_map::path(pid) else {
+            return;
+        };
+        self.lookups.add(Lookup::PerfMapUnused);
+        if self.maps_unused.len() >= MAX_SAID {
+            self.maps_unused.clear();
+        }
+        if self.maps_unused.insert(pid) {
+            tracing::warn!(
+                pid,
+                "{map} names nothing of what runs: it is older than its process, not its user's, or does not have the code yet"
+            );
+        }
+    }
+
+    /// What a process's own compilers say of addresses in memory without a file. All at once: each question looks at the compilers'
+    /// files again. A process that is gone says nothing, unless it was asked before.
+    fn compiled(&mut self, process: &Process, addresses: &[u64]) -> HashMap<u64, Frames> {
+        if addresses.is_empty() || process.is_replaced() {
+            return HashMap::new();
+        }
+        match self
+            .symbolizer
+            .symbolize_process(process.pid, self.gear, addresses)
         {
-            return None;
-        }
-        self.kernel_read = Some(Instant::now());
-        match Kernel::read(Path::new("/proc/kallsyms")) {
-            Ok(kernel) => self.kernel = Some(kernel),
-            Err(error) => tracing::warn!(%error, "kernel functions have no names"),
-        }
-        self.kernel.as_ref().and_then(name)
-    }
-}
-
-struct Builder<'a> {
-    symbols: &'a mut Symbols,
-    mapped: &'a [Mapped],
-    profile: Profile,
-    /// By index in `mapped`; the kernel's by none.
-    mappings: HashMap<Option<u32>, u32>,
-    functions: HashMap<Arc<str>, u32>,
-    /// By address, space and mapping.
-    locations: HashMap<(u64, bool, Option<u32>), u32>,
-    /// Those that differ only beyond a break are one.
-    stacks: HashMap<Identity, u64>,
-}
-
-/// What makes two stacks of a profile the same: thread, its name, exchange, locations.
-type Identity = (u32, [u8; 16], Option<ExchangeKey>, Vec<u32>);
-
-impl Builder<'_> {
-    fn add(&mut self, key: &Key, counted: &Counted) {
-        let mut locations = Vec::with_capacity(key.frames.len());
-        for (depth, &address) in key.frames.iter().take(key.kernel_frames).enumerate() {
-            let address = address.saturating_sub(u64::from(depth > 0));
-            locations.push(self.location(address, true, None));
-        }
-        let mut broken = false;
-        for (depth, (&address, &mapped)) in
-            key.user_frames().iter().zip(&counted.mapped).enumerate()
-        {
-            let address = address.saturating_sub(u64::from(depth > 0));
-            if mapped.is_none() {
-                // No return address: the chain of frames ended before, and the rest of it is chance.
-                locations.push(self.location(0, false, None));
-                broken = true;
-                break;
+            Ok(located) => {
+                let frames = located.into_iter().map(|located| located.frames);
+                let named: HashMap<_, _> = addresses
+                    .iter()
+                    .copied()
+                    .zip(frames)
+                    .filter(|(_, frames)| !frames.is_empty())
+                    .collect();
+                if named.is_empty() {
+                    self.say_map_is_unused(process.pid);
+                }
+                named
             }
-            locations.push(self.location(address, false, mapped));
-        }
-        self.count(key, counted.count, &locations, broken);
-        let identity = (key.tid, key.comm, key.exchange, locations);
-        *self.stacks.entry(identity).or_default() += counted.count;
-    }
-
-    fn count(&mut self, key: &Key, count: u64, locations: &[u32], broken: bool) {
-        let quality = &mut self.profile.quality;
-        let user_frames = key.user_frames().len();
-        quality.samples += count;
-        if key.kernel_frames > 0 {
-            quality.in_kernel += count;
-        } else if user_frames > 0 {
-            quality.in_user += count;
-        } else {
-            quality.no_stack += count;
-        }
-        // A kernel thread has no user stack to read.
-        if key.kernel_frames > 0 && user_frames == 0 && !self.mapped.is_empty() {
-            quality.no_user_stack += count;
-        }
-        if broken {
-            quality.broken += count;
-        } else if key.kernel_frames == MAX_FRAMES || user_frames == MAX_FRAMES {
-            quality.truncated += count;
-        }
-        for &location in locations {
-            let location = &self.profile.locations[location as usize];
-            if location.mapping.is_some() {
-                quality.frames += count;
-                quality.unnamed += count * u64::from(location.function.is_none());
+            Err(error) => {
+                tracing::debug!(pid = process.pid, %error, "compiled functions have no names");
+                HashMap::new()
             }
         }
     }
-
-    /// The profile, its most frequent stacks first: the table that they come from has no order.
-    fn finish(mut self) -> Profile {
-        let stacks = self.stacks.into_iter();
-        self.profile.stacks = stacks
-            .map(|((tid, comm, exchange, locations), count)| Stack {
-                locations,
-                count,
-                tid,
-                comm: text(&comm),
-                exchange,
-            })
-            .collect();
-        self.profile.stacks.sort_by(|a, b| {
-            let key = |stack: &Stack| (stack.count, stack.tid);
-            key(b)
-                .cmp(&key(a))
-                .then_with(|| a.locations.cmp(&b.locations))
-        });
-        self.profile
-    }
-
-    fn location(&mut self, address: u64, kernel: bool, mapped: Option<u32>) -> u32 {
-        let key = (address, kernel, mapped);
-        if let Some(&location) = self.locations.get(&key) {
-            return location;
-        }
-        let mapping = (kernel || mapped.is_some()).then(|| self.mapping(mapped));
-        let name = match (kernel, mapped) {
-            (true, _) => self.symbols.kernel(address),
-            (false, Some(index)) => self.user(address, index),
-            (false, None) => None,
-        };
-        let function = name.map(|name| self.function(name));
-        if let (Some(mapping), Some(_)) = (mapping, function) {
-            self.profile.mappings[mapping as usize].has_functions = true;
-        }
-        let location = index(self.profile.locations.len());
-        self.profile.locations.push(Location {
-            address,
-            kernel,
-            mapping,
-            function,
-        });
-        self.locations.insert(key, location);
-        location
-    }
-
-    fn user(&mut self, address: u64, mapped: u32) -> Option<String> {
-        let mapped = self.mapped.get(mapped as usize)?;
-        let elf = self.symbols.file(&mapped.object)?;
-        let at = elf.address_of(mapped.mapping.file_offset(address))?;
-        Some(elf.symbol(at)?.name.into_owned())
-    }
-
-    fn function(&mut self, system_name: String) -> u32 {
-        if let Some(&function) = self.functions.get(&*system_name) {
-            return function;
-        }
-        let function = index(self.profile.functions.len());
-        let name = demangle(&system_name);
-        let system_name: Arc<str> = system_name.into();
-        let name = if name == *system_name {
-            Arc::clone(&system_name)
-        } else {
-            name.into()
-        };
-        self.functions.insert(Arc::clone(&system_name), function);
-        self.profile.functions.push(Function { name, system_name });
-        function
-    }
-
-    fn mapping(&mut self, mapped: Option<u32>) -> u32 {
-        if let Some(&mapping) = self.mappings.get(&mapped) {
-            return mapping;
-        }
-        let mapping = match mapped.and_then(|mapped| self.mapped.get(mapped as usize)) {
-            Some(Mapped { mapping, object }) => Mapping {
-                start: mapping.start,
-                end: mapping.end,
-                offset: mapping.offset,
-                name: Arc::clone(&object.name),
-                build_id: object.build_id.clone(),
-                has_functions: false,
-            },
-            None => Mapping {
-                start: 0,
-                end: 0,
-                offset: 0,
-                name: KERNEL.into(),
-                build_id: None,
-                has_functions: false,
-            },
-        };
-        let at = index(self.profile.mappings.len());
-        self.profile.mappings.push(mapping);
-        self.mappings.insert(mapped, at);
-        at
-    }
 }
 
-/// A window's memory is bounded far below this.
-fn index(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
+/// What tells open files apart as long as they are.
+fn key(module: &Module) -> usize {
+    module
+        .file()
+        .map_or(0, |file| std::ptr::from_ref(file).addr())
 }
 
-fn text(padded: &[u8; 16]) -> Arc<str> {
-    let end = padded
+/// Addresses of user frames in memory without a file, each once.
+fn compiled_addresses(mapped: &[Mapped], stacks: &HashMap<Key, Counted>) -> Vec<u64> {
+    let is_compiled = |index: u32| {
+        mapped
+            .get(index as usize)
+            .is_some_and(|mapped| is_anonymous(&mapped.mapping.kind))
+    };
+    if !mapped
         .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(padded.len());
-    String::from_utf8_lossy(&padded[..end]).into()
+        .any(|mapped| is_anonymous(&mapped.mapping.kind))
+    {
+        return Vec::new();
+    }
+    let mut addresses: Vec<u64> = stacks
+        .iter()
+        .flat_map(|(key, counted)| key.user_frames().iter().zip(counted.mapped()).enumerate())
+        .filter(|&(_, (_, mapped))| mapped.is_some_and(is_compiled))
+        .map(|(depth, (&address, _))| address.saturating_sub(u64::from(depth > 0)))
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
 }
-
-#[cfg(test)]
-mod tests;

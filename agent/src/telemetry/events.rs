@@ -101,6 +101,7 @@ impl Events {
             let counts = existing.counts();
             give("delivered", counts.listed.connections - counts.forgotten);
             give("role_forgotten", counts.forgotten);
+            give("unlisted", counts.unlisted);
             give("namespace_denied", counts.listed.denied);
             give("namespace_incomplete", counts.listed.incomplete);
         });

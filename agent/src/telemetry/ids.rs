@@ -8,7 +8,7 @@ use std::{hash::Hasher as _, sync::Arc};
 use siphasher::{sip::SipHasher24, sip128::Hasher128 as _, sip128::SipHasher24 as SipHasher128};
 
 use super::parents::Parent;
-use crate::l7::exchange::{Exchange, ExchangeKey, Side, TraceParent};
+use crate::l7::exchange::{Exchange, ExchangeKey, Opened, Side, Started, TraceParent};
 
 /// The flags of a trace that fathom begins: sampled, and (W3C Trace Context level 2) with a random trace id.
 const FLAGS: u8 = 0b11;
@@ -69,9 +69,7 @@ impl Ids {
     pub fn context(&self, exchange: &Exchange, parent: &Parent) -> SpanContext {
         match (exchange.side, parent, &exchange.parent) {
             (Side::Client, Parent::Server(server), _) => {
-                let request = &server.request;
-                let of_server =
-                    self.root_or_child(&server.key, request.parent.as_ref(), &request.trace_state);
+                let of_server = self.of_request(server);
                 SpanContext {
                     span_id: self.span_id(&exchange.key),
                     parent_span_id: Some(of_server.span_id),
@@ -91,7 +89,17 @@ impl Ids {
         }
     }
 
-    /// Where a server's span stands: a child of the span that the request named. It is known as soon as the request is.
+    /// Where the span of a request that was received stands, which is known as soon as the request is.
+    pub fn of_request(&self, request: &Started) -> SpanContext {
+        let Opened {
+            parent,
+            trace_state,
+            ..
+        } = &request.request;
+        self.root_or_child(&request.key, parent.as_ref(), trace_state)
+    }
+
+    /// Where a server's span stands: a child of the span that the request named.
     fn root_or_child(
         &self,
         key: &ExchangeKey,

@@ -3,7 +3,8 @@
 //! A sample names the exchange that its thread was serving. The exchange's span may continue a trace that the request
 //! brought along, which is known for certain only when the exchange has ended; samples and exchanges come through
 //! different rings, so that either can be first. [`Links`] holds both for as long as that takes. A sample whose
-//! exchange has not ended when its profile goes out has no link: a made-up id would point to a span that never comes.
+//! exchange has not ended when its profile goes out has no link: a made-up id would point to a span that never comes. Nor has one that was taken when its
+//! exchange was over: whoever served it did so without an answer, and the kernel's programs did not see the end.
 
 use std::{
     collections::HashMap,
@@ -13,7 +14,6 @@ use std::{
 
 use lru::LruCache;
 
-use super::ids::SpanContext;
 use crate::l7::exchange::ExchangeKey;
 
 /// A trace and a span of it.
@@ -25,58 +25,93 @@ const RECENT: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
 /// Sampled exchanges of one window.
 const WANTED: usize = 16_384;
 
-/// Joins samples and exchanges by the exchange's key.
+/// Joins samples and exchanges by the exchange's key. `T` is what is to be known of an exchange that has ended: its span, most often.
 #[derive(Debug)]
-pub struct Links {
-    inner: Mutex<Inner>,
+pub struct Links<T = SpanIds> {
+    inner: Mutex<Inner<T>>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    recent: LruCache<ExchangeKey, SpanIds>,
-    /// The exchanges that were sampled in this window, with their spans once they are known.
-    wanted: HashMap<ExchangeKey, Option<SpanIds>>,
+struct Inner<T> {
+    recent: LruCache<ExchangeKey, Ended<T>>,
+    /// The exchanges that were sampled in this window, with what is known of them once they have ended.
+    wanted: HashMap<ExchangeKey, Option<Ended<T>>>,
+    /// Those that found no room.
+    refused: u64,
 }
 
-impl Default for Links {
+#[derive(Clone, Debug)]
+struct Ended<T> {
+    end_ns: u64,
+    known: T,
+}
+
+impl<T> Default for Links<T> {
     fn default() -> Self {
         Self {
             inner: Mutex::new(Inner {
                 recent: LruCache::new(RECENT),
                 wanted: HashMap::new(),
+                refused: 0,
             }),
         }
     }
 }
 
-impl Links {
-    /// An exchange has ended; this is where its span stands.
-    pub fn ended(&self, exchange: ExchangeKey, context: &SpanContext) {
-        let span = (context.trace_id, context.span_id);
+impl<T: Clone> Links<T> {
+    /// An exchange has ended at that time (monotonic), and this is known of it.
+    pub fn ended(&self, exchange: ExchangeKey, end_ns: u64, known: T) {
+        let known = Ended { end_ns, known };
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(wanted) = inner.wanted.get_mut(&exchange) {
-            *wanted = Some(span);
+            *wanted = Some(known.clone());
         }
-        inner.recent.put(exchange, span);
+        inner.recent.put(exchange, known);
     }
 
-    /// A thread was sampled while it served this exchange.
-    pub fn sampled(&self, exchange: ExchangeKey) {
+    /// Somebody was sampled at that time (monotonic) who served this exchange. Returns whether that can be so: the exchange was not over.
+    #[must_use]
+    pub fn sampled(&self, exchange: ExchangeKey, at_ns: u64) -> bool {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if inner.wanted.contains_key(&exchange) || inner.wanted.len() >= WANTED {
-            return;
+        let is_open = |ended: &Ended<T>| at_ns <= ended.end_ns;
+        if let Some(known) = inner.wanted.get(&exchange) {
+            return known.as_ref().is_none_or(is_open);
         }
-        let span = inner.recent.peek(&exchange).copied();
-        inner.wanted.insert(exchange, span);
+        let known = inner.recent.peek(&exchange).cloned();
+        if !known.as_ref().is_none_or(is_open) {
+            return false;
+        }
+        if inner.wanted.len() >= WANTED {
+            inner.refused += 1;
+            return true;
+        }
+        inner.wanted.insert(exchange, known);
+        true
     }
 
-    /// Ends the window: the spans of the exchanges that were sampled in it.
-    pub fn take(&self) -> HashMap<ExchangeKey, SpanIds> {
+    /// How many exchanges were sampled in this window and have not ended.
+    pub fn open(&self) -> usize {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner
+            .wanted
+            .values()
+            .filter(|known| known.is_none())
+            .count()
+    }
+
+    /// How many sampled exchanges found no room so far, so that nothing will be known of them.
+    pub fn refused(&self) -> u64 {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.refused
+    }
+
+    /// Ends the window: what is known of the exchanges that were sampled in it.
+    pub fn take(&self) -> HashMap<ExchangeKey, T> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner
             .wanted
             .drain()
-            .filter_map(|(exchange, span)| Some((exchange, span?)))
+            .filter_map(|(exchange, ended)| Some((exchange, ended?.known)))
             .collect()
     }
 }
@@ -98,26 +133,22 @@ mod tests {
         }
     }
 
-    fn context(span: u8) -> SpanContext {
-        SpanContext {
-            trace_id: [span; 16],
-            span_id: [span; 8],
-            parent_span_id: None,
-            flags: 1,
-            trace_state: None,
-        }
+    fn ids(span: u8) -> SpanIds {
+        ([span; 16], [span; 8])
     }
 
     #[test]
     fn either_can_be_first() {
-        let links = Links::default();
-        links.ended(exchange(1), &context(1));
-        links.sampled(exchange(1));
-        links.sampled(exchange(2));
-        links.ended(exchange(2), &context(2));
-        links.ended(exchange(3), &context(3));
-        links.sampled(exchange(4));
+        let links: Links = Links::default();
+        links.ended(exchange(1), 10, ids(1));
+        assert!(links.sampled(exchange(1), 9));
+        assert!(links.sampled(exchange(2), 20));
+        links.ended(exchange(2), 21, ids(2));
+        links.ended(exchange(3), 30, ids(3));
+        assert!(links.sampled(exchange(4), 40));
+        assert_eq!(links.open(), 1);
         let spans = links.take();
+        assert_eq!(links.open(), 0, "that window is over");
         assert_eq!(spans.len(), 2, "3 was not sampled, 4 has not ended");
         assert_eq!(spans[&exchange(1)], ([1; 16], [1; 8]));
         assert_eq!(spans[&exchange(2)], ([2; 16], [2; 8]));
@@ -126,14 +157,27 @@ mod tests {
 
     #[test]
     fn both_sides_are_bounded() {
-        let links = Links::default();
+        let links: Links = Links::default();
         for message in 0..2 * u32::try_from(WANTED).unwrap_or(u32::MAX) {
-            links.sampled(exchange(message));
-            links.ended(exchange(message), &context(1));
+            assert!(links.sampled(exchange(message), 1));
+            links.ended(exchange(message), 1, ids(1));
         }
+        assert_eq!(links.refused(), WANTED as u64);
         assert_eq!(links.take().len(), WANTED);
         // The oldest are gone.
-        links.sampled(exchange(0));
+        assert!(links.sampled(exchange(0), 2));
         assert!(links.take().is_empty());
+    }
+
+    #[test]
+    fn a_sample_that_comes_after_the_end_is_not_of_the_exchange() {
+        let links: Links = Links::default();
+        links.ended(exchange(1), 10, ids(1));
+        assert!(!links.sampled(exchange(1), 11));
+        assert!(links.take().is_empty());
+        // The same of one that was sampled in time before.
+        assert!(links.sampled(exchange(1), 10));
+        assert!(!links.sampled(exchange(1), 11));
+        assert_eq!(links.take().len(), 1);
     }
 }

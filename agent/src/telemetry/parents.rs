@@ -401,7 +401,9 @@ impl Parents {
         }
     }
 
-    fn is_multiplexing(&self, tgid: u32) -> bool {
+    /// Whether what a thread or goroutine of this process does may be for another request than the one that it received last: requests share threads, or leave the one
+    /// that had received them. As far as is known.
+    pub fn is_multiplexing(&self, tgid: u32) -> bool {
         self.processes
             .peek(&tgid)
             .is_some_and(|process| process.multiplexes)

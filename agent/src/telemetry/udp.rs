@@ -201,7 +201,7 @@ impl Inner {
             attributes.push(("network.protocol.name".into(), Value::Str(protocol.into())));
         }
         let class = Value::Str(key.class.name().into());
-        attributes.push(("fathom.network.peer.class".into(), class));
+        attributes.push(("fathom.peer.class".into(), class));
         let name = match key.remote {
             Remote::Nameless => None,
             Remote::Other => Some(Cow::Borrowed(OTHER)),

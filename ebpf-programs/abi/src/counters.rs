@@ -5,7 +5,7 @@
 macro_rules! counters {
     ($(#[$enum_doc:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$enum_doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u32)]
         pub enum $name { $($(#[$doc])* $variant,)+ }
 
@@ -20,6 +20,7 @@ macro_rules! counters {
         }
     };
 }
+pub(crate) use counters;
 
 counters! {
     /// Indices of `NET_COUNTERS`.
@@ -92,5 +93,9 @@ counters! {
         SampleAttempted = "sample_attempted",
         /// Sample records that the ring had no room for.
         SampleRingFull = "sample_ring_full",
+        /// Samples that go without the copy of the user stack that they should have, because copies may take half of the ring at most.
+        CopyRingFull = "copy_ring_full",
+        /// Samples that go without that copy, because their process had one for an address in no mapping less than 100 ms before.
+        CopyLimited = "copy_limited",
     }
 }

@@ -16,7 +16,7 @@ impl FlowKind {
     pub const CONNECT_FAILED: Self = Self(3);
     /// It was open before fathom came, and bytes have moved on it since.
     pub const EXISTING: Self = Self(4);
-    /// It is open; this is where it stands. Only on request: see `REPORTED`.
+    /// It is open; this is where it stands. Only on request: see [`REPORTED`].
     pub const ALIVE: Self = Self(5);
     /// It has ended, and the kernel kept its end from the programs. Only on request, in the place of `ALIVE`.
     pub const LOST: Self = Self(6);
@@ -25,6 +25,10 @@ impl FlowKind {
 /// Connections that one run of the program `flow_report` reads: it takes their socks as arguments, of which a raw tracepoint has
 /// at most twelve (`MAX_BPF_FUNC_ARGS`).
 pub const REPORTED: usize = 12;
+
+/// Set in a sock that `flow_report` is given: a record is wanted also where no segment has moved since the one before. A sock lies at a multiple
+/// of more than sixteen.
+pub const ANYWAY: u64 = 1;
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -13,10 +13,12 @@ pub mod flow;
 pub mod message;
 pub mod offsets;
 pub mod sample;
+pub mod signal_frame;
 pub mod udp;
+pub mod unwind;
 
 /// The version of everything in this crate.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 10;
 
 /// A connection's two ends. IPv4 addresses are held as IPv4-mapped IPv6 addresses (RFC 4291
 /// section 2.5.5.2); ports are in host byte order.

@@ -190,10 +190,8 @@ impl Overtaken {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct ConnectionState {
-    /// When fathom first saw the socket.
+    /// When fathom first saw the socket; of one that connects, when the SYN was sent.
     pub born_ns: u64,
-    /// When the SYN was sent; 0 where unknown.
-    pub connect_ns: u64,
     /// When the handshake was done; 0 where unknown.
     pub established_ns: u64,
     /// Bytes of the current message.
@@ -250,6 +248,10 @@ pub struct ConnectionState {
     pub first_us: [u32; 2],
     /// When accept(2) gave it to a process, in microseconds after `established_ns`, as `first_us`.
     pub accepted_us: u32,
+    /// The network namespace (its inode number).
+    pub netns: u32,
+    /// Segments that had moved, both ways together, when a report was last sent; see [`crate::flow::ANYWAY`].
+    pub reported: u32,
     /// Which end sent its FIN first.
     pub closed_by: crate::flow::End,
     /// How the process that closed it was ending, if it was.

@@ -60,6 +60,7 @@ offsets! {
     tp_segs_out = "tcp_sock.segs_out",
     tp_rcv_nxt = "tcp_sock.rcv_nxt",
     task_flags = "task_struct.flags",
+    task_mm = "task_struct.mm",
     task_exit_code = "task_struct.exit_code",
     task_stack = "task_struct.stack",
     task_files = "task_struct.files",

@@ -4,8 +4,10 @@ use crate::{
     ConnectionId, Endpoints,
     flow::FlowEvent,
     message::{ConnectionState, GoOffsets, MessageEvent},
-    sample::{ActiveExchange, SampleEvent},
+    sample::{ActiveExchange, MAX_COPY, MAX_FRAMES, REGISTERS, SampleEvent, StoppedFrame, UserEnd},
+    signal_frame,
     udp::{DnsEvent, RemoteClass, UdpFlow, UdpKey, UdpSock},
+    unwind::{Chunk, Page, Row, Rule, Segment, Space},
 };
 
 /// The sizes are part of the contract: a change is a new [`crate::VERSION`].
@@ -19,7 +21,17 @@ fn layouts_are_fixed_and_hold_no_padding() {
         size_of::<ConnectionState>(),
         5 * 8 + 2 * 4 + 8 + 40 + 16 + 8 + 2 * 8 + 2 * 8
     );
-    assert_eq!(size_of::<SampleEvent>(), 8 + 24 + 3 * 4 + 4 + 16 + 8);
+    assert_eq!(
+        size_of::<SampleEvent>(),
+        8 + 24 + 8 + 3 * 4 + 2 * 2 + 16 + 4 + 2 + 2
+    );
+    assert_eq!(size_of::<StoppedFrame>(), 8 + 2 * 4 + REGISTERS * 8);
+    assert_eq!(size_of::<Space>(), 2 * 4 + 2 * 8 + 2 * 4);
+    assert_eq!(size_of::<Segment>(), 3 * 8 + 6 * 4);
+    assert_eq!(size_of::<Page>(), 4 * 4);
+    assert_eq!(size_of::<Row>(), 2 * 2);
+    assert_eq!(size_of::<Chunk>(), 256);
+    assert_eq!(size_of::<Rule>(), 8 + 4 * 4);
     assert_eq!(size_of::<ActiveExchange>(), 24);
     assert_eq!(size_of::<GoOffsets>(), 4 * 8 + 5 * 4 + 4);
     assert_eq!(size_of::<UdpKey>(), 4 + 2 * 2 + 16 + 8);
@@ -27,6 +39,23 @@ fn layouts_are_fixed_and_hold_no_padding() {
     assert_eq!(size_of::<DnsEvent>(), 2 * 8 + 3 * 4 + 2 * 2 + 16 + 8 + 16);
     assert_eq!(size_of::<UdpSock>(), 16 + 8 + 5 * 4 + 2 * 2 + 8);
     assert!(align_of::<FlowEvent>() <= 8 && align_of::<SampleEvent>() <= 8);
+}
+
+#[test]
+fn a_whole_record_fits_a_per_cpu_value_and_its_fields() {
+    let longest =
+        size_of::<SampleEvent>() + 2 * MAX_FRAMES * 8 + size_of::<StoppedFrame>() + MAX_COPY;
+    assert!(longest <= 32 << 10 && MAX_COPY <= usize::from(u16::MAX));
+}
+
+#[test]
+fn every_end_has_a_code_and_only_want_of_knowledge_a_copy() {
+    for (code, &end) in UserEnd::ALL.iter().enumerate() {
+        assert_eq!(usize::from(end.code()), code);
+        assert_eq!(UserEnd::of(end.code()), Some(end));
+        assert!(!(end.is_whole() && end.wants_copy()));
+    }
+    assert_eq!(UserEnd::of(UserEnd::ALL.len() as u8), None);
 }
 
 #[test]
@@ -72,4 +101,11 @@ fn addresses_have_the_class_that_their_registries_give_them() {
     assert_eq!(v6([0xfd, 0x12], 1), RemoteClass::PRIVATE);
     assert_eq!(v6([0x20, 0x01], 1), RemoteClass::PUBLIC);
     assert_eq!(v6([0, 0], 2), RemoteClass::PUBLIC);
+}
+
+#[test]
+fn a_signals_frame_names_each_register_once() {
+    let mut numbers = signal_frame::x86_64::REGISTERS;
+    numbers.sort_unstable();
+    assert!((0..16).eq(numbers));
 }

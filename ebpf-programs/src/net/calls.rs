@@ -87,7 +87,6 @@ pub fn connected(sock: u64, result: i32, address: impl FnOnce(&mut Endpoints)) {
     let Some(state) = connection::make(sock, Role::CLIENT) else {
         return;
     };
-    state.connect_ns = state.born_ns;
     connection::own(state, tgid, Owner::USER);
     address(&mut state.endpoints);
     let now = state.born_ns;

@@ -1,9 +1,10 @@
 //! The kernel's memory of one connection.
 
-use core::mem::offset_of;
+use core::mem::{MaybeUninit, offset_of};
 
 use aya_ebpf::helpers::{
-    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns,
+    bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns,
+    generated::bpf_get_current_comm,
 };
 
 use fathom_abi::{
@@ -14,10 +15,11 @@ use fathom_abi::{
 };
 
 use crate::{
-    globals::{SELF_TGID, offset},
-    kernel::read,
+    globals::SELF_TGID,
+    kernel::{self, read},
     maps::{self, CONNECTIONS, LISTENERS, ListenerKey},
     sock,
+    task::offset,
 };
 
 /// `linux/sched.h`.
@@ -51,15 +53,19 @@ pub fn make(sock: u64, role: Role) -> Option<&'static mut ConnectionState> {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn make_connection(sock: u64, role: u32) -> u32 {
-    let mut state = ConnectionState {
-        // SAFETY: has no preconditions.
-        born_ns: unsafe { bpf_ktime_get_ns() },
-        role: Role(role as u8),
-        sent: sock::progress(sock, Direction::SENT),
-        ..Default::default()
+    let mut state = MaybeUninit::<ConnectionState>::uninit();
+    let at = state.as_mut_ptr();
+    // SAFETY: the state is aligned to eight bytes, and so are the two ends in it; all zeros are a valid one.
+    let state = unsafe {
+        kernel::clear(at);
+        (*at).born_ns = bpf_ktime_get_ns();
+        (*at).role = Role(role as u8);
+        (*at).sent = sock::progress(sock, Direction::SENT);
+        (*at).netns = sock::netns(sock);
+        sock::endpoints(sock, &raw mut (*at).endpoints);
+        state.assume_init_ref()
     };
-    sock::endpoints(sock, &mut state.endpoints);
-    if CONNECTIONS.insert(sock, &state, 0).is_err() {
+    if CONNECTIONS.insert(sock, state, 0).is_err() {
         maps::count(NetCounter::ConnectionsFull);
         return 1;
     }
@@ -84,12 +90,17 @@ pub fn own(state: &mut ConnectionState, tgid: u32, how: Owner) {
     if how.0 > state.owner.0 && (how == Owner::LISTENER || !is_kernel_thread()) {
         state.owner = how;
         state.tgid = tgid;
-        // The one that listens is not the one that runs now.
-        state.comm = if how == Owner::LISTENER {
-            [0; 16]
-        } else {
-            bpf_get_current_comm().unwrap_or([0; 16])
-        };
+        let comm = &raw mut state.comm;
+        // SAFETY: sixteen bytes at a multiple of eight, of the state's own.
+        unsafe {
+            if how == Owner::LISTENER {
+                // The one that listens is not the one that runs now.
+                kernel::clear(comm);
+            } else {
+                // Zeros where there is none.
+                bpf_get_current_comm(comm.cast(), size_of_val(&state.comm) as u32);
+            }
+        }
     }
 }
 
@@ -144,22 +155,27 @@ pub fn microseconds_after(since_ns: u64, now_ns: u64) -> u32 {
     }
 }
 
-/// Copies the two ends, eight bytes at a time: by its type's alignment the compiler would take them one by one.
+/// Copies the two ends of a state or an event.
 #[inline(always)]
 pub fn copy_endpoints(from: &Endpoints, to: *mut Endpoints) {
-    const WORDS: usize = size_of::<Endpoints>() / 8;
     const {
-        assert!(size_of::<Endpoints>() == WORDS * 8);
         assert!(offset_of!(ConnectionState, endpoints).is_multiple_of(8));
         assert!(offset_of!(MessageEvent, endpoints).is_multiple_of(8));
         assert!(offset_of!(FlowEvent, endpoints).is_multiple_of(8));
     }
-    let from = (&raw const *from).cast::<u64>();
-    let to = to.cast::<u64>();
-    for word in 0..WORDS {
-        // SAFETY: both hold this many words; those of states and events are aligned, as was just asserted.
-        unsafe { *to.add(word) = *from.add(word) };
+    // SAFETY: those of states and events are aligned, as was just asserted.
+    unsafe { kernel::copy(from, to) };
+}
+
+/// Copies the name of a state's process to an event.
+#[inline(always)]
+pub fn copy_comm(from: &[u8; 16], to: *mut [u8; 16]) {
+    const {
+        assert!(offset_of!(ConnectionState, comm).is_multiple_of(8));
+        assert!(offset_of!(FlowEvent, comm).is_multiple_of(8));
     }
+    // SAFETY: as in `copy_endpoints`.
+    unsafe { kernel::copy(from, to) };
 }
 
 /// Whether records are made of it.

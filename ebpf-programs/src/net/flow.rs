@@ -93,7 +93,7 @@ fn changed(ctx: &RawTracePointContext, before: Option<usize>, own: Option<usize>
         }
         _ => false,
     };
-    if !is_taken && sock::is_tcp(sock) {
+    if !is_taken && sock::changes_as_tcp(sock) {
         take(sock, old, new, before.is_none());
     }
     if let Some(own) = own {
@@ -108,7 +108,9 @@ fn take(sock: u64, old: u64, new: u64, is_first: bool) {
         SYN_SENT => connecting(sock),
         ESTABLISHED => established(sock, old),
         FIN_WAIT1 | LAST_ACK => closing(sock),
-        CLOSE_WAIT => closed_by(sock, End::REMOTE),
+        CLOSE_WAIT => {
+            closed_by(sock, End::REMOTE);
+        }
         CLOSE => closed(sock, old, is_first),
         LISTEN => listening(sock),
         _ => {}
@@ -119,7 +121,7 @@ fn take(sock: u64, old: u64, new: u64, is_first: bool) {
 #[inline(always)]
 fn connecting(sock: u64) {
     let is_done = connection::find(sock).is_some_and(|state| {
-        state.connect_ns != 0 && state.established_ns == 0 && state.failing == 0
+        state.role == Role::CLIENT && state.established_ns == 0 && state.failing == 0
     });
     if is_done {
         return;
@@ -128,7 +130,6 @@ fn connecting(sock: u64) {
         return;
     };
     let tgid = connection::current_tgid();
-    state.connect_ns = state.born_ns;
     connection::own(state, tgid, Owner::USER);
     if connection::is_own(tgid) {
         state.gear = Gear::OWN;
@@ -150,25 +151,28 @@ fn established(sock: u64, old: u64) {
     }
     // Anything else that is known of an accepted sock is of one before it, whose close was not seen.
     let state = match found.filter(|state| !accepted && state.established_ns == 0) {
-        Some(state) => state,
+        Some(state) => {
+            // SAFETY: the two ends lie at a multiple of eight in it (`copy_endpoints`). The connecting one has its port and address only now.
+            unsafe { sock::endpoints(sock, &mut state.endpoints) };
+            // The same is true of its sequence numbers.
+            state.sent = sock::progress(sock, Direction::SENT);
+            // SAFETY: has no preconditions.
+            state.established_ns = unsafe { bpf_ktime_get_ns() };
+            state
+        }
         None => {
             let role = if accepted {
                 Role::SERVER
             } else {
                 Role::UNKNOWN
             };
-            match connection::make(sock, role) {
-                Some(state) => state,
-                None => return,
-            }
+            let Some(state) = connection::make(sock, role) else {
+                return;
+            };
+            state.established_ns = state.born_ns;
+            state
         }
     };
-    // SAFETY: has no preconditions.
-    state.established_ns = unsafe { bpf_ktime_get_ns() };
-    // The connecting end has its port and address only now.
-    sock::endpoints(sock, &mut state.endpoints);
-    // The same is true of its sequence numbers.
-    state.sent = sock::progress(sock, Direction::SENT);
     if accepted {
         connection::own_by_listener(state, sock);
         let ports = PortPair {
@@ -195,8 +199,7 @@ fn established(sock: u64, old: u64) {
 /// close(2) or shutdown(2), in the process that calls it.
 #[inline(always)]
 fn closing(sock: u64) {
-    closed_by(sock, End::LOCAL);
-    if let Some(state) = connection::find(sock) {
+    if let Some(state) = closed_by(sock, End::LOCAL) {
         left(state);
     }
 }
@@ -212,16 +215,15 @@ fn left(state: &mut ConnectionState) {
     state.exit = connection::current_exit();
 }
 
-/// The first FIN goes out or comes in.
+/// The first FIN goes out or comes in. Returns the connection's state.
 #[inline(always)]
-fn closed_by(sock: u64, end: End) {
+fn closed_by(sock: u64, end: End) -> Option<&'static mut ConnectionState> {
     // One that was open before and at rest: its end is seen all the same.
-    let found = connection::find(sock).or_else(|| connection::make(sock, Role::UNKNOWN));
-    if let Some(state) = found
-        && state.closed_by == End::NONE
-    {
+    let state = connection::find(sock).or_else(|| connection::make(sock, Role::UNKNOWN))?;
+    if state.closed_by == End::NONE {
         state.closed_by = end;
     }
+    Some(state)
 }
 
 /// The sock leaves the kernel's tables.

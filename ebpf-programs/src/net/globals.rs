@@ -2,14 +2,7 @@
 //! costs nothing: the verifier removes the side that can't be taken.
 
 use aya_ebpf::Global;
-use fathom_abi::{
-    message::{GoOffsets, MAX_CAPTURE},
-    offsets::Offsets,
-};
-
-/// Offsets of kernel struct members.
-#[unsafe(no_mangle)]
-pub static OFFSETS: Global<Offsets> = Global::new(Offsets::UNKNOWN);
+use fathom_abi::message::{GoOffsets, MAX_CAPTURE};
 
 /// The agent's own process; its sockets make no record.
 #[unsafe(no_mangle)]
@@ -26,14 +19,6 @@ pub static WAKE_AT: Global<u64> = Global::new(u64::MAX);
 /// Bytes in `FLOWS` past which a record wakes the reader of both.
 #[unsafe(no_mangle)]
 pub static WAKE_FOR_FLOWS_AT: Global<u64> = Global::new(u64::MAX);
-
-/// 1 where `bpf_task_pt_regs` exists (5.15).
-#[unsafe(no_mangle)]
-pub static HAS_TASK_PT_REGS: Global<u32> = Global::new(0);
-
-/// Where the saved user registers lie above `task_struct.stack`, for kernels without that helper.
-#[unsafe(no_mangle)]
-pub static REGS_FROM_STACK: Global<u64> = Global::new(0);
 
 /// Arguments of `tcp_recvmsg`: 6 before 5.19, then 5 (`nonblock` went away), then 4 (`addr_len` did too).
 #[unsafe(no_mangle)]
@@ -69,14 +54,3 @@ pub static GO_LAYOUT: Global<GoOffsets> = Global::new(GoOffsets {
     tcp_conn: [0; 5],
     reserved: 0,
 });
-
-/// One offset of [`OFFSETS`], read by itself: loading the whole table would not fit the stack.
-macro_rules! offset {
-    ($member:ident) => {{
-        let table = (&raw const $crate::globals::OFFSETS).cast::<fathom_abi::offsets::Offsets>();
-        // SAFETY: `Global` is transparent over its value, which is always initialized; volatile because the
-        // loader writes it after the compiler is done.
-        unsafe { core::ptr::read_volatile(&raw const (*table).$member) }
-    }};
-}
-pub(crate) use offset;

@@ -11,9 +11,8 @@ use fathom_abi::{Role, message::Direction};
 use crate::{
     connection,
     io::Call,
-    kernel::read,
     maps::{GO_ASKERS, GO_LOOPS},
-    syscall,
+    worker,
 };
 
 /// Where Go (1.17, register ABI) keeps what is wanted, as words of `struct pt_regs` (`arch/x86/include/asm/ptrace.h`).
@@ -27,8 +26,7 @@ pub mod go {
     pub const LENGTH: usize = 11;
     /// RAX.
     pub const RESULT: usize = 10;
-    /// R14.
-    pub const GOROUTINE: usize = 1;
+    pub use crate::worker::GOROUTINE;
 }
 
 /// The same of `struct user_pt_regs` (`arch/arm64/include/uapi/asm/ptrace.h`).
@@ -38,7 +36,7 @@ pub mod go {
     pub const ADDRESS: usize = 1;
     pub const LENGTH: usize = 2;
     pub const RESULT: usize = 0;
-    pub const GOROUTINE: usize = 28;
+    pub use crate::worker::GOROUTINE;
 }
 
 /// A register of the program where a probe was hit, by its place in `struct pt_regs`.
@@ -86,7 +84,7 @@ pub fn of(call: &Call, role: Role) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn goroutine(pid_tgid: u64, is_request: u32) -> u64 {
-    let own: u64 = read(syscall::registers(), (go::GOROUTINE * 8) as u32);
+    let own = worker::goroutine();
     if is_request == 0 {
         return own;
     }

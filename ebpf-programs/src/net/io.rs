@@ -1,15 +1,17 @@
 //! What is common to all taps: an I/O call on a TCP socket has returned.
 
+use core::mem::offset_of;
+
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use fathom_abi::{
     Role,
     counters::NetCounter,
     flow::Owner,
-    message::{ConnectionState, Direction, Gear, MessageKind, Overtaken},
+    message::{ConnectionState, Direction, Gear, MessageEvent, MessageKind, Overtaken},
 };
 
 use crate::{
-    connection, goroutine,
+    connection, goroutine, kernel,
     maps::{self, SCRATCH, Scratch},
     pieces, report,
     sock::{self, Protocol},
@@ -80,8 +82,6 @@ impl Call {
         event.id.sock = self.key;
         event.id.born_ns = state.born_ns;
         event.at_ns = self.now;
-        event.previous_bytes = 0;
-        event.previous_last_ns = 0;
         event.tgid = (self.pid_tgid >> 32) as u32;
         event.tid = self.pid_tgid as u32;
         event.goroutine = goroutine::of(self, state.role);
@@ -92,8 +92,20 @@ impl Call {
         event.kind = kind;
         event.direction = self.direction;
         connection::copy_endpoints(&state.endpoints, &mut event.endpoints);
+        const {
+            assert!(
+                offset_of!(MessageEvent, previous_last_ns)
+                    == offset_of!(MessageEvent, previous_bytes) + 8
+            );
+            assert!(offset_of!(MessageEvent, role).is_multiple_of(8));
+            assert!(offset_of!(MessageEvent, role) + 8 == size_of::<MessageEvent>());
+        }
+        // SAFETY: these are two words of the event, and its last one, as was just asserted.
+        unsafe {
+            kernel::clear((&raw mut event.previous_bytes).cast::<[u64; 2]>());
+            kernel::clear((&raw mut event.role).cast::<u64>());
+        }
         event.role = state.role;
-        event.reserved = [0; 7];
     }
 }
 

@@ -29,12 +29,17 @@ mod record;
 mod report;
 mod sniff;
 mod sock;
+#[path = "../straight.rs"]
 mod straight;
 mod syscall;
 mod taps;
+#[path = "../task.rs"]
+mod task;
 mod tls;
 mod turns;
 mod udp;
+#[path = "../worker.rs"]
+mod worker;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

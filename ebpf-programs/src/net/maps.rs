@@ -48,9 +48,13 @@ pub static TAKEN: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static INFLIGHT: HashMap<u64, Inflight> = HashMap::with_max_entries(1, 0);
 
-/// The exchange that a thread is serving, by `pid_tgid`. The profiler reads it.
+/// The exchange that a thread or goroutine is serving; see `worker.rs`. The profiler reads it.
 #[map]
-pub static ACTIVE: HashMap<u64, ActiveExchange> = HashMap::with_max_entries(1, 0);
+pub static ACTIVE: HashMap<[u64; 2], ActiveExchange> = HashMap::with_max_entries(1, 0);
+
+/// The processes that are Go programs, by tgid: user space says so. The profiler reads it.
+#[map]
+pub static GO_PROCESSES: HashMap<u32, u8> = HashMap::with_max_entries(1, 0);
 
 /// The connections whose bytes travel, by the keys of `CONNECTIONS`.
 #[map]

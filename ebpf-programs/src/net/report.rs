@@ -1,7 +1,11 @@
 //! Saying where a connection stands: when it begins, when it ends, and when user space asks.
 
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::raw_tracepoint, programs::RawTracePointContext};
-use fathom_abi::{ConnectionId, Role, flow::FlowKind, message::ConnectionState};
+use fathom_abi::{
+    ConnectionId, Role,
+    flow::{ANYWAY, FlowKind},
+    message::ConnectionState,
+};
 
 use crate::{connection, flow, layer, record, sock};
 
@@ -59,7 +63,11 @@ pub extern "C" fn send_flow(sock: u64, kind: u32, old: u32, at: u64, error: u32)
                 born_ns: state.born_ns,
             };
             (*event).at_ns = at;
-            (*event).connect_ns = state.connect_ns;
+            (*event).connect_ns = if state.role == Role::CLIENT {
+                state.born_ns
+            } else {
+                0
+            };
             (*event).established_ns = state.established_ns;
             (*event).accepted_ns = after(state.established_ns, state.accepted_us);
             (*event).first_received_ns = after(state.born_ns, state.first_us[0]);
@@ -74,7 +82,7 @@ pub extern "C" fn send_flow(sock: u64, kind: u32, old: u32, at: u64, error: u32)
             (*event).retransmits = sock::retransmits(sock);
             (*event).tgid = state.tgid;
             (*event).error = error;
-            (*event).netns = sock::netns(sock);
+            (*event).netns = state.netns;
             connection::copy_endpoints(&state.endpoints, &raw mut (*event).endpoints);
             (*event).kind = FlowKind(kind as u8);
             (*event).role = state.role;
@@ -84,13 +92,14 @@ pub extern "C" fn send_flow(sock: u64, kind: u32, old: u32, at: u64, error: u32)
             (*event).exit = state.exit;
             (*event).resets = state.resets;
             (*event).reserved = 0;
-            (*event).comm = state.comm;
+            connection::copy_comm(&state.comm, &raw mut (*event).comm);
         }
     });
     0
 }
 
-/// Never attached: user space runs it (`BPF_PROG_TEST_RUN`, 5.10) with the socks of connections that it wants to know of, 0 for none.
+/// Never attached: user space runs it (`BPF_PROG_TEST_RUN`, 5.10) with the socks of connections that it wants to know of, 0 for none. One on
+/// which nothing has moved since it was last reported is passed over, unless it is asked for with [`ANYWAY`].
 ///
 /// Reading a connection this way costs a fraction of what sock_diag takes, which walks the kernel's whole table.
 #[raw_tracepoint]
@@ -113,7 +122,8 @@ pub fn flow_report(ctx: RawTracePointContext) -> i32 {
 /// Says where one connection stands; of one whose end was not seen, that. Returns 0.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn report_connection(sock: u64) -> u32 {
+pub extern "C" fn report_connection(asked: u64) -> u32 {
+    let sock = asked & !ANYWAY;
     if sock == 0 {
         return 0;
     }
@@ -124,8 +134,6 @@ pub extern "C" fn report_connection(sock: u64) -> u32 {
     if state.announced == 0 || !connection::is_recorded(state) {
         return 0;
     }
-    // SAFETY: has no preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
     // While there is an entry the sock is a connection's, unless the kernel kept its end from the programs: then it may be anything.
     let now_is = u64::from(sock::state(sock));
     let is_open = sock::is_tcp(sock)
@@ -133,8 +141,19 @@ pub extern "C" fn report_connection(sock: u64) -> u32 {
         && sock::local_port(sock) == state.endpoints.local_port
         && sock::remote_port(sock) == state.endpoints.remote_port;
     if is_open {
+        // Nothing that a record says of an open connection changes without a segment.
+        let [received, sent] = sock::segments(sock);
+        let moved = received.wrapping_add(sent);
+        if moved == state.reported && asked & ANYWAY == 0 {
+            return 0;
+        }
+        state.reported = moved;
+        // SAFETY: has no preconditions.
+        let now = unsafe { bpf_ktime_get_ns() };
         send(sock, FlowKind::ALIVE, now_is, now, 0);
     } else {
+        // SAFETY: has no preconditions.
+        let now = unsafe { bpf_ktime_get_ns() };
         send(sock, FlowKind::LOST, flow::CLOSE, now, 0);
         if state.has_plain_text != 0 {
             layer::forget(sock);

@@ -4,7 +4,10 @@ use fathom_abi::{Endpoints, message::Direction, offsets::ABSENT};
 
 use aya_ebpf::helpers::bpf_get_current_task;
 
-use crate::{globals::offset, kernel::read};
+use crate::{
+    kernel::{read, read_into},
+    task::offset,
+};
 
 /// The family of IPv4.
 pub const AF_INET: u16 = 2;
@@ -17,6 +20,12 @@ const SOCK_DGRAM: u16 = 2;
 const SOCK_DONE: u32 = 1;
 /// Of `enum socket_state` (`linux/net.h`).
 const SS_UNCONNECTED: u32 = 1;
+
+/// Whether a sock whose state has changed is one of TCP: the tracepoint is for sockets of IPv4 and IPv6 alone (`inet_sk_set_state`).
+#[inline(always)]
+pub fn changes_as_tcp(sock: u64) -> bool {
+    read::<u16>(sock, offset!(sk_protocol)) == IPPROTO_TCP
+}
 
 /// Whether the sock is TCP over IPv4 or IPv6.
 #[inline(always)]
@@ -72,18 +81,45 @@ pub fn remote(sock: u64, addr: &mut [u8; 16], port: &mut u16) {
 }
 
 /// Its two ends; zeros where they can't be read.
+///
+/// # Safety
+/// `into` is valid for writes, and lies at a multiple of eight.
 #[inline(always)]
-pub fn endpoints(sock: u64, into: &mut Endpoints) {
-    into.local_port = local_port(sock);
-    into.remote_port = remote_port(sock);
-    if read::<u16>(sock, offset!(sk_family)) == AF_INET6 && offset!(sk_v6_daddr) != ABSENT {
-        into.ip_version = 6;
-        into.local_addr = read(sock, offset!(sk_v6_rcv_saddr));
-        into.remote_addr = read(sock, offset!(sk_v6_daddr));
+pub unsafe fn endpoints(sock: u64, into: *mut Endpoints) {
+    let is_v6 = is_v6(sock) && offset!(sk_v6_daddr) != ABSENT;
+    let [local, remote] = if is_v6 {
+        [offset!(sk_v6_rcv_saddr), offset!(sk_v6_daddr)]
     } else {
-        into.ip_version = 4;
-        into.local_addr = mapped(read(sock, offset!(sk_rcv_saddr)));
-        into.remote_addr = mapped(read(sock, offset!(sk_daddr)));
+        [offset!(sk_rcv_saddr), offset!(sk_daddr)]
+    };
+    // SAFETY: the caller's.
+    unsafe {
+        (*into).local_port = local_port(sock);
+        (*into).remote_port = remote_port(sock);
+        (*into).ip_version = if is_v6 { 6 } else { 4 };
+        address(&raw mut (*into).local_addr, sock, local, is_v6);
+        address(&raw mut (*into).remote_addr, sock, remote, is_v6);
+    }
+}
+
+/// Writes the address at an offset; one of IPv4 as [`mapped`] makes it.
+///
+/// # Safety
+/// As [`endpoints`].
+#[inline(always)]
+unsafe fn address(to: *mut [u8; 16], sock: u64, offset: u32, is_v6: bool) {
+    const PREFIX: u64 = u64::from_ne_bytes([0, 0, 0xff, 0xff, 0, 0, 0, 0]);
+    // SAFETY: the caller's; the number has the address's bytes as they are in memory.
+    unsafe {
+        if is_v6 {
+            read_into(to, sock, offset);
+        } else {
+            let words = to.cast::<u64>();
+            words.write(0);
+            words
+                .add(1)
+                .write(PREFIX | u64::from(read::<u32>(sock, offset)) << 32);
+        }
     }
 }
 

@@ -2,16 +2,11 @@
 //!
 //! They still hold the arguments when the call returns, so that the taps need no program at the entry.
 
-use aya_ebpf::helpers::{
-    bpf_get_current_task, bpf_probe_read_user,
-    generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
-};
+use aya_ebpf::helpers::bpf_probe_read_user;
 use fathom_abi::message::Direction;
 
-use crate::{
-    globals::{HAS_TASK_PT_REGS, REGS_FROM_STACK, offset},
-    kernel::read,
-};
+pub use crate::task::registers;
+use crate::{kernel::read, task::offset};
 
 /// Numbers of `arch/x86/entry/syscalls/syscall_64.tbl`.
 #[cfg(bpf_target_arch = "x86_64")]
@@ -99,18 +94,6 @@ impl Buffer {
             in_kernel: 0,
         }
     }
-}
-
-/// Where the current task's saved registers lie.
-#[inline(always)]
-pub fn registers() -> u64 {
-    if HAS_TASK_PT_REGS.load() != 0 {
-        // SAFETY: both helpers are there (the loader tried), and the current task is a task.
-        return unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
-    }
-    // SAFETY: has no preconditions.
-    let task = unsafe { bpf_get_current_task() };
-    read::<u64>(task, offset!(task_stack)).wrapping_add(REGS_FROM_STACK.load())
 }
 
 /// Which way the bytes of a system call go; NONE for one that moves none.

@@ -23,6 +23,7 @@ use crate::{
     record,
     sniff::{self, Look},
     sock,
+    worker::worker,
 };
 
 /// Strange messages after which a connection is only counted, for good.
@@ -417,7 +418,7 @@ fn overtaken(
         if captured > RESPONSE_CAPTURE {
             captured = RESPONSE_CAPTURE;
         }
-        let _ = ACTIVE.remove(call.pid_tgid);
+        let _ = ACTIVE.remove(worker(call.pid_tgid));
     }
     call.fill(state, MessageKind::OVERTAKEN, scratch);
     scratch.event.message = state.message.wrapping_sub(1);
@@ -565,7 +566,7 @@ fn keep_head_open(state: &mut ConnectionState, call: &Call, captured: u32, scrat
     state.head_open = u8::from(open);
 }
 
-/// Keeps the table of threads and the requests that they serve.
+/// Keeps the table of threads and goroutines, and of the requests that they serve.
 #[inline(always)]
 fn track(state: &ConnectionState, call: &Call, look: Look) {
     if TRACK_ACTIVE.load() == 0 {
@@ -580,11 +581,11 @@ fn track(state: &ConnectionState, call: &Call, look: Look) {
             message: state.message,
             reserved: 0,
         };
-        if ACTIVE.insert(call.pid_tgid, &active, 0).is_err() {
+        if ACTIVE.insert(worker(call.pid_tgid), &active, 0).is_err() {
             maps::count(NetCounter::ActiveFull);
         }
     } else if look == Look::Response && state.direction == Direction::SENT {
-        // Not there when another thread took the request: nothing to remove.
-        let _ = ACTIVE.remove(call.pid_tgid);
+        // Not there when another one took the request: nothing to remove.
+        let _ = ACTIVE.remove(worker(call.pid_tgid));
     }
 }

@@ -67,6 +67,31 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// The bytes of a part, into a buffer that is used again: how much of it was wanted is in it then.
+    pub(crate) fn read_into(
+        &self,
+        buffer: &mut Vec<u8>,
+        what: &'static str,
+        offset: u64,
+        length: usize,
+    ) -> Result<(), Error> {
+        self.check(what, offset, length as u64)?;
+        buffer.resize(length, 0);
+        match self.bytes {
+            Bytes::File(file) => file
+                .read_exact_at(buffer, offset)
+                .map_err(Error::read(self.name, what)),
+            // `check` has shown that the range lies within.
+            Bytes::Memory(memory) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                let part = memory.get(start..start.saturating_add(length));
+                buffer.clear();
+                buffer.extend_from_slice(part.unwrap_or_default());
+                Ok(())
+            }
+        }
+    }
+
     /// The bytes of a part.
     pub(crate) fn read(
         &self,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::Elf;
+use crate::{Gear, Symbolizer, build_id};
 
 #[test]
 fn lines_are_taken_apart() {
@@ -66,16 +66,26 @@ fn an_address_of_this_process_has_its_name() {
         .find(|mapping| mapping.contains(address))
         .expect("code is mapped");
     let file = open_mapped(pid, mapping).expect("the file opens");
-    let elf = Elf::from_file(&file, &mapping.name(), 1 << 30).expect("parses");
-    let at = elf
+    let symbolizer = Symbolizer::default();
+    let module = symbolizer.open_file(file, &mapping.name()).expect("parses");
+    let at = module
         .address_of(mapping.file_offset(address))
         .expect("loaded");
-    let symbol = elf.symbol(at + 1).expect("has a name");
-    assert!(
-        symbol.name.contains("a_function_of_this_test"),
-        "{symbol:?}"
+    let length = mapping.end - mapping.start;
+    let start = module.code_address_of(mapping.offset, length);
+    assert_eq!(
+        start.map(|start| start.wrapping_add(address - mapping.start)),
+        Some(at)
     );
-    assert_eq!(symbol.address, at);
+    assert_eq!(module.code_address_of(1 << 40, length), None);
+    let frames = symbolizer
+        .symbolize(&module, Gear::Names, at + 1)
+        .expect("readable");
+    let name = frames[0].name.as_ref().expect("has a name");
+    assert!(
+        name.as_str().ends_with("::a_function_of_this_test"),
+        "{name}"
+    );
 }
 
 #[test]
@@ -89,10 +99,23 @@ fn the_vdso_has_names() {
         eprintln!("SKIPPED the_vdso_has_names: this kernel maps none");
         return;
     };
-    let elf = Elf::from_bytes(&read_vdso(pid, vdso).expect("readable"), "[vdso]", 1 << 20)
-        .expect("parses");
-    assert!(elf.functions() > 0);
-    assert!(elf.build_id().is_some());
+    let symbolizer = Symbolizer::default();
+    let image = read_vdso(pid, vdso).expect("readable");
+    let length = image.len() as u64;
+    let module = symbolizer.open_image(image, "[vdso]").expect("parses");
+    assert!(module.build_id().is_some());
+    let named = (0..length).filter_map(|offset| {
+        let at = module.address_of(offset)?;
+        let frames = symbolizer
+            .symbolize(&module, Gear::Names, at)
+            .expect("readable");
+        Some(frames.first()?.name.as_ref()?.as_str().to_owned())
+    });
+    let names: std::collections::BTreeSet<_> = named.collect();
+    assert!(
+        names.iter().any(|name| name.contains("clock_gettime")),
+        "{names:?}"
+    );
 }
 
 #[test]
@@ -110,7 +133,7 @@ fn a_file_that_was_unlinked_is_still_reached() {
     *path = "/nowhere".into();
     *deleted = true;
     match open_mapped(pid, &unlinked) {
-        Ok(file) => assert!(Elf::build_id_of(&file, "self").is_ok()),
+        Ok(file) => assert!(build_id(&file, "self").is_ok()),
         Err(error) => eprintln!("SKIPPED a_file_that_was_unlinked_is_still_reached: {error}"),
     }
 }

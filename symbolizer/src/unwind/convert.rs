@@ -24,26 +24,17 @@ pub(super) fn convert(
 ) -> Result<Conversion, Error> {
     let image = Image::read(source)?;
     let eh_bytes = read(&image, image.eh_frame.as_ref())?;
-    let debug_bytes = match &image.debug_frame {
-        Some(part) if part.is_readable(source)? => read(&image, Some(part))?,
-        _ => Vec::new(),
-    };
+    let debug_bytes = read(&image, image.debug_frame.as_ref())?;
     let mut eh = eh_frames(&image, &eh_bytes)?;
     let mut debug = debug_frames(&image, &debug_bytes)?;
     let known = known::find(&image)?;
     let has_tables = !(eh.fdes.is_empty() && debug.fdes.is_empty());
 
     let mut conversion = Conversion {
-        machine: image.machine,
         eh_frame: eh_bytes.len() as u64,
         debug_frame: debug_bytes.len() as u64,
-        entries: 0,
         elsewhere: eh.elsewhere + debug.elsewhere,
-        overlapping: 0,
-        rows: 0,
-        kept: 0,
-        pages: 0,
-        unsupported: [0; Unsupported::ALL.len()],
+        ..Conversion::of(image.machine)
     };
     conversion.count(Unsupported::Encoding, eh.unknown + debug.unknown);
     let mut writer = Writer {

@@ -1,6 +1,6 @@
 //! What of an ELF file is needed to make tables: its text, and its call frame information.
 
-use std::{io::Read as _, ops::Range};
+use std::ops::Range;
 
 use object::{
     Endianness, elf, pod,
@@ -10,7 +10,11 @@ use object::{
 use super::{go, rule::Machine};
 use crate::{
     Error,
-    elf::{Headers, source::Source},
+    elf::{
+        Class, Headers,
+        packing::{Packing, Unpackable, unpack},
+        source::Source,
+    },
 };
 
 /// A file's parts.
@@ -23,8 +27,8 @@ pub(super) struct Image<'a> {
     pub(super) text: Vec<Text>,
     /// A Go program: its own code keeps frame pointers.
     pub(super) is_go: bool,
-    /// The functions of Go's that have no caller.
-    pub(super) top_frames: Vec<Range<u64>>,
+    /// The functions of Go's runtime that its tables describe wrongly.
+    pub(super) special: Vec<(Range<u64>, go::Special)>,
     /// It names no other file that it needs: a C library, or a program that holds its own.
     pub(super) stands_alone: bool,
     pub(super) eh_frame: Option<Part>,
@@ -50,15 +54,6 @@ pub(super) struct Part {
     packing: Packing,
     /// Its end is not known: it ends at its first terminator.
     pub(super) is_open: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Packing {
-    None,
-    /// `SHF_COMPRESSED`: an `Elf64_Chdr` and what it says.
-    Header,
-    /// `.zdebug_`: "ZLIB", the size in eight bytes, big endian, and a zlib stream.
-    Gnu,
 }
 
 /// What position-dependent code of x86-64 and aarch64 reaches: no file has more text.
@@ -93,7 +88,7 @@ impl<'a> Image<'a> {
             entry: headers.header.e_entry(endian),
             text: text(source, &headers)?,
             is_go: false,
-            top_frames: Vec::new(),
+            special: Vec::new(),
             stands_alone: stands_alone(source, &headers)?,
             eh_frame: None,
             debug_frame: None,
@@ -140,7 +135,7 @@ impl<'a> Image<'a> {
             self.take(name, section, endian);
         }
         if self.is_go {
-            self.top_frames = go::top_frames(self.source, endian, sections)?;
+            self.special = go::special(self.source, endian, sections)?;
         }
         Ok(true)
     }
@@ -166,13 +161,7 @@ impl<'a> Image<'a> {
         let Some((offset, size)) = section.file_range(endian).filter(|&(_, size)| size > 0) else {
             return;
         };
-        let packing = if name == ".zdebug_frame" {
-            Packing::Gnu
-        } else if section.sh_flags(endian) & u64::from(elf::SHF_COMPRESSED) != 0 {
-            Packing::Header
-        } else {
-            Packing::None
-        };
+        let packing = Packing::of(name, section.sh_flags(endian));
         let part = Part {
             name,
             address: section.sh_addr(endian),
@@ -213,47 +202,27 @@ impl Part {
     /// Its bytes, unpacked.
     pub(super) fn read(&self, source: &Source<'_>) -> Result<Vec<u8>, Error> {
         let what = self.what();
-        match self.packing {
-            Packing::None => source.read(what, self.offset, self.size),
-            Packing::Header => {
-                let bytes = source.read(what, self.offset, self.size)?;
-                let short = || Error::malformed(source.name(), what, "it is cut short");
-                let (header, stream) = bytes.split_first_chunk::<24>().ok_or_else(short)?;
-                let kind = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
-                let size = u64::from_le_bytes(header[8..16].try_into().unwrap_or_default());
-                if kind != elf::ELFCOMPRESS_ZLIB {
-                    return Err(Error::malformed(
-                        source.name(),
-                        what,
-                        format!("compressed in the unknown way {kind}"),
-                    ));
-                }
-                unpack(source, what, stream, size)
-            }
-            Packing::Gnu => {
-                let bytes = source.read(what, self.offset, self.size)?;
-                match bytes.split_first_chunk::<12>() {
-                    Some((header, stream)) if header.starts_with(b"ZLIB") => {
-                        let size = u64::from_be_bytes(header[4..].try_into().unwrap_or_default());
-                        unpack(source, what, stream, size)
-                    }
-                    _ => Err(Error::malformed(
-                        source.name(),
-                        what,
-                        "it is not compressed as its name says",
-                    )),
-                }
-            }
+        let bytes = source.read(what, self.offset, self.size)?;
+        if self.packing == Packing::None {
+            return Ok(bytes);
         }
-    }
-
-    /// Whether bytes can be had of it: of the ways to compress a section only zlib's is known.
-    pub(super) fn is_readable(&self, source: &Source<'_>) -> Result<bool, Error> {
-        if self.packing != Packing::Header {
-            return Ok(true);
-        }
-        let kind = source.read(self.what(), self.offset, self.size.min(4))?;
-        Ok(*kind == elf::ELFCOMPRESS_ZLIB.to_le_bytes())
+        let limit = source.limit();
+        let unpacked = unpack(
+            self.packing,
+            &bytes,
+            Endianness::Little,
+            Class::Elf64,
+            limit,
+        );
+        unpacked.map_err(|why| match why {
+            Unpackable::Malformed(why) => Error::malformed(source.name(), what, why),
+            Unpackable::TooLarge(size) => Error::TooLarge {
+                file: source.name().to_owned(),
+                what,
+                size,
+                limit,
+            },
+        })
     }
 
     /// What errors call it.
@@ -269,36 +238,6 @@ impl Part {
     pub(super) fn addresses(&self) -> Range<u64> {
         self.address..self.address.saturating_add(self.size)
     }
-}
-
-fn unpack(
-    source: &Source<'_>,
-    what: &'static str,
-    stream: &[u8],
-    size: u64,
-) -> Result<Vec<u8>, Error> {
-    let limit = source.limit();
-    if size > limit as u64 {
-        return Err(Error::TooLarge {
-            file: source.name().to_owned(),
-            what,
-            size,
-            limit,
-        });
-    }
-    let mut bytes = Vec::new();
-    flate2::read::ZlibDecoder::new(stream)
-        .take(size)
-        .read_to_end(&mut bytes)
-        .map_err(Error::read(source.name(), what))?;
-    if bytes.len() as u64 != size {
-        return Err(Error::malformed(
-            source.name(),
-            what,
-            format!("{} bytes when unpacked instead of {size}", bytes.len()),
-        ));
-    }
-    Ok(bytes)
 }
 
 fn not_unwindable(source: &Source<'_>, found: String) -> Error {
@@ -343,10 +282,16 @@ fn text(source: &Source<'_>, headers: &Headers<'_, Header>) -> Result<Vec<Text>,
         }
         source.check("a segment of code", offset, size)?;
         let start = program.p_vaddr(endian);
+        // The kernel's own file has its code there.
         let end = start
             .checked_add(size)
             .filter(|&end| end <= MAX_ADDRESS)
-            .ok_or_else(|| malformed(format!("{size} bytes of code at {start:#x}")))?;
+            .ok_or_else(|| {
+                not_unwindable(
+                    source,
+                    format!("code at {start:#x}, where no process has any"),
+                )
+            })?;
         total = total.saturating_add(size);
         text.push(Text {
             addresses: start..end,

@@ -1,5 +1,5 @@
 //! Code that tables don't cover, or wrongly, and whose shape says how it is unwound: the trampolines that signal handlers return to, stubs
-//! of procedure linkage tables, and the functions that no other one calls.
+//! of procedure linkage tables, the functions that no other one calls, and one that rustc makes.
 
 use std::ops::Range;
 
@@ -10,6 +10,9 @@ use super::{
     rule::{Cfa, Frame, Machine, Register, Rule, Saved},
 };
 use crate::Error;
+
+mod go;
+mod rust_main;
 
 /// A rule for some addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,14 +45,9 @@ pub(super) fn find(image: &Image<'_>) -> Result<Vec<Known>, Error> {
     if image.stands_alone || image.is_go {
         trampolines(image, &mut known)?;
     }
-    for addresses in &image.top_frames {
-        known.push(Known {
-            addresses: addresses.clone(),
-            rule: Rule::End,
-            is_certain: true,
-        });
-    }
+    go::find(image, &mut known)?;
     entry(image, &mut known)?;
+    rust_main::find(image, &mut known)?;
     for part in &image.stubs {
         stubs(image, part, &mut known)?;
     }
@@ -109,12 +107,12 @@ fn trampoline(code: Range<u64>, into: &mut Vec<Known>) {
 }
 
 /// A program's first instructions, up to the first call, where they begin as musl's do (`crt_arch.h`) and glibc's: they clear the
-/// frame pointer.
+/// frame pointer. And those of glibc's dynamic linker (`RTLD_START` in sysdeps/x86_64/dl-machine.h), up to the jump to the program's own.
 fn entry(image: &Image<'_>, into: &mut Vec<Known>) -> Result<(), Error> {
     const LONGEST: u64 = 128;
     let code = image.code(image.entry, LONGEST)?;
     let length = match image.machine {
-        Machine::X86_64 => x86_64_entry(&code),
+        Machine::X86_64 => x86_64_entry(&code).or_else(|| x86_64_linker(&code)),
         Machine::Aarch64 => aarch64_entry(&code),
     };
     if let Some(length) = length {
@@ -133,6 +131,17 @@ fn x86_64_entry(code: &[u8]) -> Option<u64> {
     let is_known = head == [0x48, 0x31, 0xed, 0x48, 0x89, 0xe7, 0x48, 0x8d, 0x35]
         && tail == [0x48, 0x83, 0xe4, 0xf0, 0xe8];
     is_known.then_some(22)
+}
+
+/// `mov %rsp,%rdi; call _dl_start; mov %rax,%r12`, and what comes up to `jmp *%r12`.
+fn x86_64_linker(code: &[u8]) -> Option<u64> {
+    const JUMP: &[u8] = &[0x41, 0xff, 0xe4];
+    let (head, tail) = (code.get(..4)?, code.get(8..11)?);
+    if head != [0x48, 0x89, 0xe7, 0xe8] || tail != [0x49, 0x89, 0xc4] {
+        return None;
+    }
+    let jump = code.windows(JUMP.len()).position(|at| at == JUMP)?;
+    Some((jump + JUMP.len()) as u64)
 }
 
 /// `mov x29, #0; mov x30, #0`, and what comes up to a branch, with or without link.

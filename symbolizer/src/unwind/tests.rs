@@ -2,9 +2,9 @@ use super::*;
 
 /// ELF files made by hand.
 #[path = "../../../fuzz/checks/unwind/image.rs"]
-mod image;
+pub(super) mod image;
 
-mod cfi;
+pub(super) mod cfi;
 mod hostile;
 mod real;
 mod sources;

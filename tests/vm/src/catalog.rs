@@ -48,7 +48,7 @@ pub fn known_tap(name: &str) -> Result<&'static str> {
 }
 
 /// Every scenario, in the order in which they are run.
-pub const ALL: [Entry; 16] = [
+pub const ALL: [Entry; 20] = [
     Entry {
         name: "http-exact",
         shows: "requests in the RED metrics equal nginx's access log, and every record is accounted for",
@@ -62,6 +62,12 @@ pub const ALL: [Entry; 16] = [
         place: Place::Everywhere,
     },
     Entry {
+        name: "existing",
+        shows: "connections from before are active until they end, also those at rest, and their bytes count from then on",
+        taps: Taps::Auto,
+        place: Place::Everywhere,
+    },
+    Entry {
         name: "flows-peers",
         shows: "tcplife and tcpconnlat beside fathom on the same connections: what differs is explained",
         taps: Taps::Auto,
@@ -72,6 +78,24 @@ pub const ALL: [Entry; 16] = [
         shows: "a profile's shares are those of the program, and perf agrees",
         taps: Taps::Auto,
         place: Place::Everywhere,
+    },
+    Entry {
+        name: "profile-truth",
+        shows: "call chains and shares of programs in C, C++, Rust, Go and Python are those of their sources, from the root to the leaf",
+        taps: Taps::Auto,
+        place: Place::Everywhere,
+    },
+    Entry {
+        name: "profile-system",
+        shows: "98 of 100 stacks of a machine at work (compilers, nginx, Python, PostgreSQL) are whole, and what the others are",
+        taps: Taps::Auto,
+        place: Place::Native,
+    },
+    Entry {
+        name: "profile-joined",
+        shows: "a sample names the request that its thread served: the one whose route runs the function that it is in",
+        taps: Taps::Auto,
+        place: Place::Native,
     },
     Entry {
         name: "sigkill",

@@ -2,13 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use anyhow::{Context as _, Result, bail};
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType, bind, socket_with},
+};
 use tempfile::TempDir;
 
 /// What every scenario is given.
@@ -84,6 +87,16 @@ impl Context {
 /// Ports from which no outgoing connection takes one (`net.ipv4.ip_local_port_range` is 32768 to 60999), and few programs listen on.
 const PORTS: std::ops::Range<u32> = 15_000..30_000;
 
+/// Binds a socket that does not ask for a port that may still be in TIME_WAIT (SO_REUSEADDR), as the standard library's listeners do.
+fn bind_alone(address: SocketAddr) -> rustix::io::Result<()> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    bind(&socket, &address)
+}
+
 /// A TCP port that is free at this moment on both loopback addresses, another one each time.
 pub fn free_port() -> Result<u16> {
     static ASKED: AtomicU32 = AtomicU32::new(0);
@@ -93,10 +106,10 @@ pub fn free_port() -> Result<u16> {
     for _ in 0..count {
         let asked = ASKED.fetch_add(1, Ordering::Relaxed);
         let port = u16::try_from(PORTS.start + start.wrapping_add(asked) % count)?;
-        let is_free = |address: IpAddr| match TcpListener::bind((address, port)) {
-            Ok(_) => true,
+        let is_free = |address: IpAddr| match bind_alone((address, port).into()) {
+            Ok(()) => true,
             // No IPv6 here.
-            Err(error) => error.kind() == io::ErrorKind::AddrNotAvailable,
+            Err(error) => matches!(error, Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT),
         };
         if is_free(Ipv4Addr::LOCALHOST.into()) && is_free(Ipv6Addr::LOCALHOST.into()) {
             return Ok(port);

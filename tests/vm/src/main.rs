@@ -3,6 +3,7 @@
 //! The same scenarios run natively, where they are the acceptance test of a machine, and in the guests of the kernel matrix.
 
 mod agent;
+mod chains;
 mod context;
 mod echo;
 mod guest;
@@ -344,6 +345,7 @@ fn compile(dir: &std::path::Path) -> Result<PathBuf> {
             bail!("{} does not compile", source.display());
         }
     }
+    chains::compile(dir)?;
     subjects::compile(dir)?;
     Ok(dir.to_path_buf())
 }

@@ -1,11 +1,12 @@
 //! `cargo xtask bench flows`: what it costs to follow connections that come and go, many of them, and many that just are.
 //!
 //! - `churn`: connections of a byte each way, one after the other, as fast as two processes make them, in pairs of runs as in `bench overhead`. Both
-//!   ends are watched, and share the cores with the agent.
+//!   ends are watched, and share the cores with the agent. One row is for programs that do nothing on the same events: what is left to save.
 //! - `million`: memory while a million such connections come and go.
 //! - `idle`: memory and CPU time while 100,000 ends of connections are open, do nothing, and are reported every ten seconds.
 
 mod churn;
+mod empty;
 mod idle;
 mod million;
 

@@ -164,16 +164,7 @@ pub fn line(row: &Row) -> String {
             why.replace('|', "/")
         );
     }
-    let spread = |spread: Option<Spread>, digits: usize| {
-        spread.map_or_else(
-            || "-".to_owned(),
-            |Spread {
-                 median,
-                 least,
-                 most,
-             }| format!("{median:.digits$} ({least:.digits$} to {most:.digits$})"),
-        )
-    };
+    let spread = Spread::shown;
     let median = |spread: Option<Spread>, digits: usize| {
         spread.map_or_else(
             || "-".to_owned(),

@@ -11,6 +11,18 @@ pub struct Spread {
 }
 
 impl Spread {
+    /// The median and what it lies between, with so many digits; a dash for none.
+    pub fn shown(spread: Option<Self>, digits: usize) -> String {
+        spread.map_or_else(
+            || "-".to_owned(),
+            |Self {
+                 median,
+                 least,
+                 most,
+             }| format!("{median:.digits$} ({least:.digits$} to {most:.digits$})"),
+        )
+    }
+
     /// `None` of no values.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();

@@ -3,8 +3,6 @@
 //! The work is done by the symbolizer's example `unwind_tables`, built as a release: once for all files, and once more for the one with
 //! the largest `.eh_frame`, whose process then shows the memory that it takes.
 
-mod files;
-
 use std::{
     collections::BTreeMap,
     io::Write as _,
@@ -16,20 +14,13 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::shell;
+use crate::{elf_files::Selection, shell};
 
 /// How to measure.
 #[derive(Args)]
 pub struct Options {
-    /// Where to look for files; other file systems below are left out
-    #[arg(long, default_value = "/")]
-    root: PathBuf,
-    /// Folders to leave out; this repository is left out anyway: its seeds are damaged on purpose
-    #[arg(long, value_name = "FOLDER")]
-    skip: Vec<PathBuf>,
-    /// The most ELF files
-    #[arg(long, default_value_t = 20_000)]
-    files: usize,
+    #[command(flatten)]
+    selection: Selection,
     /// Print each file's line of JSON, too
     #[arg(long)]
     each: bool,
@@ -68,13 +59,11 @@ struct Process {
 /// Measures, and prints what came out.
 pub fn run(options: &Options) -> Result<()> {
     let example = build()?;
-    let mut skip = options.skip.clone();
-    skip.push(shell::root());
-    let names = files::elf_files(&options.root, &skip, options.files)?;
+    let names = options.selection.find()?;
     ensure!(
         !names.is_empty(),
         "no ELF file below {}",
-        options.root.display()
+        options.selection.root.display()
     );
     let (files, process) = convert(&example, &names, options.each)?;
     let largest = files

@@ -94,7 +94,7 @@ fn rust(release: u32) -> [Package; 4] {
 }
 
 /// Everything else.
-fn common() -> [Package; 26] {
+fn common() -> [Package; 30] {
     [
         Package::build("llvm-22-dev", "bpf-linker is built over it"),
         Package::build("libpolly-22-dev", "LLVM's own build asks for it"),
@@ -103,6 +103,20 @@ fn common() -> [Package; 26] {
         Package {
             program: Some("cc"),
             ..Package::build("gcc", "links, and compiles the tests' C programs")
+        },
+        Package::test(
+            "g++",
+            "g++",
+            "compiles the C++ that symbolizers are compared on",
+        ),
+        Package::test(
+            "musl-tools",
+            "musl-gcc",
+            "a static program over another C library, for the profiler",
+        ),
+        Package {
+            program: None,
+            ..Package::test("postgresql", "", "a database at work, for the profiler")
         },
         Package::test(
             "nginx-light",
@@ -146,6 +160,11 @@ fn common() -> [Package; 26] {
             "nftables",
             "nft",
             "a service's address that is translated, for conntrack",
+        ),
+        Package::test(
+            "dwz",
+            "dwz",
+            "debug information that several files have in common, for the symbolizer",
         ),
         Package::test("cpio", "cpio", "packs the guests' initial file system"),
         Package::test("xz-utils", "xz", "unpacks kernel modules"),
@@ -199,8 +218,10 @@ pub fn install(release: &Release, purpose: Purpose) -> Result<()> {
         shell::run(apt::get().arg("update"))?;
         shell::run(apt::get().arg("install").args(&ordinary))?;
     }
-    if ordinary.contains(&"nginx-light") {
-        stop_nginx()?;
+    for (package, service) in SERVERS {
+        if ordinary.contains(&package) {
+            stop(service)?;
+        }
     }
     if !backports.is_empty() {
         let suites =
@@ -225,13 +246,17 @@ pub fn install(release: &Release, purpose: Purpose) -> Result<()> {
     Ok(())
 }
 
+/// Packages that start a service, and what it is called.
+const SERVERS: [(&str, &str); 2] = [("nginx-light", "nginx"), ("postgresql", "postgresql")];
+
 /// Debian starts a server as soon as it is installed. The tests start their own, so the one that came with the
 /// package just now is stopped and stays off.
-fn stop_nginx() -> Result<()> {
+fn stop(service: &str) -> Result<()> {
     if std::path::Path::new("/run/systemd/system").is_dir() {
-        shell::run(shell::as_root("systemctl").args(["disable", "--now", "nginx.service"]))
+        let unit = format!("{service}.service");
+        shell::run(shell::as_root("systemctl").args(["disable", "--now", &unit]))
     } else {
-        shell::run(shell::as_root("service").args(["nginx", "stop"]))
+        shell::run(shell::as_root("service").args([service, "stop"]))
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, ensure};
 
 use super::Tally;
-use crate::{build_ebpf, objects, setup, shell, toolchain::Toolchain};
+use crate::{build_ebpf, objects, setup, shell, symbolizer::truth, toolchain::Toolchain};
 
 /// One step.
 pub struct Step {
@@ -16,7 +16,7 @@ pub struct Step {
 }
 
 /// Every step, in the order in which one can build on another; the cheap ones first where the order is free.
-pub const STEPS: [Step; 9] = [
+pub const STEPS: [Step; 10] = [
     Step {
         name: "setup",
         what: "what tests need is there",
@@ -51,6 +51,11 @@ pub const STEPS: [Step; 9] = [
         name: "unit",
         what: "the crates' own tests",
         run: unit,
+    },
+    Step {
+        name: "symbols",
+        what: "fathom symbolize answers as llvm-symbolizer does",
+        run: symbols,
     },
     Step {
         name: "scenarios",
@@ -123,6 +128,12 @@ fn deny(tally: &mut Tally) -> Result<()> {
     }
     shell::run(&mut check(&["advisories"]))?;
     tally.passed += 1;
+    Ok(())
+}
+
+/// Each file on which both agree is one test.
+fn symbols(tally: &mut Tally) -> Result<()> {
+    tally.passed += truth::run(&truth::Options::bounded())?;
     Ok(())
 }
 

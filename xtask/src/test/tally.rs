@@ -3,6 +3,7 @@
 use std::{
     fmt,
     io::{BufRead, BufReader},
+    mem,
     ops::Add,
     process::{Command, Stdio},
 };
@@ -10,11 +11,13 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 /// How many tests passed, failed and were skipped.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Tally {
     pub passed: u64,
     pub failed: u64,
     pub skipped: u64,
+    /// What test programs said of each that failed, a line each: who sees only the end of a long log learns which.
+    pub failures: Vec<String>,
 }
 
 impl Tally {
@@ -39,7 +42,9 @@ impl Tally {
             let margin = if inner.is_some() { "  " } else { "" };
             println!("{margin}{line}");
             if let Some(counted) = libtest(&line).or(inner) {
-                *self = *self + counted;
+                *self = mem::take(self) + counted;
+            } else if failure(&line) {
+                self.failures.push(line.into_owned());
             }
         }
         let status = child.wait()?;
@@ -51,12 +56,12 @@ impl Tally {
 impl Add for Tally {
     type Output = Self;
 
-    fn add(self, other: Self) -> Self {
-        Self {
-            passed: self.passed + other.passed,
-            failed: self.failed + other.failed,
-            skipped: self.skipped + other.skipped,
-        }
+    fn add(mut self, other: Self) -> Self {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+        self.failures.extend(other.failures);
+        self
     }
 }
 
@@ -66,6 +71,7 @@ impl fmt::Display for Tally {
             passed,
             failed,
             skipped,
+            failures: _,
         } = self;
         write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
     }
@@ -79,6 +85,7 @@ fn libtest(line: &str) -> Option<Tally> {
         passed: part(parts.next()?, "passed")?,
         failed: part(parts.next()?, "failed")?,
         skipped: part(parts.next()?, "ignored")?,
+        failures: Vec::new(),
     })
 }
 
@@ -89,8 +96,15 @@ fn closing(line: &str) -> Option<Tally> {
         passed: part(parts.next()?, "passed")?,
         failed: part(parts.next()?, "failed")?,
         skipped: part(parts.next()?, "skipped")?,
+        failures: Vec::new(),
     };
     parts.next().is_none().then_some(tally)
+}
+
+/// Whether a line says of one test that it failed, as Rust's tests, the scenarios and the matrix say it.
+fn failure(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    words.any(|word| word == "FAILED") && !line.starts_with("test result: ")
 }
 
 fn part(text: &str, word: &str) -> Option<u64> {
@@ -109,10 +123,11 @@ mod tests {
             passed: 12,
             failed: 1,
             skipped: 3,
+            failures: Vec::new(),
         };
         let line = "test result: FAILED. 12 passed; 1 failed; 3 ignored; 0 measured; 7 filtered out; finished in 0.0s";
-        assert_eq!(libtest(line), Some(expected));
-        assert_eq!(closing(&expected.to_string()), Some(expected));
+        assert_eq!(libtest(line).as_ref(), Some(&expected));
+        assert_eq!(closing(&expected.to_string()).as_ref(), Some(&expected));
         for other in [
             "",
             "12 passed",
@@ -126,15 +141,16 @@ mod tests {
     #[test]
     fn a_program_that_fails_is_an_error_and_is_still_counted() {
         let mut tally = Tally::default();
-        let outcome = tally
-            .count(Command::new("sh").args(["-c", "echo 2 passed, 1 failed, 0 skipped; exit 3"]));
+        let script = "echo 'flows  syscall  FAILED  2.0 s  3 are missing'; echo 2 passed, 1 failed, 0 skipped; exit 3";
+        let outcome = tally.count(Command::new("sh").args(["-c", script]));
         assert!(outcome.is_err());
         assert_eq!(
             tally,
             Tally {
                 passed: 2,
                 failed: 1,
-                skipped: 0
+                skipped: 0,
+                failures: vec!["flows  syscall  FAILED  2.0 s  3 are missing".to_owned()],
             }
         );
     }

@@ -1,4 +1,4 @@
-//! Kernel packages through apt's own client, over a private sources list and private state.
+//! Packages that are unpacked and never installed, through apt's own client, over a private sources list and private state.
 //!
 //! apt checks the signatures and the hashes, as it does for the system; the system's own lists, cache and package
 //! database are never touched. The mirror is the one that the machine's own sources name.
@@ -6,22 +6,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::shell;
-
-/// The suites that carry a kernel of the matrix, and whether the security mirror serves them.
-const SUITES: [(&str, Mirror); 6] = [
-    ("bullseye", Mirror::Main),
-    ("bullseye-security", Mirror::Security),
-    ("bookworm", Mirror::Main),
-    ("bookworm-security", Mirror::Security),
-    ("bookworm-backports", Mirror::Main),
-    ("trixie-backports", Mirror::Main),
-];
 
 /// Debian's keys, by the names that the package has given the file.
 const KEYRINGS: [&str; 2] = [
@@ -29,8 +19,9 @@ const KEYRINGS: [&str; 2] = [
     "/usr/share/keyrings/debian-archive-keyring.pgp",
 ];
 
+/// Where a suite lies.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mirror {
+pub enum Mirror {
     Main,
     Security,
 }
@@ -41,10 +32,10 @@ pub struct Apt {
 }
 
 impl Apt {
-    /// Sets the private apt up below `dir`; fetches nothing yet.
-    pub fn new(dir: &Path) -> Result<Self> {
+    /// Sets the private apt up below `dir`, with these suites and the mirrors that serve them; fetches nothing yet.
+    pub fn new(dir: &Path, suites: &[(&str, Mirror)]) -> Result<Self> {
         if shell::find("apt-get").is_none() {
-            bail!("no apt-get: the kernels of the matrix come as Debian packages, through apt");
+            bail!("no apt-get: what is unpacked here comes as Debian packages, through apt");
         }
         let dir = dir
             .is_absolute()
@@ -56,11 +47,11 @@ impl Apt {
         }
         let apt = Self { dir };
         apt.write("status", "")?;
-        apt.write("sources.list", &sources()?)?;
+        apt.write("sources.list", &sources(suites)?)?;
         Ok(apt)
     }
 
-    /// Brings the lists up to date. A suite that the mirror no longer has is a warning: its kernels are then missing
+    /// Brings the lists up to date. A suite that the mirror no longer has is a warning: its packages are then missing
     /// from [`Self::names`].
     pub fn update(&self) -> Result<()> {
         let status = self
@@ -90,6 +81,39 @@ impl Apt {
 
     /// Downloads `package` and unpacks it into `into`, without installing anything.
     pub fn unpack(&self, package: &str, into: &Path) -> Result<()> {
+        self.with_deb(package, into, |deb| {
+            shell::run(Command::new("dpkg-deb").arg("-x").arg(deb).arg(into))
+        })
+    }
+
+    /// Unpacks of `package` only the files that match `pattern`, as tar's wildcards go: some packages are huge.
+    pub fn unpack_files(&self, package: &str, pattern: &str, into: &Path) -> Result<()> {
+        self.with_deb(package, into, |deb| {
+            let mut dpkg = Command::new("dpkg-deb")
+                .arg("--fsys-tarfile")
+                .arg(deb)
+                .stdout(Stdio::piped())
+                .spawn()
+                .context("cannot start dpkg-deb")?;
+            let archive = dpkg.stdout.take().context("no pipe")?;
+            let mut tar = Command::new("tar");
+            tar.args(["--extract", "--wildcards", "--directory"])
+                .arg(into)
+                .arg(pattern)
+                .stdin(archive);
+            shell::run(&mut tar)?;
+            ensure!(dpkg.wait()?.success(), "dpkg-deb cannot read {package}");
+            Ok(())
+        })
+    }
+
+    /// Downloads `package`, hands it on and deletes it.
+    fn with_deb(
+        &self,
+        package: &str,
+        into: &Path,
+        unpack: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
         let debs = self.dir.join("debs").join(package);
         if debs.exists() {
             fs::remove_dir_all(&debs)?;
@@ -103,7 +127,7 @@ impl Apt {
             .with_context(|| format!("apt-get downloaded nothing for {package}"))??
             .path();
         fs::create_dir_all(into)?;
-        shell::run(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(into))?;
+        unpack(&deb)?;
         fs::remove_dir_all(&debs)?;
         Ok(())
     }
@@ -140,14 +164,14 @@ impl Apt {
     }
 }
 
-/// The private sources list: the matrix's suites on the machine's own mirror.
-fn sources() -> Result<String> {
+/// The private sources list: the suites on the machine's own mirrors.
+fn sources(suites: &[(&str, Mirror)]) -> Result<String> {
     let keyring = KEYRINGS
         .into_iter()
         .find(|file| Path::new(file).is_file())
         .context("no Debian keyring: install debian-archive-keyring")?;
     let (main, security) = mirrors()?;
-    Ok(SUITES
+    Ok(suites
         .iter()
         .map(|(suite, mirror)| {
             let uri = match mirror {
@@ -164,7 +188,7 @@ fn mirrors() -> Result<(String, String)> {
     let known =
         shell::output(shell::command("apt-get").args(["indextargets", "--format", "$(REPO_URI)"]))?;
     pick_mirrors(known.lines()).context(
-        "apt's sources name no Debian mirror (a URI that ends with /debian): the kernels of the matrix are Debian's",
+        "apt's sources name no Debian mirror (a URI that ends with /debian): what is unpacked here is Debian's",
     )
 }
 

@@ -8,11 +8,21 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::apt::Apt;
+use super::apt::{Apt, Mirror};
 use crate::shell;
 
 /// The lines of the matrix, oldest first.
 pub const LINES: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.2"];
+
+/// The suites that carry a kernel of the matrix.
+const SUITES: [(&str, Mirror); 6] = [
+    ("bullseye", Mirror::Main),
+    ("bullseye-security", Mirror::Security),
+    ("bookworm", Mirror::Main),
+    ("bookworm-security", Mirror::Security),
+    ("bookworm-backports", Mirror::Main),
+    ("trixie-backports", Mirror::Main),
+];
 
 /// For how long a resolved release counts as the newest of its line.
 const FRESH: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -47,7 +57,7 @@ pub fn fetch(lines: &[&'static str], apt_dir: &Path, update: bool) -> Result<Vec
             continue;
         }
         if apt.is_none() {
-            let new = Apt::new(apt_dir)?;
+            let new = Apt::new(apt_dir, &SUITES)?;
             new.update()?;
             let names = new.names("^linux-(image|binary)-[0-9.].*-cloud-amd64$")?;
             apt = Some((new, names));

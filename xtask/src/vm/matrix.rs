@@ -9,7 +9,7 @@ use fathom_scenarios::{
 };
 use serde_json::Value;
 
-use super::{kernels::Kernel, qemu::Boot};
+use super::{kernels::Kernel, qemu::Boot, verifier::Walked};
 
 /// What one kernel came to.
 #[derive(Debug)]
@@ -72,12 +72,16 @@ impl Column {
     pub fn failures(&self) -> String {
         let mut text = String::new();
         if let Some(crash) = &self.crash {
-            let _ = writeln!(text, "{}: {crash}", self.release);
+            let _ = writeln!(text, "FAILED {}: {crash}", self.release);
         }
         for report in &self.reports {
             if let Outcome::Failed(why) = &report.outcome {
                 let tap = report.tap.as_deref().unwrap_or("auto");
-                let _ = writeln!(text, "{}: {} ({tap}): {why}", self.release, report.scenario);
+                let _ = writeln!(
+                    text,
+                    "FAILED {}: {} ({tap}): {why}",
+                    self.release, report.scenario
+                );
             }
         }
         text
@@ -146,11 +150,21 @@ pub fn markdown(columns: &[Column], how: &str) -> String {
         rows.push(vec![column.release.clone(), boot]);
     }
     text.push_str(&table(&rows));
-    text.push_str(
-        "\n## Instructions that the verifier walked\n\nKernels before 5.16 don't say.\n\n",
-    );
-    text.push_str(&table(&instructions(columns)));
+    text.push_str("\n## Instructions that the verifier walked\n\n");
+    let lines: Vec<_> = columns.iter().map(|column| column.line).collect();
+    text.push_str(&walked(columns).markdown(&lines));
     text
+}
+
+/// What the kernels said of the programs that they verified.
+pub fn walked(columns: &[Column]) -> Walked {
+    let mut walked = Walked::default();
+    for column in columns {
+        for (program, &count) in &column.instructions {
+            walked.insert(column.line, program, count);
+        }
+    }
+    walked
 }
 
 /// What a scenario came to, in one cell. Why a kernel can't have a tap is said once, in a note.
@@ -174,28 +188,6 @@ fn cell(report: Option<&Report>, notes: &mut Vec<String>) -> String {
     }
 }
 
-/// One row for each program, one column for each kernel.
-fn instructions(columns: &[Column]) -> Vec<Vec<String>> {
-    let mut head = vec!["program".to_owned()];
-    head.extend(columns.iter().map(|column| column.line.to_owned()));
-    let mut rows = vec![head];
-    let names: std::collections::BTreeSet<_> = columns
-        .iter()
-        .flat_map(|column| column.instructions.keys())
-        .collect();
-    for name in names {
-        let mut row = vec![name.clone()];
-        row.extend(columns.iter().map(|column| {
-            column
-                .instructions
-                .get(name)
-                .map_or_else(String::new, u64::to_string)
-        }));
-        rows.push(row);
-    }
-    rows
-}
-
 /// Every object in `document` that names a program and has a number of verified instructions, wherever it stands.
 fn programs(document: &Value, into: &mut BTreeMap<String, u64>) {
     match document {
@@ -214,7 +206,7 @@ fn programs(document: &Value, into: &mut BTreeMap<String, u64>) {
 }
 
 /// A Markdown table whose columns line up; the first row is the head.
-fn table(rows: &[Vec<String>]) -> String {
+pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let widths: Vec<usize> = (0..columns)
         .map(|at| rows.iter().map(|row| row[at].len()).max().unwrap_or(0))

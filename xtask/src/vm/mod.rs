@@ -1,11 +1,12 @@
 //! `cargo xtask vm`: the scenarios on every kernel of the matrix, each in a guest under QEMU.
 
-mod apt;
+pub mod apt;
 mod image;
 mod kernels;
 mod matrix;
 mod qemu;
 mod subjects;
+mod verifier;
 
 use std::{
     fs,
@@ -28,6 +29,7 @@ use self::{
     kernels::{Kernel, LINES},
     matrix::Column,
     qemu::Qemu,
+    verifier::Walked,
 };
 use crate::{build_ebpf, shell};
 
@@ -79,9 +81,16 @@ pub struct Args {
     /// Ask the mirror for newer kernels now, not once a week
     #[arg(long)]
     update: bool,
-    /// Write the matrix into docs/kernel-matrix.md as well
+    /// Write what the verifier walked into docs/verifier.md, and the matrix into docs/kernel-matrix.md if nothing was left out
     #[arg(long)]
     write_docs: bool,
+}
+
+impl Args {
+    /// Whether every scenario runs on every kernel.
+    fn is_whole(&self) -> bool {
+        self.kernel.is_empty() && self.scenario.is_empty() && self.tap.is_empty() && !self.quick
+    }
 }
 
 /// A build of fathom.
@@ -268,17 +277,33 @@ fn scenarios(guests: &Guests, args: &Args) -> Result<()> {
         .map(|(kernel, boot)| Column::new(&kernel, boot, planned))
         .collect();
     let text = matrix::markdown(&columns, guests.accelerator());
+    let lines: Vec<_> = guests.kernels.iter().map(|kernel| kernel.line).collect();
     fs::write(guests.dir.join("matrix.md"), &text)?;
     if args.write_docs {
-        let docs = shell::root().join("docs");
-        fs::create_dir_all(&docs)
-            .and_then(|()| fs::write(docs.join("kernel-matrix.md"), &text))
-            .context("cannot write docs/kernel-matrix.md")?;
+        if args.is_whole() {
+            fs::write(shell::root().join("docs/kernel-matrix.md"), &text)
+                .context("cannot write docs/kernel-matrix.md")?;
+        }
+        Walked::recorded()?.record(matrix::walked(&columns), &lines)?;
     }
     println!("{text}");
-    let (mut passed, mut failed, mut absent) = (0, 0, 0);
+    // That no program has grown is one test.
+    let grown = Walked::recorded()?.complaints(&matrix::walked(&columns), &lines);
+    let (mut passed, mut failed, mut absent) = if grown.is_empty() {
+        (1, 0, 0)
+    } else {
+        (0, 1, 0)
+    };
+    for complaint in &grown {
+        println!("FAILED {complaint}");
+    }
+    if failed > 0 {
+        println!(
+            "look at what made the programs grow; `cargo xtask vm --write-docs` records the new numbers"
+        );
+    }
     for column in &columns {
-        eprint!("{}", column.failures());
+        print!("{}", column.failures());
         let counts = column.counts();
         passed += counts.0;
         failed += counts.1;
@@ -298,7 +323,8 @@ fn scenarios(guests: &Guests, args: &Args) -> Result<()> {
 /// What each guest does: say what works on it, then each scenario with each of its taps.
 fn plan(args: &Args) -> Result<Plan> {
     let mut steps = vec![Step {
-        action: Action::Shell("fathom doctor --json".to_owned()),
+        // Where the kernel doesn't say what its verifier walked, its log does.
+        action: Action::Shell("LD_PRELOAD=/bin/verifier_log.so fathom doctor --json".to_owned()),
         limit_s: SCENARIO_LIMIT_S,
     }];
     for name in &args.scenario {
@@ -311,7 +337,9 @@ fn plan(args: &Args) -> Result<Plan> {
     }
     let named = |names: &[String], name: &str| names.is_empty() || names.iter().any(|n| n == name);
     for entry in catalog::ALL {
-        if entry.place == Place::Native || !named(&args.scenario, entry.name) {
+        // Who names a scenario has it run in guests, too, though it is not what they are for.
+        let is_left_out = entry.place == Place::Native && args.scenario.is_empty();
+        if is_left_out || !named(&args.scenario, entry.name) {
             continue;
         }
         for tap in entry.taps() {
@@ -375,9 +403,18 @@ fn build(profile: Profile) -> Result<Vec<PathBuf>> {
     shell::run(shell::command(&scenario).arg("compile").arg(&compiled))?;
     // Its libraries are large without optimization.
     shell::run(shell::cargo().args(["build", "--release", "--package", "fathom-subject-grpc"]))?;
+    let verifier_log = shell::target().join("verifier_log.so");
+    shell::run(
+        shell::command("cc")
+            .args(["-O1", "-Wall", "-Wextra", "-shared", "-fPIC", "-o"])
+            .arg(&verifier_log)
+            .arg("tests/programs/verifier_log/verifier_log.c")
+            .arg("-ldl"),
+    )?;
     let mut programs = vec![
         shell::target().join(folder).join("fathom"),
         scenario,
+        verifier_log,
         shell::target().join("release/subject-grpc"),
     ];
     for entry in fs::read_dir(&compiled)? {

@@ -2,17 +2,15 @@
 
 use std::{
     borrow::Cow,
-    fs,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
-use rustix::param::{clock_ticks_per_second, page_size};
-
-use crate::telemetry::metric::{
-    Attributes, Audience, Data, Metric, Number, NumberPoint, Source, Value,
+use crate::{
+    cli::usage::{cpu_seconds, resident_bytes},
+    telemetry::metric::{Attributes, Audience, Data, Metric, Number, NumberPoint, Source, Value},
 };
 
 /// What the agent says of itself.
@@ -147,30 +145,4 @@ fn point(key: &'static str, label: &'static str, value: Number) -> NumberPoint {
         attributes: vec![(key.into(), Value::Str(Cow::Borrowed(label)))],
         ..plain(value)
     }
-}
-
-/// The second field of `/proc/self/statm`, in pages.
-fn resident_bytes() -> u64 {
-    let pages = fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
-    pages.unwrap_or(0) * page_size() as u64
-}
-
-/// utime and stime of `/proc/self/stat` (proc_pid_stat(5)), fields 14 and 15.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "clock ticks stay far below 2^53"
-)]
-fn cpu_seconds() -> f64 {
-    let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The command's name stands in parentheses and may hold spaces.
-    let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: u64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
-    ticks as f64 / clock_ticks_per_second() as f64
 }

@@ -3,6 +3,8 @@
 mod net;
 mod profile;
 
+pub(super) use net::Takers;
+
 use std::{
     fmt,
     sync::{

@@ -2,7 +2,8 @@ use std::fs;
 
 use super::{
     advice, document,
-    survey::{self, Capability, Fact, State, Survey, Trial},
+    facts::{self, Fact},
+    survey::{self, Capability, State, Survey, Trial},
     text,
 };
 use crate::probes::{ProgramReport, net::Tap, privileges::Privileges};
@@ -116,7 +117,7 @@ fn settings_that_stand_in_the_way_carry_a_remark() {
     );
     write("proc/sys/kernel/kptr_restrict", "2\n");
     write("proc/sys/kernel/perf_event_paranoid", "3\n");
-    let facts = survey::settings(root.path());
+    let facts = facts::settings(root.path());
     assert_eq!(facts[0].value, "confidentiality");
     assert!(facts[0].remark.is_some() && facts[1].remark.is_some());
     assert_eq!((facts[2].value.as_str(), &facts[2].remark), ("3", &None));
@@ -124,9 +125,9 @@ fn settings_that_stand_in_the_way_carry_a_remark() {
 
 #[test]
 fn only_old_kernels_count_maps_against_memlock() {
-    assert!(survey::counts_memlock("5.10.0-46-cloud-amd64"));
-    assert!(!survey::counts_memlock("5.11.0"));
-    assert!(!survey::counts_memlock("6.1.0-56-cloud-amd64"));
+    assert!(facts::counts_memlock("5.10.0-46-cloud-amd64"));
+    assert!(!facts::counts_memlock("5.11.0"));
+    assert!(!facts::counts_memlock("6.1.0-56-cloud-amd64"));
 }
 
 /// The loader's own word on this machine: as root, a tap must load; the page must hold every tap.

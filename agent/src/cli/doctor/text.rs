@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::survey::{Capability, Fact, Survey, Trial};
+use super::{
+    facts::Fact,
+    survey::{Capability, Survey, Trial},
+};
 use crate::probes::ProgramReport;
 
 /// Columns of the page; a reason that is longer goes on in the next line.

@@ -5,7 +5,8 @@ use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 use fathom_abi::Role;
 use serde_json::{Map, Value, json};
 
-use super::{Seen, show, text};
+use super::{Seen, show};
+use crate::cli::text;
 use crate::{
     cli::live::duration,
     identity::Peer,

@@ -5,11 +5,15 @@ use std::hash::{BuildHasher as _, RandomState};
 use fathom_abi::{ConnectionId, Role};
 use serde_json::json;
 
-use super::{Seen, before::is_bare, text::printable};
+use super::Seen;
+use crate::cli::text::printable;
 use crate::{
     cli::live::{duration, time_of_day},
     identity::{Peer, Process},
-    net::flows::{Flow, Side},
+    net::{
+        before::is_bare,
+        flows::{Flow, Side},
+    },
     telemetry::tcp::errno_name,
 };
 

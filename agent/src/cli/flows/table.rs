@@ -11,10 +11,11 @@ use std::{
 use fathom_abi::ConnectionId;
 
 use self::columns::Layout;
-use super::{Seen, before::is_bare, screen::Size, text};
+use super::Seen;
+use crate::cli::{screen::Size, text};
 use crate::{
     identity::Process,
-    net::{Flow, filter::has_failed, flows::Change, open::Progress},
+    net::{Flow, before::is_bare, filter::has_failed, flows::Change, open::Progress},
 };
 
 /// Open connections that have a row, at some 400 bytes each; of more, the headline tells.

@@ -11,15 +11,15 @@ use fathom_abi::{ConnectionId, Role};
 use super::{
     Seen,
     edges::Edges,
-    screen::Screen,
     show::{Show, document, header, line},
     table::{HEADING, Table},
-    text,
 };
 use crate::{
     cli::{
         Failure, Outcome,
         live::{Live, time_of_day},
+        screen::{self, Screen},
+        text,
     },
     identity::{Peer, Process},
     telemetry::Clock,
@@ -140,7 +140,7 @@ impl View {
         let time = time_of_day(clock.unix_ns(now_ns));
         // Thousandths of a second say nothing on a frame a second.
         let time = time.split_once('.').map_or(&*time, |(whole, _)| whole);
-        let size = screen.size();
+        let size = screen::size();
         let lines = match &mut self.what {
             What::Table(table) => table.frame(size, now_ns, time, losses),
             What::Edges(edges) => {

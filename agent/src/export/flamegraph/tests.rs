@@ -1,5 +1,5 @@
 use super::*;
-use crate::export::folded::tests::profile;
+use crate::export::testing::profile;
 
 #[test]
 fn the_picture_names_each_frame_and_can_be_searched() {

@@ -18,7 +18,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -31,6 +30,7 @@ use self::{
     client::Client,
     convert::Common,
     ledger::{Ledger, Loss},
+    profiles::Encoded,
     queue::Queue,
     settings::Settings,
     signals::{Logs, Metrics, Profiles, Traces},
@@ -38,7 +38,7 @@ use self::{
 };
 use crate::telemetry::{flow_logs::FlowLog, metric::Source, span::Span};
 
-/// How many encoded bytes of profiles may wait; in memory they take about three times as many.
+/// How many bytes of profiles may wait.
 const PROFILE_QUEUE: usize = 2 << 20;
 
 /// The exporter before its tasks run. Its queues take items already.
@@ -48,7 +48,7 @@ pub struct Exporter {
     common: Arc<Common>,
     metrics: Option<(Client, Arc<Ledger>)>,
     spans: Option<(Client, Arc<Queue<Span>>)>,
-    profiles: Option<(Client, Arc<Queue<ExportProfilesServiceRequest>>)>,
+    profiles: Option<(Client, Arc<Queue<Encoded>>)>,
     logs: Option<(Client, Arc<Queue<FlowLog>>)>,
 }
 
@@ -102,7 +102,7 @@ impl Exporter {
     /// Where profiles go, each a request without the attributes that all of this agent's resources share; `None` when
     /// they are not exported.
     #[must_use]
-    pub fn profiles(&self) -> Option<Arc<Queue<ExportProfilesServiceRequest>>> {
+    pub fn profiles(&self) -> Option<Arc<Queue<Encoded>>> {
         self.profiles.as_ref().map(|(_, queue)| Arc::clone(queue))
     }
 

@@ -1,10 +1,17 @@
 //! Profiles as OTLP messages (`opentelemetry.proto.profiles.v1development`).
 //!
 //! Each request has one dictionary, in which everything is once and index 0 is "none". A profile's sample type is
-//! `samples/count` with a period of CPU nanoseconds; a sample carries `thread.id`, `thread.name`, and a link to the
-//! span of the exchange that its thread was serving. Names are those of the semantic conventions for profiles.
+//! `samples/count` with a period of CPU nanoseconds; a sample carries `thread.id`, `thread.name`, `fathom.stack.quality` (how much of the stack
+//! could be read), and a link to the span of the exchange that its thread was serving. The process's `process.pid` is on the resource. Names are
+//! those of the semantic conventions for profiles.
+//!
+//! Locations keep their address, and mappings their build id and file offset, so that a backend can find out by itself what is not here.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    hash::Hash,
+    sync::Arc,
+};
 
 use opentelemetry_proto::tonic::{
     collector::profiles::v1development::ExportProfilesServiceRequest,
@@ -13,39 +20,54 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 
+pub use self::encoded::Encoded;
 use super::convert::{key_values, scope, text};
 use crate::{
     l7::exchange::ExchangeKey,
-    profile::{self, Profile},
+    profile::{self, Origin, Profile},
     telemetry::{links::SpanIds, spans::resource},
 };
 
-/// About as many encoded bytes as a request has at most: well below the 4 MiB that receivers take by default, as each waits in
-/// memory until it is sent.
-const REQUEST_BYTES: usize = 512 << 10;
+mod encoded;
 
-/// The profiles as requests of at most about 512 KiB. `unix_ns` turns `CLOCK_MONOTONIC` into Unix time; `span` names the span of
-/// an exchange, or gives none when it is not known.
-pub fn requests(
-    profiles: &[Profile],
-    unix_ns: impl Fn(u64) -> u64,
-    mut span: impl FnMut(&ExchangeKey) -> Option<SpanIds>,
-) -> Vec<ExportProfilesServiceRequest> {
-    let mut requests = Vec::new();
-    let mut builder = Builder::default();
-    for profile in profiles {
-        builder.add(profile, &unix_ns, &mut span);
-        if builder.bytes >= REQUEST_BYTES {
-            requests.push(std::mem::take(&mut builder).finish());
-        }
-    }
-    if !builder.resources.is_empty() {
-        requests.push(builder.finish());
-    }
-    requests
+/// About as many encoded bytes as a request has at most: well below the 4 MiB that receivers take by default. In memory one that is made or sent takes several times
+/// as many.
+const REQUEST_BYTES: usize = 256 << 10;
+
+/// Profiles to requests of about 256 KiB, one profile after the other.
+pub struct Requests<Unix, Span> {
+    builder: Builder,
+    unix_ns: Unix,
+    span: Span,
 }
 
-/// Things of one kind in the order of their first use, each once.
+impl<Unix, Span> Requests<Unix, Span>
+where
+    Unix: Fn(u64) -> u64,
+    Span: FnMut(&ExchangeKey) -> Option<SpanIds>,
+{
+    /// None yet. `unix_ns` turns `CLOCK_MONOTONIC` into Unix time; `span` names the span of an exchange, or gives none when it is not known.
+    pub fn new(unix_ns: Unix, span: Span) -> Self {
+        Self {
+            builder: Builder::default(),
+            unix_ns,
+            span,
+        }
+    }
+
+    /// Adds a profile; a request that is full with it.
+    pub fn add(&mut self, profile: &Profile) -> Option<ExportProfilesServiceRequest> {
+        self.builder.add(profile, &self.unix_ns, &mut self.span);
+        (self.builder.bytes >= REQUEST_BYTES).then(|| std::mem::take(&mut self.builder).finish())
+    }
+
+    /// The last request, if anything is left for it.
+    pub fn finish(self) -> Option<ExportProfilesServiceRequest> {
+        (!self.builder.resources.is_empty()).then(|| self.builder.finish())
+    }
+}
+
+/// Things of one kind, all but "none", in the order of their first use, each once.
 struct Table<K> {
     ids: HashMap<K, i32>,
 }
@@ -73,18 +95,46 @@ impl<K> Default for Table<K> {
 enum Attribute {
     BuildId(String),
     FrameType(&'static str),
+    Quality(&'static str),
     ThreadId(u32),
-    ThreadName(std::sync::Arc<str>),
+    ThreadName(Arc<str>),
+}
+
+/// What makes two mappings the same in a dictionary: what its messages have.
+#[derive(PartialEq, Eq, Hash)]
+struct Mapping {
+    start: u64,
+    end: u64,
+    offset: u64,
+    name: Arc<str>,
+    build_id: Option<Arc<[u8]>>,
+}
+
+/// What makes two locations the same in a dictionary.
+#[derive(PartialEq, Eq, Hash)]
+struct Location {
+    mapping: i32,
+    address: u64,
+    origin: Origin,
+    /// Function, line, column.
+    lines: Box<[(i32, u32, u32)]>,
+}
+
+/// What makes two samples of a profile the same; the message asks for such to be one.
+#[derive(PartialEq, Eq, Hash)]
+struct Identity {
+    stack: i32,
+    attributes: [i32; 3],
+    link: i32,
 }
 
 struct Builder {
     dictionary: otlp::ProfilesDictionary,
     resources: Vec<otlp::ResourceProfiles>,
     strings: Table<String>,
-    mappings: Table<profile::Mapping>,
+    mappings: Table<Mapping>,
     functions: Table<profile::Function>,
-    /// By mapping, function, address and whether it is the kernel's.
-    locations: Table<(i32, i32, u64, bool)>,
+    locations: Table<Location>,
     stacks: Table<Vec<i32>>,
     links: Table<SpanIds>,
     attributes: Table<Attribute>,
@@ -136,11 +186,7 @@ impl Builder {
             .iter()
             .map(|location| self.location(profile, location))
             .collect();
-        let samples = profile
-            .stacks
-            .iter()
-            .map(|stack| self.sample(stack, &locations, span))
-            .collect();
+        let samples = self.samples(&profile.stacks, &locations, span);
         let message = otlp::Profile {
             sample_type: Some(self.value_type("samples", "count")),
             samples,
@@ -169,27 +215,59 @@ impl Builder {
         });
     }
 
-    fn sample(
+    fn samples(
+        &mut self,
+        stacks: &[profile::Stack],
+        locations: &[i32],
+        span: &mut impl FnMut(&ExchangeKey) -> Option<SpanIds>,
+    ) -> Vec<otlp::Sample> {
+        let mut samples: Vec<otlp::Sample> = Vec::with_capacity(stacks.len());
+        // Exchanges that nobody knows make samples the same that were kept apart until here.
+        let mut known: HashMap<Identity, usize> = HashMap::with_capacity(stacks.len());
+        for stack in stacks {
+            let identity = self.identity(stack, locations, span);
+            let count = i64::try_from(stack.count).unwrap_or(i64::MAX);
+            match known.entry(identity) {
+                Entry::Occupied(entry) => {
+                    let value = &mut samples[*entry.get()].values[0];
+                    *value = value.saturating_add(count);
+                }
+                Entry::Vacant(entry) => {
+                    let identity = entry.key();
+                    samples.push(otlp::Sample {
+                        stack_index: identity.stack,
+                        attribute_indices: identity.attributes.to_vec(),
+                        link_index: identity.link,
+                        values: vec![count],
+                        timestamps_unix_nano: Vec::new(),
+                    });
+                    entry.insert(samples.len() - 1);
+                    self.bytes += 32;
+                }
+            }
+        }
+        samples
+    }
+
+    fn identity(
         &mut self,
         stack: &profile::Stack,
         locations: &[i32],
         span: &mut impl FnMut(&ExchangeKey) -> Option<SpanIds>,
-    ) -> otlp::Sample {
-        self.bytes += 32;
+    ) -> Identity {
         let frames = stack
             .locations
             .iter()
             .map(|&location| locations[location as usize]);
         let span = stack.exchange.as_ref().and_then(span);
-        otlp::Sample {
-            stack_index: self.stack(frames.collect()),
-            attribute_indices: vec![
+        Identity {
+            stack: self.stack(frames.collect()),
+            attributes: [
                 self.attribute(Attribute::ThreadId(stack.tid)),
                 self.attribute(Attribute::ThreadName(stack.comm.clone())),
+                self.attribute(Attribute::Quality(stack.quality.name())),
             ],
-            link_index: span.map_or(0, |span| self.link(span)),
-            values: vec![i64::try_from(stack.count).unwrap_or(i64::MAX)],
-            timestamps_unix_nano: Vec::new(),
+            link: span.map_or(0, |span| self.link(span)),
         }
     }
 
@@ -223,31 +301,50 @@ impl Builder {
         let mapping = location.mapping.map_or(0, |mapping| {
             self.mapping(&profile.mappings[mapping as usize])
         });
-        let function = location.function.map_or(0, |function| {
-            self.function(&profile.functions[function as usize])
+        let lines = location.lines.iter().map(|line| {
+            let function = self.function(&profile.functions[line.function as usize]);
+            (function, line.line, line.column)
         });
-        let key = (mapping, function, location.address, location.kernel);
+        let key = Location {
+            mapping,
+            address: location.address,
+            origin: location.origin,
+            lines: lines.collect(),
+        };
+        let message = otlp::Location {
+            mapping_index: mapping,
+            address: location.address,
+            lines: key
+                .lines
+                .iter()
+                .map(|&(function_index, line, column)| otlp::Line {
+                    function_index,
+                    line: line.into(),
+                    column: column.into(),
+                })
+                .collect(),
+            attribute_indices: Vec::new(),
+        };
         let (index, new) = self.locations.index(key);
         if new {
-            self.bytes += 32;
-            let kind = if location.kernel { "kernel" } else { "native" };
-            let line = (function != 0).then_some(otlp::Line {
-                function_index: function,
-                ..otlp::Line::default()
-            });
-            let attribute = self.attribute(Attribute::FrameType(kind));
+            self.bytes += 24 + 8 * message.lines.len();
+            let frame_type = self.attribute(Attribute::FrameType(location.origin.frame_type()));
             self.dictionary.location_table.push(otlp::Location {
-                mapping_index: mapping,
-                address: location.address,
-                lines: line.into_iter().collect(),
-                attribute_indices: vec![attribute],
+                attribute_indices: vec![frame_type],
+                ..message
             });
         }
         index
     }
 
     fn mapping(&mut self, mapping: &profile::Mapping) -> i32 {
-        let (index, new) = self.mappings.index(mapping.clone());
+        let (index, new) = self.mappings.index(Mapping {
+            start: mapping.start,
+            end: mapping.end,
+            offset: mapping.offset,
+            name: Arc::clone(&mapping.name),
+            build_id: mapping.build_id.clone(),
+        });
         if new {
             self.bytes += 48;
             let build_id = mapping.build_id.as_deref().map(hex);
@@ -271,7 +368,8 @@ impl Builder {
             let message = otlp::Function {
                 name_strindex: self.string(&function.name),
                 system_name_strindex: self.string(&function.system_name),
-                ..otlp::Function::default()
+                filename_strindex: self.string(function.file.as_deref().unwrap_or_default()),
+                start_line: 0,
             };
             self.dictionary.function_table.push(message);
         }
@@ -288,6 +386,9 @@ impl Builder {
                 }
                 Attribute::FrameType(kind) => {
                     ("profile.frame.type", Value::StringValue(kind.to_owned()))
+                }
+                Attribute::Quality(kind) => {
+                    ("fathom.stack.quality", Value::StringValue(kind.to_owned()))
                 }
                 Attribute::ThreadId(tid) => ("thread.id", Value::IntValue(tid.into())),
                 Attribute::ThreadName(name) => {

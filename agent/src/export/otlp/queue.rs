@@ -5,8 +5,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;
-use prost::Message as _;
 use tokio::sync::Notify;
 
 use super::ledger::{Ledger, Loss};
@@ -37,21 +35,6 @@ impl Item for FlowLog {
 
     fn weight(&self) -> usize {
         1
-    }
-}
-
-/// Events are profiles, the capacity is in encoded bytes.
-impl Item for ExportProfilesServiceRequest {
-    fn events(&self) -> u64 {
-        self.resource_profiles
-            .iter()
-            .flat_map(|resource| &resource.scope_profiles)
-            .map(|scope| scope.profiles.len() as u64)
-            .sum()
-    }
-
-    fn weight(&self) -> usize {
-        self.encoded_len()
     }
 }
 
@@ -89,7 +72,8 @@ impl<T: Item> Queue<T> {
     }
 
     /// Takes the item, or counts it as lost when there is no room. Never waits.
-    pub fn push(&self, item: T) {
+    pub fn push(&self, item: impl Into<T>) {
+        let item = item.into();
         let (events, weight) = (item.events(), item.weight());
         let mut waiting = self.lock();
         if waiting.closed {

@@ -5,9 +5,7 @@ use std::{future::Future, sync::Arc};
 use opentelemetry_proto::tonic::collector::{
     logs::v1::logs_service_client::LogsServiceClient,
     metrics::v1::{ExportMetricsServiceRequest, metrics_service_client::MetricsServiceClient},
-    profiles::v1development::{
-        ExportProfilesServiceRequest, profiles_service_client::ProfilesServiceClient,
-    },
+    profiles::v1development::profiles_service_client::ProfilesServiceClient,
     trace::v1::trace_service_client::TraceServiceClient,
 };
 use tonic::{Status, codec::CompressionEncoding, transport::Channel};
@@ -15,6 +13,7 @@ use tonic::{Status, codec::CompressionEncoding, transport::Channel};
 use super::{
     client::Client,
     convert::{self, Common},
+    profiles::Encoded,
     queue::Item,
 };
 use crate::telemetry::{flow_logs::FlowLog, span::Span};
@@ -131,14 +130,16 @@ pub(super) struct Profiles {
 }
 
 impl Service for Profiles {
-    type Batch = ExportProfilesServiceRequest;
+    type Batch = Encoded;
 
     fn client(&self) -> &Client {
         &self.client
     }
 
     async fn send(&self, batch: &Self::Batch) -> Result<Answer, Status> {
-        let mut message = batch.clone();
+        let mut message = batch
+            .decode()
+            .map_err(|error| Status::internal(error.to_string()))?;
         self.common.complete_profiles(&mut message);
         let request = self.client.request(message);
         let response = prepared!(ProfilesServiceClient, &self.client)
@@ -152,7 +153,7 @@ impl Service for Profiles {
 }
 
 impl QueueService for Profiles {
-    type Item = ExportProfilesServiceRequest;
+    type Item = Encoded;
 
     /// One each: every one has a dictionary of its own.
     fn requests(batch: &[Self::Item]) -> impl Iterator<Item = (&Self::Batch, u64)> + Send {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use opentelemetry_proto::tonic::{
+    collector::profiles::v1development::ExportProfilesServiceRequest,
     common::v1::{KeyValue, any_value},
     metrics::v1::{metric, number_data_point},
     profiles::v1development::{Profile, ResourceProfiles, ScopeProfiles},

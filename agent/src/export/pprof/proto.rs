@@ -108,6 +108,15 @@ pub struct Mapping {
     /// Whether its functions have names.
     #[prost(bool, tag = "7")]
     pub has_functions: bool,
+    /// Whether they have source files.
+    #[prost(bool, tag = "8")]
+    pub has_filenames: bool,
+    /// Whether its locations have lines.
+    #[prost(bool, tag = "9")]
+    pub has_line_numbers: bool,
+    /// Whether its locations have their inlined functions.
+    #[prost(bool, tag = "10")]
+    pub has_inline_frames: bool,
 }
 
 /// An instruction.
@@ -122,7 +131,7 @@ pub struct Location {
     /// Its address.
     #[prost(uint64, tag = "3")]
     pub address: u64,
-    /// Its function.
+    /// Its functions: the innermost inlined one first.
     #[prost(message, repeated, tag = "4")]
     pub line: Vec<Line>,
 }
@@ -133,6 +142,12 @@ pub struct Line {
     /// The function.
     #[prost(uint64, tag = "1")]
     pub function_id: u64,
+    /// The line in its source file, 0 where it is not known.
+    #[prost(int64, tag = "2")]
+    pub line: i64,
+    /// The column in that line, 0 where it is not known.
+    #[prost(int64, tag = "3")]
+    pub column: i64,
 }
 
 /// A function.
@@ -147,4 +162,10 @@ pub struct Function {
     /// Its name in the symbol table.
     #[prost(int64, tag = "3")]
     pub system_name: i64,
+    /// Its source file.
+    #[prost(int64, tag = "4")]
+    pub filename: i64,
+    /// The line where it begins, 0 where it is not known.
+    #[prost(int64, tag = "5")]
+    pub start_line: i64,
 }

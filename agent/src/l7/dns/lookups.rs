@@ -11,7 +11,8 @@ use std::{
 
 use lru::LruCache;
 
-use super::{Address, Code, Message, Question, record::Datagram};
+use super::{Address, Code, Message, Question, name::is_host, record::Datagram};
+use crate::net::Names;
 
 /// For how long a query that nobody answers is waited for after it was sent last: a second more than the longest wait between two attempts of the
 /// resolvers in use (glibc's and musl's 5 s), so that attempts on one socket are one lookup.
@@ -58,6 +59,21 @@ pub struct Lookup {
 }
 
 impl Lookup {
+    /// Notes what its addresses are called.
+    pub fn name(&self, names: &Names) {
+        if is_host(&self.question.name) {
+            for address in &self.addresses {
+                names.learn(
+                    self.tgid,
+                    address.ip,
+                    &self.question.name,
+                    address.ttl,
+                    self.ended_ns(),
+                );
+            }
+        }
+    }
+
     /// The end of it: when the answer came, or when it was waited for no longer.
     pub fn ended_ns(&self) -> u64 {
         self.sent_ns.saturating_add(self.duration_ns)

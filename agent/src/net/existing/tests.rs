@@ -72,10 +72,11 @@ fn the_search_finds_a_connection_of_this_process() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
     let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("a peer");
     let search = Search::start(Duration::from_secs(20)).expect("a thread");
-    let existing = search.finish();
+    let (existing, listed) = search.finish();
     let local = client.local_addr().expect("an address");
     let remote = client.peer_addr().expect("an address");
     assert_eq!(existing.role(local, remote), Role::CLIENT);
     assert_eq!(existing.role(remote, local), Role::SERVER);
+    assert!(listed.iter().any(|one| one.socket.local == local));
     assert!(existing.counts().client >= 1 && existing.counts().listed.namespaces >= 1);
 }

@@ -200,7 +200,7 @@ fn is_overlay(file: &File) -> bool {
 fn identity(file: &File, stat: &Metadata, on_overlay: bool) -> Identity {
     let build_id = if on_overlay {
         // Images that are made reproducibly have the same times for all files.
-        fathom_symbolizer::Elf::build_id_of(file, "").ok().flatten()
+        fathom_symbolizer::build_id(file, "").ok().flatten()
     } else {
         None
     };

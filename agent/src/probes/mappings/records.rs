@@ -18,6 +18,8 @@ const PROT_EXEC: u32 = 4;
 pub enum Event<'a> {
     /// A file was mapped to be executed.
     Mapped(Mapped<'a>),
+    /// Memory that no file is behind became executable.
+    Code(Code),
     /// A process runs another program now.
     Exec {
         /// Which process.
@@ -64,6 +66,19 @@ pub struct Mapped<'a> {
     pub path: &'a [u8],
 }
 
+/// Executable memory that no file is behind. The kernel says so again, for the whole of it, when its protection changes (mprotect(2)), as compilers do it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// The process.
+    pub pid: u32,
+    /// Where it is.
+    pub address: u64,
+    /// How many bytes.
+    pub length: u64,
+    /// Whether it is the kernel's code in user space, vdso(7).
+    pub is_vdso: bool,
+}
+
 /// A record contradicts its format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a record of perf that contradicts its format")]
@@ -78,7 +93,7 @@ pub fn parse(record: &[u8]) -> Result<Option<Event<'_>>, Malformed> {
     let misc = u16_at(record, 4)?;
     let body = record.get(8..).ok_or(Malformed)?;
     match kind {
-        MMAP2 => mapped(misc, body).map(|mapped| mapped.map(Event::Mapped)),
+        MMAP2 => mapped(misc, body),
         COMM if misc & COMM_EXEC != 0 => Ok(Some(Event::Exec {
             pid: u32_at(body, 0)?,
             comm: until_nul(body.get(8..).ok_or(Malformed)?),
@@ -98,7 +113,16 @@ pub fn parse(record: &[u8]) -> Result<Option<Event<'_>>, Malformed> {
     }
 }
 
-fn mapped(misc: u16, body: &[u8]) -> Result<Option<Mapped<'_>>, Malformed> {
+/// When a record was written, by `CLOCK_MONOTONIC` in nanoseconds: its last eight bytes, as [`super::ring`] asks for a time in each (`sample_id_all`).
+///
+/// # Errors
+/// When it is shorter than that.
+pub(super) fn time(record: &[u8]) -> Result<u64, Malformed> {
+    let at = record.len().checked_sub(8).ok_or(Malformed)?;
+    u64_at(record, at.max(8))
+}
+
+fn mapped(misc: u16, body: &[u8]) -> Result<Option<Event<'_>>, Malformed> {
     let mapped = Mapped {
         pid: u32_at(body, 0)?,
         tid: u32_at(body, 4)?,
@@ -111,10 +135,20 @@ fn mapped(misc: u16, body: &[u8]) -> Result<Option<Mapped<'_>>, Malformed> {
         path: until_nul(body.get(64..).ok_or(Malformed)?),
     };
     let executable = u32_at(body, 56)? & PROT_EXEC != 0;
-    // With a build id in the place of the inode (nobody asked for it), it is unknown which file it is. Without an inode it is memory that no file is behind:
-    // `//anon`, `[vdso]`, `[uprobes]`.
-    let is_file = misc & MMAP_BUILD_ID == 0 && mapped.inode != 0;
-    Ok((executable && is_file).then_some(mapped))
+    // With a build id in the place of the inode (nobody asked for it), it is unknown which file it is.
+    if !executable || misc & MMAP_BUILD_ID != 0 {
+        return Ok(None);
+    }
+    if mapped.inode != 0 {
+        return Ok(Some(Event::Mapped(mapped)));
+    }
+    // The kernel names what has no file: `//anon`, `[heap]`, `[vdso]`, `[uprobes]`.
+    Ok(Some(Event::Code(Code {
+        pid: mapped.pid,
+        address: mapped.address,
+        length: mapped.length,
+        is_vdso: mapped.path == b"[vdso]",
+    })))
 }
 
 fn until_nul(bytes: &[u8]) -> &[u8] {

@@ -11,7 +11,7 @@ use rustix::param::page_size;
 
 use super::{Error, Malformed};
 
-/// `struct perf_event_attr` as it was in its first version (`PERF_ATTR_SIZE_VER0`), which holds all that is asked for, and which every kernel takes.
+/// `struct perf_event_attr` as it was in its fourth version (`PERF_ATTR_SIZE_VER3`), which holds all that is asked for, and which every kernel since 4.1 takes.
 #[repr(C)]
 #[derive(Default)]
 struct Attributes {
@@ -25,20 +25,30 @@ struct Attributes {
     wakeup: u32,
     breakpoint: u32,
     config1: u64,
+    config2: u64,
+    branch_sample_type: u64,
+    sample_regs_user: u64,
+    sample_stack_user: u32,
+    clock: i32,
 }
 
 const TYPE_SOFTWARE: u32 = 1;
 /// Counts nothing: it is there for the records.
 const COUNT_SW_DUMMY: u64 = 9;
 
-/// Bits of [`Attributes::flags`]: records of mappings, of new names, of forks and exits; wake-ups by bytes and not by samples; the file's
-/// inode in the records of mappings; a mark on names that are new because of an exec.
+/// Bits of [`Attributes::flags`]: records of mappings, of new names, of forks and exits; wake-ups by bytes and not by samples; a time in each
+/// record; the file's inode in the records of mappings; a mark on names that are new because of an exec; the clock is the one that is named.
 const MMAP: u64 = 1 << 8;
 const COMM: u64 = 1 << 9;
 const TASK: u64 = 1 << 13;
 const WATERMARK: u64 = 1 << 14;
+const SAMPLE_ID_ALL: u64 = 1 << 18;
 const MMAP2: u64 = 1 << 23;
 const COMM_EXEC: u64 = 1 << 24;
+const USE_CLOCK: u64 = 1 << 25;
+
+/// `PERF_SAMPLE_TIME`: what `SAMPLE_ID_ALL` adds to each record.
+const SAMPLE_TIME: u64 = 1 << 2;
 
 const FLAG_FD_CLOEXEC: libc::c_ulong = 1 << 3;
 
@@ -68,8 +78,11 @@ impl Ring {
             kind: TYPE_SOFTWARE,
             size: size_of::<Attributes>() as u32,
             config: COUNT_SW_DUMMY,
-            flags: MMAP | COMM | TASK | WATERMARK | MMAP2 | COMM_EXEC,
+            sample_type: SAMPLE_TIME,
+            flags: MMAP | COMM | TASK | WATERMARK | SAMPLE_ID_ALL | MMAP2 | COMM_EXEC | USE_CLOCK,
             wakeup: (size / 4) as u32,
+            // That of kernel programs (`bpf_ktime_get_ns`), so that records and samples can be put in order.
+            clock: libc::CLOCK_MONOTONIC,
             ..Attributes::default()
         };
         let event =

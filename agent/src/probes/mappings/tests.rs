@@ -29,6 +29,8 @@ struct Life {
     comms: Vec<Vec<u8>>,
     files: HashMap<String, (u64, Option<u64>)>,
     exited: bool,
+    /// When it said so.
+    ended_ns: u64,
 }
 
 /// What happened to a process until it is said to have ended.
@@ -39,7 +41,11 @@ fn life(mappings: &mut Mappings, pid: u32) -> Life {
         mappings
             .wait(Duration::from_millis(20))
             .expect("it can wait");
-        mappings.drain(10_000, |event| match event {
+        mappings.drain(10_000, |at_ns, event| match event {
+            Event::Exited { pid: other } if other == pid => {
+                life.exited = true;
+                life.ended_ns = at_ns;
+            }
             Event::Mapped(mapped) if mapped.pid == pid => {
                 let path = String::from_utf8_lossy(mapped.path).into_owned();
                 life.files.insert(path, (mapped.inode, mapped.generation));
@@ -48,7 +54,6 @@ fn life(mappings: &mut Mappings, pid: u32) -> Life {
             Event::Forked { pid: other, parent } if other == pid => {
                 life.forked = parent == std::process::id();
             }
-            Event::Exited { pid: other } if other == pid => life.exited = true,
             _ => {}
         });
     }
@@ -71,13 +76,16 @@ fn a_library_that_is_mapped_later_is_heard_of() {
         return;
     };
     let pid = child.id();
+    let started_ns = crate::telemetry::Clock::monotonic_ns();
     let status = child.wait().expect("it ends");
+    let over_ns = crate::telemetry::Clock::monotonic_ns();
     if !status.success() {
         eprintln!("skipped: it needs a libssl that python3 can load");
         return;
     }
     let life = life(&mut mappings, pid);
     assert!(life.forked && life.exited, "{life:?}");
+    assert!((started_ns..over_ns).contains(&life.ended_ns), "{life:?}");
     assert!(
         life.comms.iter().any(|comm| comm.starts_with(b"python")),
         "{life:?}"
@@ -118,9 +126,10 @@ fn what_finds_no_room_is_counted() {
     // What the children did, by the ring that has room for all of it.
     let mut exits = 0;
     let mut all = 0;
-    large.drain(usize::MAX, |event| {
+    large.drain(usize::MAX, |_, event| {
         let pid = match event {
             Event::Mapped(mapped) => mapped.pid,
+            Event::Code(code) => code.pid,
             Event::Exec { pid, .. } | Event::Forked { pid, .. } | Event::Exited { pid } => pid,
             Event::Lost(_) => 0,
         };
@@ -130,7 +139,7 @@ fn what_finds_no_room_is_counted() {
     assert_eq!(large.counts().lost, 0);
     assert_eq!(exits, children.len());
     let mut said = 0;
-    let mut add = |event: Event<'_>| {
+    let mut add = |_, event: Event<'_>| {
         if let Event::Lost(lost) = event {
             said += lost;
         }
@@ -152,48 +161,4 @@ fn what_finds_no_room_is_counted() {
     assert!(counts.records + counts.lost >= all, "{counts:?} of {all}");
     assert_eq!(counts.malformed, 0);
     assert!(small.mapped_bytes() < large.mapped_bytes());
-}
-
-/// What reading costs: run with `--ignored --nocapture` in a release build.
-#[test]
-#[ignore = "a measurement"]
-fn cost_of_a_storm_of_processes() {
-    let Some(mut mappings) = open(128 << 10) else {
-        return;
-    };
-    let seconds: u64 = std::env::var("FATHOM_SECONDS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(10);
-    let mut files = Files::new(std::num::NonZeroUsize::new(4096).expect("not 0"));
-    let end = Instant::now() + Duration::from_secs(seconds);
-    let (mut execs, mut mapped_files, mut opened, mut failed) = (0_u64, 0_u64, 0_u64, 0_u64);
-    let cpu = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    let before = cpu();
-    while Instant::now() < end {
-        mappings
-            .wait(Duration::from_millis(50))
-            .expect("it can wait");
-        mappings.drain(usize::MAX, |event| match event {
-            Event::Mapped(mapped) => {
-                mapped_files += 1;
-                match files.first_sight(&mapped) {
-                    Ok(Some(_)) => opened += 1,
-                    Ok(None) => {}
-                    Err(_) => failed += 1,
-                }
-            }
-            Event::Exec { .. } => execs += 1,
-            _ => {}
-        });
-    }
-    let after = cpu();
-    let spent =
-        (after.tv_sec - before.tv_sec) as f64 + (after.tv_nsec - before.tv_nsec) as f64 / 1e9;
-    let counts = mappings.counts();
-    println!(
-        "{seconds} s: {execs} execs, {mapped_files} mappings, {opened} files opened, {failed} not, {counts:?}, {:.3} s of CPU, {:.2} µs a record",
-        spent,
-        spent * 1e6 / counts.records as f64
-    );
 }

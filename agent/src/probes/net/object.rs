@@ -5,7 +5,7 @@ use std::process;
 use aya::{Ebpf, EbpfLoader};
 use fathom_abi::{VERSION, message::GoOffsets};
 
-use super::{NetOptions, OBJECT, Tap};
+use super::{GoProcesses, NetOptions, OBJECT, Tap};
 use crate::probes::{Error, namespace, objects, offsets::Facts, sizes::NetSizes, tls::GoLayout};
 
 /// Loads the object with maps of its own; no program yet.
@@ -55,9 +55,15 @@ pub(super) fn load(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf
             "INFLIGHT",
             if_wanted(tap.has_inflight_calls(), sizes.inflight),
         )
-        .map_max_entries("ACTIVE", if_wanted(options.track_active, sizes.active));
+        .map_max_entries("ACTIVE", if_wanted(options.track_active, sizes.active))
+        .map_max_entries(
+            "GO_PROCESSES",
+            if_wanted(options.track_active, GoProcesses::CAPACITY),
+        );
     if options.track_active {
-        loader.map_pin_path("ACTIVE", namespace::active_pin());
+        for map in namespace::SHARED {
+            loader.map_pin_path(map, namespace::pin(map));
+        }
     }
     loader.load(objects::NET).map_err(|error| Error::Load {
         object: OBJECT,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::profile::{Profile, record::tests::record};
+use crate::profile::{Profile, StackQuality, record::tests::record};
 
 fn unknown(pid: u32) -> Arc<Process> {
     Arc::new(Process {
@@ -13,11 +13,19 @@ fn unknown(pid: u32) -> Arc<Process> {
 }
 
 fn profiler(limits: Limits) -> Profiler {
-    Profiler::new(10_000_000, 100, limits, Box::new(unknown))
+    Profiler::new(10_000_000, 100, limits, Gear::Names, Box::new(unknown))
 }
 
 /// No process has this number: the kernel's limit is 4,194,304.
 const GONE: u32 = 4_194_305;
+
+/// Takes one record of the ring buffer.
+fn take(profiler: &mut Profiler, record: &[u8]) {
+    match Sample::parse(record) {
+        Ok(sample) => profiler.sample(sample),
+        Err(_) => profiler.malformed(),
+    }
+}
 
 fn total(profiles: &[Profile]) -> u64 {
     let stacks = profiles.iter().flat_map(|profile| &profile.stacks);
@@ -34,7 +42,7 @@ fn equal_stacks_are_counted_and_others_kept_apart() {
         ("a", 3, [1]),
         ("a", 0, [2]),
     ] {
-        profiler.record(&record(GONE, comm, message, &kernel, &[]));
+        take(&mut profiler, &record(GONE, comm, message, &kernel, &[]));
     }
     let profiles = profiler.flush(400);
     assert_eq!(profiles.len(), 1);
@@ -54,15 +62,15 @@ fn each_record_has_one_outcome() {
         ..Limits::default()
     });
     for address in 0..1000 {
-        profiler.record(&record(GONE, "a", 0, &[], &[address]));
+        take(&mut profiler, &record(GONE, "a", 0, &[], &[address]));
     }
-    profiler.record(&[0; 5]);
+    take(&mut profiler, &[0; 5]);
     let counts = profiler.counts();
     assert!(counts.of(Outcome::StacksFull) > 0 && counts.of(Outcome::Delivered) > 0);
     assert_eq!(counts.of(Outcome::Malformed), 1);
     assert_eq!(counts.all(), 1001);
     assert_eq!(total(&profiler.flush(1)), counts.of(Outcome::Delivered));
-    profiler.record(&record(GONE, "a", 0, &[], &[1]));
+    take(&mut profiler, &record(GONE, "a", 0, &[], &[1]));
     assert_eq!(total(&profiler.flush(2)), 1, "there is room again");
 }
 
@@ -80,13 +88,16 @@ fn the_frames_of_a_living_process_have_names() {
     let address = a_function_of_this_test as fn() -> u64 as usize as u64;
     // The second frame is a return address: one before it lies in the function, the address itself may not.
     let frames = [address, address + 1];
-    profiler.record(&record(std::process::id(), "self", 0, &[], &frames));
+    take(
+        &mut profiler,
+        &record(std::process::id(), "self", 0, &[], &frames),
+    );
     let profile = profiler.flush(1).remove(0);
     let stack = &profile.stacks[0];
     for (&location, expected) in stack.locations.iter().zip([address, address]) {
         let location = &profile.locations[location as usize];
         assert_eq!(location.address, expected);
-        let function = &profile.functions[location.function.expect("has a name") as usize];
+        let function = &profile.functions[location.lines[0].function as usize];
         assert!(
             function.name.ends_with("a_function_of_this_test"),
             "{function:?}"
@@ -96,9 +107,10 @@ fn the_frames_of_a_living_process_have_names() {
             *mapping.name,
             *std::env::current_exe().expect("a path").to_string_lossy()
         );
-        assert!(mapping.has_functions && mapping.start <= address && address < mapping.end);
+        assert!(mapping.known.functions && mapping.start <= address && address < mapping.end);
     }
-    assert_eq!((profile.quality.broken, profile.quality.unnamed), (0, 0));
+    assert_eq!(profile.quality.of(StackQuality::FramePointers), 1);
+    assert_eq!(profile.quality.unnamed, 0);
 }
 
 #[test]
@@ -108,11 +120,15 @@ fn a_stack_ends_where_it_leaves_the_code() {
     // What is beyond the break is chance, and differs each time; code that it happens to hit is no caller.
     for garbage in [[16, leaf + 1], [32, 48]] {
         let frames = [leaf, garbage[0], garbage[1]];
-        profiler.record(&record(std::process::id(), "a", 0, &[], &frames));
+        take(
+            &mut profiler,
+            &record(std::process::id(), "a", 0, &[], &frames),
+        );
     }
     let profile = profiler.flush(1).remove(0);
     assert_eq!(profile.stacks.len(), 1);
-    assert_eq!((profile.stacks[0].count, profile.quality.broken), (2, 2));
+    let broken = profile.quality.of(StackQuality::NoMapping);
+    assert_eq!((profile.stacks[0].count, broken), (2, 2));
     let frames = profile.stacks[0].locations.iter();
     let addresses: Vec<_> = frames
         .map(|&frame| profile.locations[frame as usize].address)
@@ -140,17 +156,23 @@ fn a_process_that_ended_keeps_its_names() {
         }
     };
     let file = fathom_symbolizer::open_mapped(pid, &executable).expect("opens");
-    let elf = fathom_symbolizer::Elf::from_file(&file, "libc", 1 << 30).expect("parses");
+    let symbolizer = fathom_symbolizer::Symbolizer::default();
+    let libc = symbolizer.open_file(file, "libc").expect("parses");
     let known = (executable.start..executable.end)
         .step_by(64)
         .find_map(|address| {
-            let at = elf.address_of(executable.file_offset(address))?;
-            Some((address, elf.symbol(at)?.name.into_owned()))
+            let at = libc.address_of(executable.file_offset(address))?;
+            let frames = symbolizer.symbolize(&libc, fathom_symbolizer::Gear::Names, at);
+            let frames = frames.expect("readable");
+            Some((
+                address,
+                frames.outermost()?.name.as_ref()?.linkage().to_owned(),
+            ))
         });
     let (address, name) = known.expect("libc has functions");
 
     let mut profiler = profiler(Limits::default());
-    profiler.record(&record(pid, "sleep", 0, &[], &[address]));
+    take(&mut profiler, &record(pid, "sleep", 0, &[], &[address]));
     child.kill().expect("it is ours");
     child.wait().expect("it ends");
     let profile = profiler.flush(1).remove(0);

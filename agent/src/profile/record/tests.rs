@@ -28,6 +28,14 @@ pub(in crate::profile) fn record(
     };
     put(offset_of!(SampleEvent, kernel_frames), &frames(kernel));
     put(offset_of!(SampleEvent, user_frames), &frames(user));
+    put(
+        offset_of!(SampleEvent, user_end),
+        &[UserEnd::FramePointers.code()],
+    );
+    put(
+        offset_of!(SampleEvent, space),
+        &0xffff_8880_u64.to_ne_bytes(),
+    );
     for frame in kernel.iter().chain(user) {
         bytes.extend_from_slice(&frame.to_ne_bytes());
     }
@@ -52,6 +60,9 @@ fn every_field_is_found() {
         comm: *b"burn\0\0\0\0\0\0\0\0\0\0\0\0",
         kernel_frames: 2,
         frames: Box::new([1, 2, 3]),
+        space: 0xffff_8880,
+        end: UserEnd::FramePointers,
+        stopped: None,
     };
     assert_eq!(sample, expected);
     assert_eq!(sample.user_frames(), [3]);
@@ -70,6 +81,54 @@ fn a_record_that_is_cut_short_is_refused() {
         let cut = Sample::parse(&whole[..length]);
         assert_eq!(cut, Err(Malformed { bytes: length }));
     }
+}
+
+/// A record whose stack was copied: `stack` from register 7 on.
+fn with_copy(stack: &[u8]) -> Vec<u8> {
+    let mut bytes = record(1, "a", 0, &[1, 2], &[3]);
+    bytes[offset_of!(SampleEvent, user_end)] = UserEnd::WantedTable.code();
+    bytes[offset_of!(SampleEvent, has_copy)] = 1;
+    let copied = u16::try_from(stack.len()).expect("small").to_ne_bytes();
+    let at = offset_of!(SampleEvent, copied);
+    bytes[at..at + 2].copy_from_slice(&copied);
+    bytes.extend(3_u64.to_ne_bytes());
+    bytes.extend((1_u32 << 6 | 1 << 7).to_ne_bytes());
+    bytes.extend(1_u32.to_ne_bytes());
+    for register in 0..REGISTERS as u64 {
+        bytes.extend((register + 100).to_ne_bytes());
+    }
+    bytes.extend(stack);
+    bytes
+}
+
+#[test]
+fn the_frame_where_the_program_stopped_comes_with_its_stack() {
+    let mut bytes = with_copy(&[1, 2, 3, 4, 5]);
+    // Padding.
+    bytes.extend([0; 3]);
+    let sample = Sample::parse(&bytes).expect("whole");
+    assert_eq!(sample.end, UserEnd::WantedTable);
+    let stopped = sample.stopped.expect("a copy");
+    assert_eq!((stopped.ip, stopped.is_exact), (3, true));
+    assert_eq!(stopped.register(7), Some(107));
+    assert_eq!(stopped.register(8), None);
+    assert_eq!(stopped.register(200), None);
+    assert_eq!(*stopped.stack, [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_copy_that_is_cut_short_is_refused() {
+    let whole = with_copy(&[1, 2, 3, 4, 5]);
+    for length in 0..whole.len() {
+        assert!(Sample::parse(&whole[..length]).is_err(), "{length}");
+    }
+}
+
+#[test]
+fn an_end_that_no_version_has_is_refused() {
+    let mut bytes = record(1, "a", 0, &[1, 2], &[3]);
+    bytes[offset_of!(SampleEvent, user_end)] = 200;
+    assert!(Sample::parse(&bytes).is_err());
 }
 
 #[test]

@@ -222,7 +222,7 @@ pub(super) fn collect(all: &[Series], into: &mut Vec<Metric>) {
         (
             "fathom.tcp.connections.active",
             "{connection}",
-            "Open TCP connections: those that began since fathom's start, and those of before that were used since",
+            "Open TCP connections, those from before fathom's start among them",
             Data::UpDownCounter(numbers(&|series| vec![series.number(series.active, [])])),
         ),
         (

@@ -75,7 +75,7 @@ fn bytes_and_packets_are_counted_by_direction_with_what_is_known_of_the_remote()
     assert_eq!(sum(&io, &[SENT, named]), 300);
     assert_eq!(sum(&io, &[SENT]), 400);
     let packets = points(&udp, "fathom.udp.packets");
-    let public = ("fathom.network.peer.class", "public");
+    let public = ("fathom.peer.class", "public");
     assert_eq!(
         sum(&packets, &[RECEIVED, public, ("fathom.udp.role", "client")]),
         8

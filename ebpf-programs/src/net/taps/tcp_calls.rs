@@ -5,11 +5,12 @@ use fathom_abi::{counters::NetCounter, message::Direction, offsets::ABSENT};
 
 use crate::{
     connection,
-    globals::{ITER_IOVEC, ITER_UBUF, offset},
+    globals::{ITER_IOVEC, ITER_UBUF},
     io::{self, Turn},
     kernel::read,
     maps::{self, INFLIGHT, Inflight},
     syscall::{self, Buffer},
+    task::offset,
 };
 
 /// Segments of an iovec that are looked at: nginx hands on 64 at most.

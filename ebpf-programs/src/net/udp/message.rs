@@ -5,11 +5,11 @@ use fathom_abi::udp::{MAX_DNS, UdpSock};
 
 use super::{How, Remote};
 use crate::{
-    globals::offset,
     kernel::read,
     sock::{AF_INET, AF_INET6},
     syscall::{self, Buffer},
     taps::tcp_calls,
+    task::offset,
 };
 
 /// One datagram.

@@ -26,7 +26,7 @@ pub(super) fn fde(at: usize, cie: usize, start: u64, length: u64, instructions: 
 }
 
 /// A section of one CIE and entries for so many addresses each, one behind the other.
-pub(super) fn section(entries: &[(u64, u64, &[u8])]) -> Vec<u8> {
+pub(in crate::unwind) fn section(entries: &[(u64, u64, &[u8])]) -> Vec<u8> {
     let mut bytes = cie("", &[], &[]);
     for &(start, length, instructions) in entries {
         let entry = fde(bytes.len(), 0, start, length, instructions);

@@ -152,7 +152,7 @@ fn the_first_entry_counts() {
 #[test]
 fn debug_frame_fills_what_eh_frame_leaves() {
     let eh = section(&[(START + 16, 16, &[0x0e, 16])]);
-    for is_packed in [false, true] {
+    for packing in [None, Some(ZLIB), Some(ZSTD)] {
         let debug = debug_frame(&[
             (START, 24, &[0x0e, 64]),
             (START + 20, 4, &[0x0e, 72]),
@@ -160,10 +160,9 @@ fn debug_frame_fills_what_eh_frame_leaves() {
         ]);
         let image = Image::new(64).with(".eh_frame", 2, eh.clone());
         let size = debug.len() as u64;
-        let image = if is_packed {
-            image.with(".debug_frame", 0x800, packed(&debug))
-        } else {
-            image.with(".debug_frame", 0, debug)
+        let image = match packing {
+            Some(kind) => image.with(".debug_frame", 0x800, packed(kind, &debug)),
+            None => image.with(".debug_frame", 0, debug),
         };
         let converted = convert(&image.bytes()).expect("converts");
         let expected = [
@@ -191,12 +190,21 @@ fn debug_frame(entries: &[(u64, u64, &[u8])]) -> Vec<u8> {
     bytes
 }
 
-/// An `Elf64_Chdr` and a zlib stream.
-pub(super) fn packed(bytes: &[u8]) -> Vec<u8> {
+/// `ELFCOMPRESS_ZLIB` and `ELFCOMPRESS_ZSTD`.
+pub(super) const ZLIB: u8 = 1;
+const ZSTD: u8 = 2;
+
+/// An `Elf64_Chdr` and a stream.
+pub(super) fn packed(kind: u8, bytes: &[u8]) -> Vec<u8> {
     use std::io::Write as _;
-    let mut section = vec![1, 0, 0, 0, 0, 0, 0, 0];
+    let mut section = vec![kind, 0, 0, 0, 0, 0, 0, 0];
     section.extend((bytes.len() as u64).to_le_bytes());
     section.extend(8_u64.to_le_bytes());
+    if kind == ZSTD {
+        let level = ruzstd::encoding::CompressionLevel::Fastest;
+        section.extend(ruzstd::encoding::compress_to_vec(bytes, level));
+        return section;
+    }
     let mut writer = flate2::write::ZlibEncoder::new(section, flate2::Compression::default());
     writer.write_all(bytes).expect("memory takes it");
     writer.finish().expect("memory takes it")
@@ -223,6 +231,78 @@ fn what_a_go_program_leaves_out_has_frame_pointers() {
         (START + 48, Rule::None),
     ];
     assert_eq!(rows(&convert(&image.bytes()).expect("converts")), expected);
+}
+
+/// glibc's dynamic linker of x86-64: a stack that it has begun ends in it, before it jumps to the program and when it runs constructors.
+#[test]
+fn the_dynamic_linkers_first_instructions_have_no_caller() {
+    let code: &[u8] = &[
+        0x48, 0x89, 0xe7, 0xe8, 0xf8, 0x0b, 0, 0, 0x49, 0x89, 0xc4, 0x31, 0xed, 0xe8, 0, 0, 0, 0,
+        0x41, 0xff, 0xe4,
+    ];
+    let eh = section(&[(START + 32, 16, &[])]);
+    let mut image = Image::new(48).with(".eh_frame", 2, eh);
+    image.code[..code.len()].copy_from_slice(code);
+    let expected = [
+        (START, Rule::End),
+        (START + code.len() as u64, Rule::None),
+        (START + 32, leaf(sp(8))),
+        (START + 48, Rule::None),
+    ];
+    assert_eq!(rows(&convert(&image.bytes()).expect("converts")), expected);
+    // Without the jump it is something else.
+    image.code[18] = 0;
+    let expected = [(START + 32, leaf(sp(8))), (START + 48, Rule::None)];
+    assert_eq!(rows(&convert(&image.bytes()).expect("converts")), expected);
+}
+
+/// What rustc 1.95 makes of a program's start with `-O -C panic=abort`; glibc's first instructions lead there.
+#[test]
+fn the_main_that_rustc_makes_needs_no_entry() {
+    const MAIN: usize = 48;
+    let start: [u8; 31] = [
+        0x31, 0xed, 0x49, 0x89, 0xd1, 0x5e, 0x48, 0x89, 0xe2, 0x48, 0x83, 0xe4, 0xf0, 0x50, 0x54,
+        0x45, 0x31, 0xc0, 0x31, 0xc9, // lea main(%rip),%rdi; call *
+        0x48, 0x8d, 0x3d, 21, 0, 0, 0, 0xff, 0x15, 0, 0,
+    ];
+    let main: [u8; 39] = [
+        0x50, 0x48, 0x89, 0xf1, 0x48, 0x63, 0xd7, 0x48, 0x8d, 0x05, 0xa2, 0xfe, 0xff, 0xff, 0x48,
+        0x89, 0x04, 0x24, 0x48, 0x8d, 0x35, 0x9f, 0xe3, 0x03, 0x00, 0x48, 0x89, 0xe7, 0x45, 0x31,
+        0xc0, 0xff, 0x15, 0xcb, 0x02, 0x04, 0x00, 0x59, 0xc3,
+    ];
+    let eh = section(&[(START + 96, 16, &[])]);
+    let mut image = Image::new(112).with(".eh_frame", 2, eh);
+    image.code[..start.len()].copy_from_slice(&start);
+    image.code[MAIN..MAIN + main.len()].copy_from_slice(&main);
+    let at = |offset: usize| START + (MAIN + offset) as u64;
+    let entry = [(START + 96, leaf(sp(8))), (START + 112, Rule::None)];
+    let mut expected = vec![
+        (at(0), leaf(sp(8))),
+        (at(1), leaf(sp(16))),
+        (at(38), leaf(sp(8))),
+        (at(39), Rule::None),
+    ];
+    expected.extend(entry);
+    let converted = convert(&image.bytes()).expect("converts");
+    assert_eq!(rows(&converted), expected);
+
+    // Where it has an entry, that counts.
+    let own: &[u8] = &[0x0e, 24];
+    let eh = section(&[(at(0), 39, own), (START + 96, 16, &[])]);
+    image.sections[0].2 = eh;
+    let mut described = vec![(at(0), leaf(sp(24))), (at(39), Rule::None)];
+    described.extend(entry);
+    let converted = convert(&image.bytes()).expect("converts");
+    assert_eq!(rows(&converted), described);
+
+    // What does not begin or end as rustc's is nothing that is known.
+    image.sections[0].2 = section(&[(START + 96, 16, &[])]);
+    for (changed, byte) in [(0, 0x53), (37, 0x5b), (31, 0x90)] {
+        let before = std::mem::replace(&mut image.code[MAIN + changed], byte);
+        let converted = convert(&image.bytes()).expect("converts");
+        assert_eq!(rows(&converted), entry, "{changed}");
+        image.code[MAIN + changed] = before;
+    }
 }
 
 /// A trampoline within an entry, and across the pieces that code is read in.

@@ -67,6 +67,16 @@ pub fn run(context: &mut Context) -> Result<()> {
             &[":2", "memory_limit"],
         ),
         ("a bad value", "\ntap: ebpf\n", &[":2", "tap", "fentry"]),
+        (
+            "a rule without a value",
+            "flows:\n  logs:\n    - failed: true\n    - port: []\n",
+            &[":4", "flows.logs.port", "the list is empty"],
+        ),
+        (
+            "an unknown key of a rule",
+            "flows:\n  logs:\n    - ports: 80\n",
+            &[":3", "ports"],
+        ),
         ("no YAML", "tap: [auto\n", &["fathom.yaml"]),
     ] {
         case(name, bad_config(context, text, words))?;

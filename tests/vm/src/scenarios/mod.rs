@@ -3,6 +3,7 @@
 pub mod accounting;
 mod bad_input;
 pub mod dns;
+mod existing;
 pub mod flows;
 mod http_exact;
 mod isolated;
@@ -10,7 +11,10 @@ mod memory;
 mod otlp;
 mod overflow;
 mod parents;
+mod profile_joined;
 mod profile_shares;
+mod profile_system;
+mod profile_truth;
 mod seen;
 mod sigkill;
 mod torture;
@@ -31,8 +35,12 @@ fn code(name: &str) -> Option<fn(&mut Context) -> Result<()>> {
     Some(match name {
         "http-exact" => http_exact::run,
         "flows" => flows::run,
+        "existing" => existing::run,
         "flows-peers" => flows::beside::run,
         "profile-shares" => profile_shares::run,
+        "profile-truth" => profile_truth::run,
+        "profile-system" => profile_system::run,
+        "profile-joined" => profile_joined::run,
         "sigkill" => sigkill::run,
         "memory" => memory::run,
         "otlp" => otlp::run,
@@ -69,8 +77,9 @@ pub fn run(scenario: &Entry, tap: Option<&str>, options: &Options) -> Report {
     let mut facts = Default::default();
     let of_kernel = || tap.and_then(kernel::lacks).map(str::to_owned);
     let lacks = match scenario.name {
-        "otlp" | "parents" | "seen" => receiver::missing(),
+        "otlp" | "parents" | "seen" | "profile-joined" => receiver::missing(),
         "flows-peers" => flows::beside::missing(),
+        "profile-system" => profile_system::missing(),
         "torture" => receiver::missing().or_else(of_kernel),
         "late-join" => torture::late::missing().or_else(of_kernel),
         "torture-http2" => torture::http2::missing().or_else(of_kernel),

@@ -203,7 +203,7 @@ pub(super) fn is_of(resource: &Value, service: &str) -> bool {
 }
 
 /// A number, which JSON has as text where it has 64 bits.
-fn number(value: &Value) -> u64 {
+pub(super) fn number(value: &Value) -> u64 {
     let text = value.as_str().map(str::to_owned);
     text.unwrap_or_else(|| value.to_string())
         .parse()
@@ -303,10 +303,11 @@ impl Profiles {
 }
 
 /// What samples point into.
-struct Dictionary<'a>(&'a Value);
+pub(super) struct Dictionary<'a>(pub(super) &'a Value);
 
 impl<'a> Dictionary<'a> {
-    fn entry(&self, table: &str, index: &Value) -> Result<&'a Value> {
+    /// The entry of `table` that an index names.
+    pub(super) fn entry(&self, table: &str, index: &Value) -> Result<&'a Value> {
         let index = usize::try_from(number(index))?;
         self.0[table]
             .get(index)

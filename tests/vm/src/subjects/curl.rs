@@ -12,8 +12,11 @@ use super::{
 };
 
 /// What curl prints of each request.
-const TOLD: &str =
-    "%{method} %{url} %{http_version} %{http_code} %{time_pretransfer} %{time_total}\\n";
+///
+/// `time_pretransfer` is taken when the call that sends the request has returned (seen with a send(2) that sleeps behind its work). The server may have answered
+/// by then, on a machine that gives it the processor meanwhile. So the request took at least what is left from there, and at most what is left
+/// from when the connection stood.
+const TOLD: &str = "%{method} %{url} %{http_version} %{http_code} %{time_connect} %{time_appconnect} %{time_pretransfer} %{time_total}\\n";
 
 /// Does the plan.
 pub fn ask(asking: &Asking<'_>) -> Result<Done> {
@@ -56,7 +59,7 @@ fn work(asking: &Asking<'_>, worker: usize, plan: &[Ask]) -> Result<Log> {
         let told = process::run(command)?;
         for line in told.lines() {
             let fields: Vec<&str> = line.split(' ').collect();
-            let [method, url, version, status, before, total] = fields[..] else {
+            let [method, url, version, status, times @ ..] = &fields[..] else {
                 anyhow::bail!("not what curl was told to print: {line}");
             };
             ensure!(
@@ -67,8 +70,15 @@ fn work(asking: &Asking<'_>, worker: usize, plan: &[Ask]) -> Result<Log> {
                 .strip_prefix(&asking.url())
                 .with_context(|| format!("a strange address: {url}"))?;
             log.add(method, path, status);
-            let (before, total): (f64, f64) = (before.parse()?, total.parse()?);
-            log.times.push(total - before);
+            let times: Vec<f64> = times
+                .iter()
+                .map(|time| time.parse())
+                .collect::<Result<_, _>>()?;
+            let [connected, secured, sent, total] = times[..] else {
+                anyhow::bail!("not what curl was told to print: {line}");
+            };
+            log.times.push(total - sent);
+            log.at_most.push(total - connected.max(secured));
         }
     }
     Ok(log)

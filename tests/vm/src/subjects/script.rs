@@ -149,16 +149,19 @@ pub enum GoProgram {
     HttpStripped,
     /// The server whose handlers ask another one.
     Parents,
+    /// The server whose handlers burn CPU.
+    Joined,
 }
 
 impl GoProgram {
-    const ALL: [Self; 3] = [Self::Http, Self::HttpStripped, Self::Parents];
+    const ALL: [Self; 4] = [Self::Http, Self::HttpStripped, Self::Parents, Self::Joined];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Http => "subject-go",
             Self::HttpStripped => "subject-go-stripped",
             Self::Parents => "parents-go",
+            Self::Joined => "joined-go",
         }
     }
 
@@ -166,6 +169,7 @@ impl GoProgram {
         match self {
             Self::Http | Self::HttpStripped => "http_go.go",
             Self::Parents => "parents_go.go",
+            Self::Joined => "joined_go.go",
         }
     }
 

@@ -43,6 +43,8 @@ pub struct Log {
     pub answers: Answers,
     /// How long they took, seconds; empty where the program does not tell closely enough.
     pub times: Vec<f64>,
+    /// The most that they took, where `times` has the least.
+    pub at_most: Vec<f64>,
 }
 
 impl Log {
@@ -62,6 +64,7 @@ impl Log {
             *self.answers.entry(answer).or_insert(0) += count;
         }
         self.times.extend(other.times);
+        self.at_most.extend(other.at_most);
     }
 }
 
@@ -90,6 +93,8 @@ enum Line {
 #[derive(Clone, Copy, Deserialize)]
 struct Time {
     seconds: f64,
+    #[serde(default)]
+    at_most: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -130,9 +135,13 @@ pub fn parse(text: &str) -> Result<Log> {
                 log.add("", &format!("{service}/{rpc}"), code);
                 time
             }
-            Line::Alone(Alone { seconds, .. }) => Some(Time { seconds }),
+            Line::Alone(Alone { seconds, .. }) => Some(Time {
+                seconds,
+                at_most: None,
+            }),
         };
         log.times.extend(time.map(|time| time.seconds));
+        log.at_most.extend(time.and_then(|time| time.at_most));
     }
     Ok(log)
 }

@@ -13,6 +13,7 @@ use super::{
         summary::summary,
     },
     Options,
+    empty::Empty,
 };
 use crate::shell;
 
@@ -43,23 +44,39 @@ impl Churned {
     }
 }
 
+/// Who watches the second run of a pair.
+#[derive(Clone, Copy)]
+enum Watched {
+    No,
+    /// Programs that do nothing, on the same events.
+    Empty,
+    Yes,
+}
+
 /// How long the agent has for what came last, before it is asked what it saw.
 const SETTLE: Duration = Duration::from_millis(500);
 
 pub fn run(options: &Options, binary: &PathBuf) -> Result<()> {
     let program = process::compile("churn")?;
     let mut rows = Vec::new();
-    for (name, watched) in [(NOISE, false), ("net", true)] {
+    for (name, watched) in [
+        (NOISE, Watched::No),
+        ("empty programs", Watched::Empty),
+        ("net", Watched::Yes),
+    ] {
         eprintln!("measures: {name}");
-        let pairs = Pair::take(options.pairs, |on| {
-            if on && watched {
+        let pairs = Pair::take(options.pairs, |on| match watched {
+            Watched::Yes if on => {
                 let agent = Agent::start(binary, options.port, &options.arguments())?;
                 let sample = sample(&program, options.seconds, Some(&agent))?;
                 agent.stop()?;
                 Ok::<_, anyhow::Error>(sample)
-            } else {
+            }
+            Watched::Empty if on => {
+                let _empty = Empty::attach()?;
                 sample(&program, options.seconds, None)
             }
+            _ => sample(&program, options.seconds, None),
         })?;
         rows.push(summary(name, &pairs));
     }

@@ -2,9 +2,9 @@
 
 mod counts;
 mod datagrams;
-mod far;
 mod listeners;
 mod out;
+mod trace_contexts;
 
 use std::{
     num::NonZeroUsize,
@@ -21,24 +21,25 @@ use tracing::{info, warn};
 use self::{
     counts::{Read, register_taps},
     datagrams::Datagrams,
-    far::FarEnds,
     out::{Hearer, Out, PROC, Traces},
+    trace_contexts::Threads,
 };
 use super::Watch;
 use crate::{
     config::Config,
     export::otlp::queue::Queue,
-    identity::Identity,
+    identity::{FarEnds, Identity},
     l7::{self, Decoder},
-    net::{Flows, Reports, existing::Search},
+    net::{AT_A_TIME, Before, Flows, Reports, existing::Search},
     probes::{
         self,
         finder::{Finder, Found},
-        net::{Net, NetOptions},
+        net::{Net, NetOptions, Wanted},
+        trace_contexts::TraceContexts,
     },
     telemetry::{
-        Clock, ExistingConnections, FlowLogs, Red, Tcp, events::Stage, flow_logs::FlowLog, red,
-        span::Span, tcp,
+        Clock, ExistingConnections, FlowLogs, Goroutines, Red, Tcp, events::Stage,
+        flow_logs::FlowLog, red, span::Span, tcp,
     },
 };
 
@@ -76,14 +77,27 @@ const PROCESSES: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 /// object, 20 to 30 MiB of it.
 const MAPS_SIXTEENTHS: u64 = 7;
 
+/// Who takes what is seen, beside the metrics.
+#[derive(Default)]
+pub(in crate::cli::agent) struct Takers {
+    pub(in crate::cli::agent) spans: Option<Arc<Queue<Span>>>,
+    pub(in crate::cli::agent) logs: Option<Arc<Queue<FlowLog>>>,
+    /// Other profilers.
+    pub(in crate::cli::agent) trace_contexts: Option<TraceContexts>,
+}
+
 impl Watch {
     /// Watches connections and the exchanges on them.
     pub(in crate::cli::agent) fn net(
         &mut self,
         config: &Config,
-        spans: Option<Arc<Queue<Span>>>,
-        logs: Option<Arc<Queue<FlowLog>>>,
+        takers: Takers,
     ) -> Result<(), probes::Error> {
+        let Takers {
+            spans,
+            logs,
+            trace_contexts,
+        } = takers;
         let mut net = Net::load(&NetOptions {
             tap: config.tap,
             map_budget: config.memory_limit / 16 * MAPS_SIXTEENTHS,
@@ -171,22 +185,24 @@ impl Watch {
                 });
             (logs, queue)
         });
-        let existing = Arc::new(search.finish());
+        let (existing, listed) = search.finish();
+        let before = Before::start(listed).map_err(probes::Error::Thread)?;
+        let existing = Arc::new(existing);
         shared.events.register_existing(Arc::clone(&existing));
         self.show(Arc::new(ExistingConnections::new(
             Arc::clone(&existing),
             decoder.counts(),
         )));
         decoder = decoder.with_existing(Arc::clone(&existing));
-        let conntrack = FarEnds::conntrack();
-        let counts = conntrack.counts();
+        let far = FarEnds::new(datagrams.names(), PROC.as_ref());
+        let counts = far.conntrack();
         shared
             .events
             .register(Stage::Correlator, "destinations", move |give| {
                 counts.each(give)
             });
-        let far = FarEnds::new(datagrams.names(), conntrack);
         self.listeners()?;
+        let go_processes = net.go_processes.take();
         let pipeline = Pipeline {
             net,
             found,
@@ -202,7 +218,13 @@ impl Watch {
                 red,
                 tcp,
                 existing,
+                before,
+                goroutines: go_processes.map(|list| Goroutines::new(list, PROC)),
                 spans: spans.map(|queue| Traces::new(&shared, queue)),
+                threads: trace_contexts.map(|map| {
+                    shared.own.add_maps(map.bytes(), 0);
+                    Threads::new(map, &shared.events)
+                }),
                 logs,
                 shared,
                 nameless: Vec::new(),
@@ -252,12 +274,14 @@ impl Pipeline {
             let drained = self.drain();
             if polled.elapsed() >= POLL_INTERVAL {
                 polled = Instant::now();
+                self.out.tell_of_before(Clock::monotonic_ns());
                 self.poll_idle();
                 self.report();
             }
             if looked.elapsed() >= DATAGRAMS_INTERVAL {
                 looked = Instant::now();
                 self.look_at_datagrams();
+                self.out.goroutines.iter_mut().for_each(Goroutines::check);
             }
             if checked.elapsed() >= SPARES_INTERVAL {
                 checked = Instant::now();
@@ -354,7 +378,7 @@ impl Pipeline {
     fn drain_flows(&mut self, now_ns: u64) -> usize {
         let (flows, out) = (&mut self.flows, &mut self.out);
         let records = self.net.flows.drain(TURN, |record| {
-            flows.record(record, &mut |flow| out.flow(&flow, now_ns));
+            flows.record(record, &mut |flow| out.flow(flow, now_ns));
         });
         self.read.flows.fetch_add(records as u64, Ordering::Relaxed);
         if records < TURN || self.out.nameless.len() >= TURN {
@@ -365,20 +389,24 @@ impl Pipeline {
 
     /// Has the kernel say where some of the open connections stand.
     fn report(&mut self) {
-        let now = Instant::now();
-        let mut reports = std::mem::replace(&mut self.reports, Reports::new(Duration::ZERO));
-        let tcp = Arc::clone(&self.out.tcp);
-        reports.turn(
-            now,
-            || tcp.open(),
-            |ids| {
-                if let Err(error) = self.net.report(ids) {
-                    warn!("open connections are not reported until their end: {error}");
-                }
-                self.drain_flows(Clock::monotonic_ns());
-            },
-        );
-        self.reports = reports;
+        // Metrics need what has moved; who wants records has each connection's in each interval.
+        let wanted = if self.out.logs.is_some() {
+            Wanted::All
+        } else {
+            Wanted::Moved
+        };
+        let out = &self.out;
+        let turn = self.reports.turn(Instant::now(), || {
+            let mut open = out.tcp.open();
+            open.extend(out.before.ids());
+            open
+        });
+        for ids in turn.chunks(AT_A_TIME) {
+            if let Err(error) = self.net.report(ids, wanted) {
+                warn!("open connections are not reported until their end: {error}");
+            }
+            self.drain_flows(Clock::monotonic_ns());
+        }
     }
 
     fn poll_idle(&mut self) {

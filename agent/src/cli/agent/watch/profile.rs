@@ -1,5 +1,8 @@
 //! CPU samples, from the ring to the CPU time of each service and, where they are exported, to profiles.
 
+mod account;
+mod naming;
+
 use std::{
     num::NonZeroUsize,
     sync::{
@@ -9,28 +12,40 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fathom_abi::counters::ProfileCounter;
-use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;
 use tracing::warn;
 
+use self::{
+    account::Read,
+    naming::{Job, Naming, Out},
+};
 use super::{Shared, Watch};
 use crate::{
+    cli::sampling::{self, Plan, Sampling},
     config::Config,
-    export::otlp::{profiles, queue::Queue},
+    export::otlp::{profiles::Encoded, queue::Queue},
     identity::Identity,
     probes::{
-        self, namespace,
+        self,
         profile::{Profile as Sampler, ProfileOptions, ring_bytes},
     },
-    profile::{Counts, Limits, Outcome, Profiler, Sample},
-    telemetry::{Clock, Cpu, cpu::Mode, events::Stage},
+    profile::{Gear, Item, Limits, Profiler, Sample},
+    telemetry::{Clock, Cpu, StackSamples, cpu::Mode},
 };
 
 /// How long samples may wait in their ring.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long the tables are waited for at the end that the last samples need.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// Processes that are remembered.
 const PROCESSES: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+
+/// What of the memory limit the maps take that stacks are unwound by.
+const TABLES_SIXTEENTHS: u64 = 1;
+
+/// Bytes of all rings of what happens to processes: 1,000 that start in a second make about 1 MiB of records.
+const EVENTS: usize = 1 << 20;
 
 /// Files that may be open for their symbols.
 const FILES: usize = 512;
@@ -40,199 +55,248 @@ impl Watch {
     pub(in crate::cli::agent) fn profile(
         &mut self,
         config: &Config,
-        out: Option<Arc<Queue<ExportProfilesServiceRequest>>>,
+        out: Option<Arc<Queue<Encoded>>>,
     ) -> Result<(), probes::Error> {
         let frequency = config.profile_frequency;
-        let cpus = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let sampler = Sampler::load(&ProfileOptions {
+        let options = ProfileOptions {
             frequency,
-            ring_bytes: ring_bytes(cpus, frequency, DRAIN_INTERVAL),
-            targets: Vec::new(),
-            excluded: None,
-            active_pin: self.shared.joined.then(namespace::active_pin),
-        })?;
-        let shared = self.shared.clone();
-        shared
-            .own
-            .add_maps(sampler.map_bytes(), sampler.mapped_bytes());
-        self.works("profile", format!("profile at {frequency} Hz"));
-
-        let period_ns = 1_000_000_000 / u64::from(frequency);
-        let cpu = Arc::new(Cpu::new(period_ns));
-        self.show(Arc::clone(&cpu) as _);
-        let identity = Arc::new(Mutex::new(Identity::new("/proc", PROCESSES)));
-        let profiles = out.map(|queue| {
-            let identity = Arc::clone(&identity);
-            let identify = move |tgid| {
-                let mut identity = identity.lock().unwrap_or_else(PoisonError::into_inner);
-                identity.process(tgid, Clock::monotonic_ns())
-            };
-            let limits = limits(config.memory_limit);
-            let now_ns = Clock::monotonic_ns();
-            Profiles {
-                profiler: Profiler::new(period_ns, now_ns, limits, Box::new(identify)),
-                queue,
-                interval: config.profile_interval,
-                flushed: Instant::now(),
-            }
-        });
-        let read = Arc::new(Read::default());
-        register(
-            &shared,
-            &sampler,
-            &read,
-            profiles.as_ref().map(|profiles| profiles.profiler.counts()),
-        );
-        let pipeline = Pipeline {
-            sampler,
-            read,
-            identity,
-            cpu,
-            profiles,
-            shared,
+            joined: self.shared.joined,
+            ..ProfileOptions::default()
         };
-        self.spawn("fathom-profile", move |stop| pipeline.run(stop))
+        let taker = Taker {
+            read: Arc::default(),
+            identity: Arc::new(Mutex::new(Identity::new("/proc", PROCESSES))),
+            cpu: Arc::new(Cpu::new(sampling::period_ns(frequency))),
+            shared: self.shared.clone(),
+        };
+        // Stacks are for a backend: without one they are not unwound by tables, and nothing is followed that processes map.
+        let mut source = match out {
+            None => Source::Counted(Box::new(Sampler::load(&ProfileOptions {
+                ring_bytes: ring_bytes(sampling::cpus(), frequency, DRAIN_INTERVAL),
+                ..options
+            })?)),
+            Some(queue) => {
+                let samples = Arc::new(StackSamples::default());
+                let out = Out {
+                    samples: Arc::clone(&samples),
+                    queue,
+                    clock: Arc::clone(&self.shared.clock),
+                };
+                let profiles = Profiles::start(options, config, &taker, out)?;
+                self.show(samples as _);
+                Source::Profiled(Box::new(profiles))
+            }
+        };
+        source.sampler_mut().start()?;
+        let sampler = source.sampler();
+        let own = &self.shared.own;
+        own.add_maps(sampler.map_bytes(), sampler.mapped_bytes());
+        let counts = match &source {
+            Source::Counted(_) => None,
+            Source::Profiled(profiles) => {
+                let rings = profiles.sampling.feed.mapped_bytes();
+                own.add_maps(rings, rings);
+                account::register_unwinding(
+                    &self.shared,
+                    &profiles.sampling.profiler,
+                    &profiles.lost,
+                );
+                Some(profiles.sampling.profiler.counts())
+            }
+        };
+        account::register(&self.shared, sampler, &taker.read, counts);
+        self.show(Arc::clone(&taker.cpu) as _);
+        self.works("profile", format!("profile at {frequency} Hz"));
+        self.spawn("fathom-profile", move |stop| source.run(&taker, stop))
     }
 }
 
-/// What of the memory limit profiles may take: a sixteenth for stacks, three for symbols.
+/// What of the memory limit profiles may take beside [`TABLES_SIXTEENTHS`] for the kernel's maps: a sixteenth for stacks, one and a half for symbols, and a half each for processes' mappings and
+/// for samples that wait. A file's table is made of no more than a sixteenth: what is larger would not fit into the maps.
 fn limits(memory_limit: u64) -> Limits {
     let part = usize::try_from(memory_limit / 16).unwrap_or(usize::MAX);
     Limits {
         stacks: part,
-        symbols: part.saturating_mul(3),
+        symbols: part.saturating_add(part / 2),
         files: FILES,
+        spaces: part / 2,
+        waiting: part / 2,
+        section: part,
     }
 }
 
-/// Records that came out of the ring.
-#[derive(Debug, Default)]
-struct Read {
-    records: AtomicU64,
-    malformed: AtomicU64,
+/// Where samples come from.
+enum Source {
+    /// No backend wants profiles: no stack is kept, and no file is read for its symbols.
+    Counted(Box<Sampler>),
+    /// One does.
+    Profiled(Box<Profiles>),
 }
 
-/// Each stop's account of the samples.
-fn register(shared: &Shared, sampler: &Sampler, read: &Arc<Read>, kept: Option<Arc<Counts>>) {
-    let counters = Arc::clone(&sampler.counters);
-    shared.events.register(Stage::Tap, "samples", move |give| {
-        // The losses first: a sample that is attempted between the two reads is not yet lost.
-        let full = counters.get(ProfileCounter::SampleRingFull);
-        let attempted = counters.get(ProfileCounter::SampleAttempted);
-        give("delivered", attempted.saturating_sub(full));
-        give("ring_full", full);
-    });
-    let ring = Arc::clone(read);
-    shared.events.register(Stage::Ring, "samples", move |give| {
-        give("delivered", ring.records.load(Ordering::Relaxed));
-    });
-    let decoder = Arc::clone(read);
-    shared
-        .events
-        .register(Stage::Decoder, "samples", move |give| {
-            let malformed = decoder.malformed.load(Ordering::Relaxed);
-            let records = decoder.records.load(Ordering::Relaxed);
-            give("delivered", records.saturating_sub(malformed));
-            give("malformed", malformed);
-        });
-    if let Some(kept) = kept {
-        shared
-            .events
-            .register(Stage::Aggregator, "samples", move |give| {
-                for outcome in [Outcome::Delivered, Outcome::StacksFull] {
-                    give(outcome.name(), kept.of(outcome));
-                }
-            });
+impl Source {
+    fn sampler(&self) -> &Sampler {
+        match self {
+            Self::Counted(sampler) => sampler,
+            Self::Profiled(profiles) => &profiles.sampling.sampler,
+        }
+    }
+
+    fn sampler_mut(&mut self) -> &mut Sampler {
+        match self {
+            Self::Counted(sampler) => sampler,
+            Self::Profiled(profiles) => &mut profiles.sampling.sampler,
+        }
+    }
+
+    fn run(self, taker: &Taker, stop: &AtomicBool) {
+        match self {
+            Self::Counted(sampler) => taker.count_all(*sampler, stop),
+            Self::Profiled(profiles) => profiles.run(taker, stop),
+        }
     }
 }
 
-/// One thread's way from the ring to the aggregators.
-struct Pipeline {
-    sampler: Sampler,
+/// What takes each sample, whether its stack is wanted or not.
+struct Taker {
     read: Arc<Read>,
     identity: Arc<Mutex<Identity>>,
     cpu: Arc<Cpu>,
-    /// None where no backend wants them: then no stack is kept and no file is read for its symbols.
-    profiles: Option<Profiles>,
     shared: Shared,
+}
+
+impl Taker {
+    fn count(&self, sample: &Sample, now_ns: u64) {
+        self.read.sample();
+        let process = {
+            let mut identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+            identity.name(sample.tgid, sample.comm);
+            identity.process(sample.tgid, now_ns)
+        };
+        let mode = if sample.kernel_frames > 0 {
+            Mode::System
+        } else {
+            Mode::User
+        };
+        self.cpu.record(&process.service, mode);
+    }
+
+    fn count_all(&self, mut sampler: Sampler, stop: &AtomicBool) {
+        let drain = |sampler: &mut Sampler| {
+            let now_ns = Clock::monotonic_ns();
+            sampler
+                .samples
+                .drain(usize::MAX, |record| match Sample::parse(record) {
+                    Ok(sample) => self.count(&sample, now_ns),
+                    Err(_) => self.read.malformed(),
+                });
+        };
+        while !stop.load(Ordering::Acquire) {
+            std::thread::sleep(DRAIN_INTERVAL);
+            drain(&mut sampler);
+        }
+        if let Err(error) = sampler.stop() {
+            warn!("stopping the sampler: {error}");
+        }
+        drain(&mut sampler);
+    }
+
+    fn take(&self, profiler: &mut Profiler, item: Item<'_>, now_ns: u64) {
+        match item {
+            Item::Event(at_ns, event) => profiler.event(at_ns, &event),
+            Item::Sample(mut sample) => {
+                self.count(&sample, now_ns);
+                sample.exchange = sample
+                    .exchange
+                    .filter(|&exchange| self.shared.links.sampled(exchange, sample.at_ns));
+                profiler.sample(sample);
+            }
+            Item::Malformed => self.read.malformed(),
+        }
+    }
 }
 
 /// Stacks on their way to a backend.
 struct Profiles {
-    profiler: Profiler,
-    queue: Arc<Queue<ExportProfilesServiceRequest>>,
+    sampling: Sampling,
+    naming: Naming,
+    /// Events that the kernel had no room for.
+    lost: Arc<AtomicU64>,
     interval: Duration,
     flushed: Instant,
 }
 
-impl Pipeline {
-    fn run(mut self, stop: &AtomicBool) {
+impl Profiles {
+    fn start(
+        options: ProfileOptions,
+        config: &Config,
+        taker: &Taker,
+        out: Out,
+    ) -> Result<Self, probes::Error> {
+        let plan = Plan {
+            sampler: ProfileOptions {
+                tables_bytes: config.memory_limit / 16 * TABLES_SIXTEENTHS,
+                ..options
+            },
+            interval: DRAIN_INTERVAL,
+            events: (EVENTS / sampling::cpus()).clamp(64 << 10, 512 << 10),
+            limits: limits(config.memory_limit),
+            // What is inlined, and which line it is, a backend finds out by build id and address.
+            gear: Gear::Names,
+        };
+        let identity = Arc::clone(&taker.identity);
+        let identify = move |tgid| {
+            let mut identity = identity.lock().unwrap_or_else(PoisonError::into_inner);
+            identity.process(tgid, Clock::monotonic_ns())
+        };
+        let sampling = Sampling::load(plan, Box::new(identify))?;
+        let naming =
+            Naming::start(sampling.profiler.namer(), out).map_err(probes::Error::Thread)?;
+        Ok(Self {
+            sampling,
+            naming,
+            lost: Arc::default(),
+            interval: config.profile_interval,
+            flushed: Instant::now(),
+        })
+    }
+
+    fn run(mut self, taker: &Taker, stop: &AtomicBool) {
         while !stop.load(Ordering::Acquire) {
-            std::thread::sleep(DRAIN_INTERVAL);
-            self.drain();
-            if let Some(profiles) = &mut self.profiles
-                && profiles.flushed.elapsed() >= profiles.interval
-            {
-                profiles.flush(&self.shared);
+            self.wait();
+            let now_ns = Clock::monotonic_ns();
+            self.sampling
+                .drain(|profiler, item| taker.take(profiler, item, now_ns));
+            let lost = self.sampling.feed.lost();
+            self.lost.store(lost, Ordering::Relaxed);
+            if self.flushed.elapsed() >= self.interval && self.naming.is_free() {
+                self.end_window(&taker.shared);
             }
         }
-        if let Err(error) = self.sampler.stop() {
+        let now_ns = Clock::monotonic_ns();
+        let finished = self.sampling.finish(SETTLE, |profiler, item| {
+            taker.take(profiler, item, now_ns);
+        });
+        if let Err(error) = finished {
             warn!("stopping the sampler: {error}");
         }
-        self.drain();
-        if let Some(profiles) = &mut self.profiles {
-            profiles.flush(&self.shared);
+        self.end_window(&taker.shared);
+    }
+
+    /// Waits for the next look at the rings; what happens to processes is taken in meanwhile.
+    fn wait(&mut self) {
+        if let Err(error) = self.sampling.feed.wait(DRAIN_INTERVAL) {
+            warn!("waiting for what processes map: {error}");
+            std::thread::sleep(DRAIN_INTERVAL);
         }
     }
 
-    fn drain(&mut self) {
-        let Self {
-            sampler,
-            read,
-            identity,
-            cpu,
-            profiles,
-            shared,
-        } = self;
-        let now_ns = Clock::monotonic_ns();
-        sampler.samples.drain(usize::MAX, |record| {
-            read.records.fetch_add(1, Ordering::Relaxed);
-            let Ok(sample) = Sample::parse(record) else {
-                read.malformed.fetch_add(1, Ordering::Relaxed);
-                return;
-            };
-            let process = {
-                let mut identity = identity.lock().unwrap_or_else(PoisonError::into_inner);
-                identity.name(sample.tgid, sample.comm);
-                identity.process(sample.tgid, now_ns)
-            };
-            let mode = if sample.kernel_frames > 0 {
-                Mode::System
-            } else {
-                Mode::User
-            };
-            cpu.record(&process.service, mode);
-            if let Some(profiles) = profiles {
-                if let Some(exchange) = sample.exchange {
-                    shared.links.sampled(exchange);
-                }
-                profiles.profiler.sample(sample);
-            }
-        });
-    }
-}
-
-impl Profiles {
-    fn flush(&mut self, shared: &Shared) {
+    fn end_window(&mut self, shared: &Shared) {
         self.flushed = Instant::now();
-        let profiles = self.profiler.flush(Clock::monotonic_ns());
-        let spans = shared.links.take();
-        let unix_ns = |ns| shared.clock.unix_ns(ns);
-        for request in
-            profiles::requests(&profiles, unix_ns, |exchange| spans.get(exchange).copied())
-        {
-            self.queue.push(request);
-        }
+        let window = self.sampling.profiler.end_window(Clock::monotonic_ns());
+        self.naming.hand_over(Job {
+            window,
+            spans: shared.links.take(),
+        });
     }
 }
 
@@ -241,8 +305,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn profiles_take_a_quarter_of_the_limit() {
+    fn profiles_take_nine_thirtyseconds_of_the_limit() {
         let limits = limits(64 << 20);
-        assert_eq!(limits.stacks + limits.symbols, 16 << 20);
+        let heap = limits.stacks + limits.symbols + limits.spaces + limits.waiting;
+        let maps = (64 << 20) / 16 * TABLES_SIXTEENTHS as usize;
+        assert_eq!(heap + maps, 18 << 20);
     }
 }

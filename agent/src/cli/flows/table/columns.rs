@@ -1,10 +1,10 @@
 //! The columns that a terminal has room for.
 
-use super::{
-    super::{show, text},
-    Row,
+use super::{super::show, Row};
+use crate::{
+    cli::{live::duration, text},
+    net::flows::Change,
 };
-use crate::{cli::live::duration, net::flows::Change};
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

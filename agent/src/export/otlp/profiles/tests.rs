@@ -1,7 +1,7 @@
 use fathom_abi::ConnectionId;
 
 use super::*;
-use crate::export::folded::tests::profile;
+use crate::export::testing::{self, profile};
 
 const EXCHANGE: ExchangeKey = ExchangeKey {
     connection: ConnectionId {
@@ -11,6 +11,19 @@ const EXCHANGE: ExchangeKey = ExchangeKey {
     message: 3,
     part: 0,
 };
+
+fn requests(
+    profiles: &[Profile],
+    unix_ns: impl Fn(u64) -> u64,
+    span: impl FnMut(&ExchangeKey) -> Option<SpanIds>,
+) -> Vec<ExportProfilesServiceRequest> {
+    let mut requests = Requests::new(unix_ns, span);
+    let full: Vec<_> = profiles
+        .iter()
+        .filter_map(|profile| requests.add(profile))
+        .collect();
+    full.into_iter().chain(requests.finish()).collect()
+}
 
 fn one(profiles: &[Profile]) -> (ExportProfilesServiceRequest, otlp::ProfilesDictionary) {
     let span = |key: &ExchangeKey| (*key == EXCHANGE).then_some(([7; 16], [8; 8]));
@@ -178,16 +191,15 @@ fn a_sample_of_an_exchange_links_to_its_span() {
 fn many_profiles_are_several_requests_that_each_stand_alone() {
     let mut large = profile();
     for number in 0..20_000_u32 {
-        large.functions.push(profile::Function {
-            name: format!("{number:0>100}").into(),
-            system_name: "x".into(),
-        });
-        large.locations.push(profile::Location {
-            address: u64::from(number),
-            kernel: false,
-            mapping: Some(0),
-            function: Some(number + 3),
-        });
+        large
+            .functions
+            .push(testing::function(&format!("{number:0>100}")));
+        large.locations.push(testing::location(
+            number.into(),
+            Origin::Native,
+            Some(0),
+            Some(number + 4),
+        ));
     }
     let requests = requests(
         &[large.clone(), large.clone(), profile()],
@@ -201,5 +213,68 @@ fn many_profiles_are_several_requests_that_each_stand_alone() {
         assert_eq!(request.resource_profiles.len(), 1);
         assert!(request.dictionary.is_some());
     }
-    assert!(super::requests(&[], |ns| ns, |_| None).is_empty());
+    assert!(self::requests(&[], |ns| ns, |_| None).is_empty());
+}
+
+#[test]
+fn what_waits_is_the_message_and_takes_its_bytes() {
+    use prost::Message as _;
+
+    use crate::export::otlp::queue::Item as _;
+
+    let (request, _) = one(&[profile(), profile()]);
+    let encoded = Encoded::from(request.clone());
+    assert_eq!(encoded.weight(), request.encoded_len());
+    assert_eq!(encoded.events(), 2);
+    assert_eq!(encoded.decode().expect("whole"), request);
+}
+
+#[test]
+fn inlined_functions_come_with_their_lines() {
+    let (_, dictionary) = one(&[profile()]);
+    let text = |index: i32| {
+        dictionary.string_table[usize::try_from(index).expect("not negative")].as_str()
+    };
+    let location = dictionary
+        .location_table
+        .iter()
+        .find(|location| location.lines.len() == 2)
+        .expect("one has an inlined function");
+    let lines: Vec<_> = location
+        .lines
+        .iter()
+        .map(|line| {
+            let function = usize::try_from(line.function_index).expect("not negative");
+            let function = &dictionary.function_table[function];
+            let file = text(function.filename_strindex);
+            (text(function.name_strindex), file, line.line, line.column)
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            ("copy", "/src/copy.h", 7, 2),
+            ("a;b\n", "/src/shop.c", 40, 5)
+        ]
+    );
+}
+
+/// An exchange that nobody knows is no difference between two samples.
+#[test]
+fn samples_that_have_become_the_same_are_one() {
+    let mut profile = profile();
+    let mut other = profile.stacks[0].clone();
+    other.exchange = Some(ExchangeKey {
+        message: 9,
+        ..EXCHANGE
+    });
+    other.count = 2;
+    profile.stacks.push(other);
+    let (request, _) = one(&[profile]);
+    let samples = &request.resource_profiles[0].scope_profiles[0].profiles[0].samples;
+    let values: Vec<_> = samples
+        .iter()
+        .map(|sample| sample.values.as_slice())
+        .collect();
+    assert_eq!(values, [[5], [1]]);
 }

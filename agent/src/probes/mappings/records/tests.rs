@@ -50,8 +50,30 @@ fn an_executable_mapping_of_a_file_is_told() {
 }
 
 #[test]
-fn what_has_no_file_or_is_not_executed_or_is_unknown_is_nothing() {
-    assert_eq!(parse(&mmap2(2, 0, 5, b"//anon")), Ok(None));
+fn executable_memory_without_a_file_is_told() {
+    for (name, is_vdso) in [(&b"//anon"[..], false), (b"[vdso]", true)] {
+        let code = Code {
+            pid: 7,
+            address: 0x1000,
+            length: 0x2000,
+            is_vdso,
+        };
+        assert_eq!(parse(&mmap2(2, 0, 5, name)), Ok(Some(Event::Code(code))));
+    }
+}
+
+#[test]
+fn the_last_eight_bytes_are_the_time() {
+    let mut record = mmap2(2, 1234, 5, b"/a");
+    record.extend(77_u64.to_ne_bytes());
+    assert_eq!(time(&record), Ok(77));
+    assert_eq!(time(&record[..12]), Err(Malformed));
+    assert_eq!(time(&[]), Err(Malformed));
+}
+
+#[test]
+fn what_is_not_executed_or_is_unknown_is_nothing() {
+    assert_eq!(parse(&mmap2(2, 0, 3, b"//anon")), Ok(None));
     assert_eq!(parse(&mmap2(2, 1234, 1, b"/lib/libssl.so.3")), Ok(None));
     assert_eq!(
         parse(&mmap2(2 | MMAP_BUILD_ID, 1234, 5, b"/lib/libssl.so.3")),

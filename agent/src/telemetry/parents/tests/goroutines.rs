@@ -86,3 +86,17 @@ fn a_goroutine_that_receives_another_request_before_it_has_answered_has_no_child
     parents.begin(&by(0x1000, 5, started(2, 5, 110)));
     assert_eq!(parent(&mut parents, &client_of(0x1000, [120, 130])), None);
 }
+
+#[test]
+fn a_thread_is_known_to_serve_its_request_only_where_requests_keep_their_threads() {
+    let mut parents = parents();
+    assert!(
+        !parents.is_multiplexing(PROCESS),
+        "nothing speaks against it"
+    );
+    parents.has_goroutines(PROCESS);
+    assert!(!parents.is_multiplexing(PROCESS));
+    assert!(!parents.is_multiplexing(PROCESS + 1));
+    parents.multiplexes(PROCESS + 1);
+    assert!(parents.is_multiplexing(PROCESS + 1));
+}

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Read as _},
-    net::{SocketAddr, ToSocketAddrs as _, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -28,6 +28,11 @@ pub const DELAY: Duration = Duration::from_millis(60);
 
 /// After what time a client sends again.
 pub const AGAIN: Duration = Duration::from_millis(300);
+
+/// The name of an address that a connection goes to, and that address.
+pub const UNHEARD_NAME: &str = "slow.fathom.test";
+/// See [`UNHEARD_NAME`].
+pub const UNHEARD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 79)), 9998);
 
 /// Bytes that go to an address whose name is known.
 pub const PAYLOAD: usize = 100;
@@ -122,6 +127,9 @@ pub fn run(notes: &Path, rounds: u64) -> Result<()> {
         let address = sink?.local_addr()?;
         UdpSocket::bind("127.0.0.1:0")?.send_to(&[0; PAYLOAD], address)?;
     }
+    // Nobody listens there.
+    let refused = TcpStream::connect(UNHEARD).map(drop);
+    ensure!(refused.is_err(), "something listens on {UNHEARD}");
     let log = log.lock().unwrap_or_else(PoisonError::into_inner);
     serde_json::to_writer(file, &summary(&log))?;
     println!("asked");

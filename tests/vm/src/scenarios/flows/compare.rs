@@ -65,6 +65,18 @@ pub fn wrong(notes: &[Note], lines: &[Line]) -> Vec<String> {
     wrong
 }
 
+/// Whether what is wrong with an end is what only calls on it tell: when its first byte went, and, of an accepting end, whose it is, without which it is told of
+/// at its end alone.
+pub fn is_of_calls(wrong: &str) -> bool {
+    [
+        ": no first_sent_ns;",
+        ": no first_received_ns;",
+        ": 0 times alive, not ",
+    ]
+    .iter()
+    .any(|known| wrong.contains(known))
+}
+
 /// The first and the last line.
 fn ends_of<'a>(lines: &[&'a Line]) -> [&'a Line; 2] {
     [lines[0], lines[lines.len() - 1]]

@@ -7,11 +7,11 @@ pub mod beside;
 mod cases;
 mod compare;
 mod end;
-mod line;
+pub mod line;
 mod note;
 mod peers;
 mod ss;
-mod watcher;
+pub mod watcher;
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +29,7 @@ use anyhow::{Context as _, Result, ensure};
 use self::{
     end::{End, listener, listener_v6, pair, part},
     note::{Note, Notes},
-    watcher::{Flows, Shown},
+    watcher::{Flows, Kept, Shown},
 };
 use crate::context::Context;
 
@@ -150,18 +150,26 @@ pub fn run(context: &mut Context) -> Result<()> {
         context.fact(&format!("not_here_{case}"), why);
     }
     context.fact("bytes", notes.iter().map(|note| note.sent).sum::<u64>());
-    context.fact("kept_changes", kept);
+    context.fact("kept_changes", kept.changes);
+    context.fact("kept_calls", kept.calls);
     context.fact("sum", sum);
     context.fact("wrong", wrong.len());
     judge(context, &wrong, notes.len(), kept)
 }
 
-/// Where the kernel keeps changes of state from the programs, as one that preempts them does, at most as many are wrong.
-fn judge(context: &Context, wrong: &[String], of: usize, kept: u64) -> Result<()> {
-    let allowed = if context.patience > 1 { kept } else { 0 };
+/// Where the kernel keeps changes of state from the programs, as one that preempts them does, at most as many are wrong; and where it keeps calls, at most as many
+/// lack what only calls tell.
+fn judge(context: &Context, wrong: &[String], of: usize, kept: Kept) -> Result<()> {
+    let is_emulated = context.patience > 1;
+    let allowed = |kept| if is_emulated { kept } else { 0 };
+    let of_calls = wrong
+        .iter()
+        .filter(|wrong| compare::is_of_calls(wrong))
+        .count() as u64;
+    let others = wrong.len() as u64 - of_calls;
     ensure!(
-        wrong.len() as u64 <= allowed,
-        "{} of {of} ends are wrong ({kept} changes of state were kept from the programs): {}",
+        others <= allowed(kept.changes) && of_calls <= allowed(kept.calls),
+        "{} of {of} ends are wrong ({kept:?}): {}",
         wrong.len(),
         some(wrong)
     );

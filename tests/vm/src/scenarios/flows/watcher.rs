@@ -27,10 +27,19 @@ const LIMIT: Duration = Duration::from_secs(15);
 pub struct Shown {
     /// Its lines.
     pub lines: Vec<Line>,
-    /// Changes of state that it says it may have missed.
-    pub kept: u64,
+    /// What it says it may have missed.
+    pub kept: Kept,
     /// What it says at its end of what it showed and lost.
     pub sum: String,
+}
+
+/// What the kernel kept from the programs.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept {
+    /// Changes of state.
+    pub changes: u64,
+    /// Calls; one may have been the first to move a byte.
+    pub calls: u64,
 }
 
 /// A running `fathom flows --json`.
@@ -148,9 +157,13 @@ impl Flows {
         );
         self.read()?;
         let log = self.log();
-        let kept = log
-            .split_once("the kernel kept ")
-            .and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+        let kept = log.split_once("the kernel kept ").and_then(|(_, rest)| {
+            let (changes, rest) = rest.split_once(" changes of state and ")?;
+            Some(Kept {
+                changes: changes.parse().ok()?,
+                calls: rest.split(' ').next()?.parse().ok()?,
+            })
+        });
         Ok(Shown {
             sum: log.lines().last().unwrap_or_default().to_owned(),
             lines: std::mem::take(&mut self.lines),

@@ -47,9 +47,10 @@ pub struct Timing {
     pub requests: usize,
     /// How long they took, seconds; one median for all where the program tells no more.
     pub times: Vec<f64>,
-    /// The same by the library's clock, where `times` is not that. A client's begins before what `times` tells of and ends after it; a server's begins when
-    /// its library has read, and ends before that has written.
-    pub of_library: Vec<f64>,
+    /// The same by a second clock, where there is one: what they really took lies between the two. It is the library's where `times` is that of packets: a
+    /// client's begins before what `times` tells of and ends after it; a server's begins when its library has read, and ends before that has written. Or it is
+    /// the library's longest time where `times` is its shortest.
+    pub bound: Vec<f64>,
 }
 
 /// A subject at work.
@@ -128,7 +129,7 @@ impl Load<'_> {
             match by {
                 Clock::Own | Clock::AccessLog => {}
                 Clock::Wire => {
-                    timing.of_library = std::mem::replace(&mut timing.times, packets.clone());
+                    timing.bound = std::mem::replace(&mut timing.times, packets.clone());
                 }
                 Clock::Hidden => timing.times.clear(),
             }
@@ -157,18 +158,18 @@ impl Load<'_> {
         let since = Window::now();
         let done = self.ask(plan)?.log;
         let window = since.until_now();
-        let times = done.times.clone();
+        let (times, at_most) = (done.times.clone(), done.at_most.clone());
         so_far.append(done);
         let mut after = self.server.answered(truth::total(&so_far.answers))?;
-        let timing = |times| Timing {
+        let timing = |times, bound| Timing {
             by: Clock::Own,
             window,
             requests: plan.iter().map(Vec::len).sum(),
             times,
-            of_library: Vec::new(),
+            bound,
         };
         let of_server = after.times.split_off(before.times.len());
-        Ok([timing(of_server), timing(times)])
+        Ok([timing(of_server, Vec::new()), timing(times, at_most)])
     }
 
     fn ask(&self, plan: &Plan) -> Result<Done> {

@@ -169,9 +169,10 @@ and fathom's RED metrics are compared with that, by method, route and status (ov
 scenario fails on the first.
 
 The medians are of the same requests, made one after the other: fathom's spans, and a clock that is not fathom's. They must be within 5 % or 50 µs of each
-other, whichever is more, at the fifth try at the latest: this machine may have been busy. That clock is the program's own, as close to its connection as its library lets it
-look (`tests/subjects/README.md`), with two exceptions. nginx's log has milliseconds, and wget has no clock: they are compared, by nginx's log, for answers
-that take 40 ms. The libraries of gRPC, and Node's HTTP/2 in a server, keep their connections to themselves, and tell when a call came out of their own queues. gRPC is compared with
+other, whichever is more, at the fifth try at the latest, as this machine may have been busy; where a byte takes more than 25 µs over loopback and back, twice that stands for the 50. That clock is the program's own, as close to its connection as its library lets it
+look (`tests/subjects/README.md`), with exceptions. nginx's log has milliseconds, and wget has no clock: they are compared, by nginx's log, for answers
+that take 40 ms. curl's own clock starts when it has sent the request, which the server may have answered by then: a span may be as long as since its
+connection stood. The libraries of gRPC, and Node's HTTP/2 in a server, keep their connections to themselves, and tell when a call came out of their own queues. gRPC is compared with
 the kernel's time stamps of the packets as well as with its library's: a span may lie anywhere between the two, as what has come waits for its reader. Where packets are encrypted, and with Node, whose one thread leaves packets waiting, there is no other clock. Medians are left
 out where too few of these requests were seen.
 
@@ -247,7 +248,7 @@ mod tests {
         let latency = Latency {
             by: Clock::Own,
             other: Some(280.0),
-            library: None,
+            bound: None,
             fathom: 300.0,
         };
         Row {
@@ -287,10 +288,10 @@ mod tests {
             unreachable!("it was tested");
         };
         let verdict = verdict.clone();
-        latency.other = Some(240.0);
+        latency.other = Some(24_000.0);
         assert!(
             row.problem(Bears::Nothing)
-                .is_some_and(|why| why.contains("240"))
+                .is_some_and(|why| why.contains("24000"))
         );
         row.found = Found::Tested(verdict, None);
         assert!(

@@ -137,7 +137,7 @@ fn compare(service: &str, note: &Note, missed: u64, metrics: &Metrics) -> Result
         &[
             ("service_name", service),
             ("network_io_direction", "transmit"),
-            ("fathom_network_peer_class", "loopback"),
+            ("fathom_peer_class", "loopback"),
         ],
     );
     ensure!(

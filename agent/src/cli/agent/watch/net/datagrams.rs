@@ -13,7 +13,7 @@ use fathom_abi::counters::NetCounter;
 use super::TURN;
 use crate::{
     identity::Identity,
-    l7::dns::{Lookup, Lookups, name::is_host},
+    l7::dns::{Lookup, Lookups},
     net::{Names, names, udp},
     probes::net::Net,
     telemetry::{
@@ -180,15 +180,5 @@ fn take(lookup: &Lookup, names: &Names, dns: &Dns, identity: &mut Identity, now_
     identity.name(lookup.tgid, lookup.comm);
     let process = identity.process(lookup.tgid, now_ns);
     dns.record(lookup, &process);
-    if is_host(&lookup.question.name) {
-        for address in &lookup.addresses {
-            names.learn(
-                lookup.tgid,
-                address.ip,
-                &lookup.question.name,
-                address.ttl,
-                lookup.ended_ns(),
-            );
-        }
-    }
+    lookup.name(names);
 }

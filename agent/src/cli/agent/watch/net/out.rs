@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
+use super::trace_contexts::Threads;
 use fathom_abi::{Role, counters::NetCounter};
 
-use super::far::FarEnds;
 use crate::{
     cli::agent::watch::Shared,
     export::otlp::queue::Queue,
-    identity::{Identity, Process},
+    identity::{FarEnds, Identity, Process},
     l7::{
         Listener,
         exchange::{Exchange, Side, Started, Step},
     },
-    net::{Existing, Flow},
+    net::{Before, Existing, Flow},
     probes::net::Counters,
     telemetry::{
-        Clock, FlowLogs, Parents, Red, Spans, Tcp,
+        Clock, FlowLogs, Goroutines, Parents, Red, Spans, Tcp,
         flow_logs::FlowLog,
         ids::SpanContext,
         parents::{
@@ -45,7 +45,13 @@ pub(super) struct Out {
     pub(super) red: Arc<Red>,
     pub(super) tcp: Arc<Tcp>,
     pub(super) existing: Arc<Existing>,
+    /// The same, one by one.
+    pub(super) before: Before,
     pub(super) spans: Option<Traces>,
+    /// What tells other profilers of spans.
+    pub(super) threads: Option<Threads>,
+    /// Who stands for requests to samples, where those name any.
+    pub(super) goroutines: Option<Goroutines>,
     /// Records of flows and where they go, where rules ask for them.
     pub(super) logs: Option<(FlowLogs, Arc<Queue<FlowLog>>)>,
     pub(super) shared: Shared,
@@ -91,10 +97,23 @@ pub(super) struct Hearer<'a> {
 
 impl Listener for Hearer<'_> {
     fn open(&mut self, request: &Started, step: Step) {
+        let tgid = request.request.thread.tgid;
+        if let Some(goroutines) = &mut self.out.goroutines {
+            let identity = &mut self.out.identity;
+            goroutines.open(request, |tgid| identity.process(tgid, self.now_ns));
+        }
+        if let Some(threads) = &mut self.out.threads
+            && self
+                .out
+                .goroutines
+                .as_ref()
+                .is_none_or(|goroutines| goroutines.serves_on_threads(tgid))
+        {
+            threads.step(&self.out.shared.ids, request, step);
+        }
         let Some(traces) = &mut self.out.spans else {
             return;
         };
-        let tgid = request.request.thread.tgid;
         if request.side == Side::Server && !traces.parents.knows(tgid) {
             let process = self.out.identity.process(tgid, self.now_ns);
             match runtime::of(PROC.as_ref(), &process) {
@@ -113,13 +132,27 @@ impl Listener for Hearer<'_> {
 
 impl Out {
     pub(super) fn exchange(&mut self, exchange: Exchange, now_ns: u64) {
-        let parent = match &mut self.spans {
-            Some(traces) => traces.parents.ended(&exchange),
-            None => Parent::Unknown,
+        if let Some(threads) = &mut self.threads {
+            threads.ended(&self.shared.ids, &exchange);
+        }
+        let tgid = exchange.thread.tgid;
+        let (parent, is_alone) = match &mut self.spans {
+            Some(traces) => (
+                traces.parents.ended(&exchange),
+                !traces.parents.is_multiplexing(tgid),
+            ),
+            None => (Parent::Unknown, true),
         };
+        let is_told_apart =
+            |goroutines: &Goroutines| goroutines.are_told_apart(tgid, exchange.start_ns);
         let context = self.shared.ids.context(&exchange, &parent);
-        if self.shared.joined {
-            self.shared.links.ended(exchange.key, &context);
+        // Of a thread or goroutine that serves several at a time, a sample's request would be a guess.
+        if is_alone && self.goroutines.as_ref().is_some_and(is_told_apart) {
+            self.shared.links.ended(
+                exchange.key,
+                exchange.end_ns,
+                (context.trace_id, context.span_id),
+            );
         }
         match self.identity.known(exchange.thread.tgid, now_ns) {
             Some(process) => self.deliver(&exchange, &context, &process),
@@ -143,19 +176,39 @@ impl Out {
         }
     }
 
-    pub(super) fn flow(&mut self, flow: &Flow, now_ns: u64) {
-        let known = self.tcp.advance(flow);
+    /// What a record says of a connection.
+    pub(super) fn flow(&mut self, mut flow: Flow, now_ns: u64) {
+        self.before.resume(&mut flow);
+        self.tell(flow, now_ns);
+    }
+
+    /// What is known of those from before, once it is: of most no record may tell for long. To be called when the flows have been taken out.
+    pub(super) fn tell_of_before(&mut self, now_ns: u64) {
+        let list = self.before.take();
+        let flows = || list.iter().map(|listed| listed.flow(now_ns));
+        // Of a connection within the node each end tells whose the other's is.
+        for flow in flows().filter(|flow| flow.tgid != 0) {
+            let process = self.identity.process(flow.tgid, now_ns);
+            self.far.learn(&flow, &process.service);
+        }
+        for flow in flows() {
+            self.before.remember(&flow);
+            self.tell(flow, now_ns);
+        }
+    }
+
+    fn tell(&mut self, mut flow: Flow, now_ns: u64) {
+        let known = self.tcp.advance(&flow);
         if known.is_some() && self.logs.is_none() {
             return;
         }
         self.identity.name(flow.tgid, flow.comm);
         let process = self.identity.process(flow.tgid, now_ns);
-        let mut flow = *flow;
         if flow.role == Role::UNKNOWN {
             flow.role = self.existing.role(flow.local, flow.remote);
         }
         let peer = known.unwrap_or_else(|| {
-            let peer = self.far.of(&flow, &process);
+            let peer = self.far.of(&flow, Some(&process.service)).peer;
             self.tcp.record(&flow, &process, &peer);
             peer
         });

@@ -9,6 +9,8 @@
 //! - What was sent and not acknowledged when the connection was reset is not in `bytes_acked`.
 //! - `tcplife` takes the process that it finds on the CPU at some changes of state, which is any process when they are a packet's doing.
 //! - `tcplife` shows a connect that was refused as a connection without bytes.
+//! - The programs of both look at different moments, between which an emulated processor may be kept from its work for long: there some times are further apart than
+//!   [`tolerance`], and are counted: half of them are not.
 //! - `tcpconnlat` measures to the packet that answers the SYN, and shows milliseconds with two or three decimals. It shows refused connects as if they had succeeded.
 
 mod tool;
@@ -34,6 +36,9 @@ const LONG: u64 = 100;
 
 /// Of the connections, a tool may have missed so many: none is without losses.
 const MISSED_PERCENT: usize = 2;
+
+/// Of the connections in an emulated guest, so many may have times that are further apart than the tolerance.
+const APART_PERCENT: usize = 50;
 
 /// Times may differ by as much, in milliseconds, before patience is applied: programs at different places of the kernel, between which a task may be kept from its processor.
 const MILLIS: f64 = 1.0;
@@ -169,6 +174,7 @@ fn lives(
         .map(|life| (life.pair, life))
         .collect();
     let (mut missed, mut wrong) = (0, Vec::new());
+    let mut apart = Vec::new();
     let mut differs = BTreeMap::new();
     let mut compared = 0;
     for (pair, note) in notes {
@@ -204,9 +210,9 @@ fn lives(
             wrong.push(format!("{life:?}; fathom: {line:?}"));
         }
         if let Some(lasted) = line.number("lasted_ns").filter(|_| note.began) {
-            let apart = (number(lasted) / 1e6 - life.millis).abs();
-            if apart > tolerance(context.patience, life.millis) {
-                wrong.push(format!("{life:?}; fathom: it lasted {lasted} ns, {line:?}"));
+            let difference = (number(lasted) / 1e6 - life.millis).abs();
+            if difference > tolerance(context.patience, life.millis) {
+                apart.push(format!("{life:?}; fathom: it lasted {lasted} ns, {line:?}"));
             }
         }
     }
@@ -215,6 +221,7 @@ fn lives(
     for (what, count) in differs {
         context.fact(&format!("tcplife_{what}"), count);
     }
+    wrong.extend(judge_times(context, "tcplife", apart, compared));
     accept("tcplife", missed, notes.len(), &wrong)
 }
 
@@ -244,6 +251,7 @@ fn latencies(
 ) -> Result<()> {
     let theirs: BTreeMap<Pair, f64> = output.lines().filter_map(latency).collect();
     let (mut missed, mut wrong) = (0, Vec::new());
+    let mut apart = Vec::new();
     let mut refused = 0_u64;
     let connects: Vec<_> = notes
         .iter()
@@ -261,13 +269,27 @@ fn latencies(
             continue;
         };
         if (number(connect) / 1e6 - millis).abs() > tolerance(context.patience, *millis) {
-            wrong.push(format!("{millis} ms; fathom: {connect} ns: {line:?}"));
+            apart.push(format!("{millis} ms; fathom: {connect} ns: {line:?}"));
         }
     }
-    context.fact("tcpconnlat_compared", connects.len() - missed);
+    let compared = connects.len() - missed;
+    context.fact("tcpconnlat_compared", compared);
+    wrong.extend(judge_times(context, "tcpconnlat", apart, compared));
     context.fact("tcpconnlat_missed", missed);
     context.fact("tcpconnlat_refused_as_connection", refused);
     accept("tcpconnlat", missed, connects.len(), &wrong)
+}
+
+/// Those of the times that are too far apart to be explained; natively all of them.
+fn judge_times(
+    context: &mut Context,
+    tool: &str,
+    apart: Vec<String>,
+    compared: usize,
+) -> Vec<String> {
+    context.fact(&format!("{tool}_times_apart"), apart.len());
+    let is_explained = context.patience > 1 && apart.len() * 100 <= compared * APART_PERCENT;
+    if is_explained { Vec::new() } else { apart }
 }
 
 fn accept(tool: &str, missed: usize, of: usize, wrong: &[String]) -> Result<()> {

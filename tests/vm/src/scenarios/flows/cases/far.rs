@@ -162,13 +162,16 @@ pub fn silent(ground: &Ground) -> Result<Went> {
             note.bound(
                 "connect_ns",
                 nanos(least * 95 / 100),
-                nanos(before.elapsed()),
+                nanos(before.elapsed() + CHILD),
             );
             ground.notes.write(&note)
         })?;
         Ok(())
     })
 }
+
+/// A child that another thread makes has this program's descriptors until it runs a program of its own: a socket is closed when it does.
+const CHILD: Duration = Duration::from_millis(300);
 
 /// No way there: known at once, from a router, or when nobody says whose the address is.
 pub fn unreachable(ground: &Ground) -> Result<Went> {

@@ -131,3 +131,16 @@ fn one_that_was_open_before_is_not_seen_to_begin() {
     before[1]["bytes_sent"] = Value::Null;
     assert!(!judge(&[existing], &before).is_empty());
 }
+
+#[test]
+fn what_only_calls_tell_is_told_from_what_else_is_wrong() {
+    assert!(super::is_of_calls(
+        "late-words: no first_sent_ns; first noted: Note"
+    ));
+    assert!(super::is_of_calls(
+        "long: 0 times alive, not 2; first noted: Note"
+    ));
+    assert!(!super::is_of_calls(
+        "long: 1 times alive, not 2; first noted: first_sent_ns"
+    ));
+}

@@ -1,0 +1,307 @@
+//! Samples, from the start to the end of the time.
+
+use std::{
+    collections::HashSet,
+    io::{self, IsTerminal as _},
+    num::NonZeroUsize,
+    time::{Duration, Instant},
+};
+
+use fathom_abi::counters::ProfileCounter;
+use tokio::{
+    runtime::{self, Runtime},
+    signal::unix::{Signal, SignalKind, signal},
+};
+
+use super::{
+    Args,
+    choice::Choice,
+    command::Command,
+    live::LiveTop,
+    requests::{Requests, Served},
+};
+use crate::{
+    cli::{
+        Failure,
+        sampling::{Plan, Sampling},
+    },
+    identity::Identity,
+    probes::profile::ProfileOptions,
+    profile::{Gear, Limits, Outcome as RecordOutcome, Profile, Quality},
+    telemetry::Clock,
+};
+
+/// How often the ring buffer is emptied: before copies of stacks fill their half of it, of which there are many in the first moments.
+const DRAIN: Duration = Duration::from_millis(50);
+
+/// One command may use more than an agent that runs beside everything else.
+const LIMITS: Limits = Limits {
+    stacks: 256 << 20,
+    symbols: 512 << 20,
+    files: 900,
+    spaces: 64 << 20,
+    waiting: 64 << 20,
+    section: 256 << 20,
+};
+
+/// Bytes of the maps that stacks are unwound by: the tables of some hundred large libraries.
+const TABLES: u64 = 96 << 20;
+
+/// Bytes of each CPU's ring of what happens to processes.
+const EVENTS: usize = 256 << 10;
+
+/// How long the tables of the processes that were named are waited for before they are sampled. What is not there by then is made meanwhile.
+const PREPARE: Duration = Duration::from_secs(10);
+
+/// How long the tables are waited for at the end that the last samples need: on a busy machine a large one takes seconds.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// What ends it. Made before sampling starts, so that a signal never ends it without its file.
+pub(super) struct End {
+    duration: Option<Duration>,
+    runtime: Runtime,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl End {
+    /// After so long, or when a signal says so.
+    pub(super) fn new(duration: Option<Duration>) -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let context = runtime.enter();
+        let interrupt = signal(SignalKind::interrupt())?;
+        let terminate = signal(SignalKind::terminate())?;
+        drop(context);
+        Ok(Self {
+            duration,
+            runtime,
+            interrupt,
+            terminate,
+        })
+    }
+}
+
+/// A session: what samples, and what becomes of the samples.
+pub(super) struct Session {
+    sampling: Sampling,
+    frequency: u32,
+    /// Of all windows so far.
+    quality: Quality,
+    processes: HashSet<u32>,
+    started: Instant,
+}
+
+/// What a session goes by.
+pub(super) struct Course {
+    pub(super) choice: Choice,
+    pub(super) command: Option<Command>,
+    pub(super) live: Option<LiveTop>,
+}
+
+impl Session {
+    pub(super) fn start(args: &Args, choice: &Choice) -> Result<Self, Failure> {
+        let capacity = NonZeroUsize::new(4096).unwrap_or(NonZeroUsize::MIN);
+        let mut identity = Identity::new("/proc", capacity);
+        let identify = move |pid| identity.process(pid, Clock::monotonic_ns());
+        let plan = Plan {
+            sampler: ProfileOptions {
+                frequency: args.frequency,
+                tables_bytes: TABLES,
+                measured: true,
+                targets: choice.selection.targets().to_vec(),
+                excluded: args.exclude_self.then(std::process::id),
+                joined: choice.requests.is_some(),
+                ..ProfileOptions::default()
+            },
+            interval: DRAIN,
+            events: EVENTS,
+            limits: LIMITS,
+            gear: if args.no_inlines {
+                Gear::Names
+            } else {
+                Gear::Lines
+            },
+        };
+        Ok(Self {
+            sampling: Sampling::load(plan, Box::new(identify))?,
+            frequency: args.frequency,
+            quality: Quality::default(),
+            processes: HashSet::new(),
+            started: Instant::now(),
+        })
+    }
+
+    /// Gets the tables of the processes that were named ready, then starts sampling. `false` where a signal has asked for the end meanwhile.
+    pub(super) fn prepare(&mut self, end: &mut End, choice: &mut Choice) -> Result<bool, Failure> {
+        let now_ns = Clock::monotonic_ns();
+        for &pid in choice.selection.targets() {
+            self.sampling.profiler.expect(pid, now_ns);
+        }
+        let End {
+            runtime,
+            interrupt,
+            terminate,
+            ..
+        } = end;
+        let goes_on = runtime.block_on(async {
+            let begun = Instant::now();
+            let mut look = tokio::time::interval(DRAIN);
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => return false,
+                    _ = terminate.recv() => return false,
+                    _ = look.tick() => self.drain(choice),
+                }
+                if !self.sampling.profiler.is_making_tables() || begun.elapsed() > PREPARE {
+                    return true;
+                }
+            }
+        });
+        self.sampling.sampler.start()?;
+        // The window is that of the samples.
+        self.flush();
+        self.started = Instant::now();
+        Ok(goes_on)
+    }
+
+    /// Drains until the time is over, the command has ended, or a signal or a key asks for the end.
+    pub(super) fn run(&mut self, end: &mut End, course: &mut Course) {
+        let End {
+            duration,
+            runtime,
+            interrupt,
+            terminate,
+        } = end;
+        let duration = *duration;
+        runtime.block_on(async {
+            let time = async {
+                match duration {
+                    Some(duration) => tokio::time::sleep(duration).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::pin!(time);
+            let mut drain = tokio::time::interval(DRAIN);
+            loop {
+                tokio::select! {
+                    () = &mut time => return,
+                    _ = interrupt.recv() => return,
+                    _ = terminate.recv() => return,
+                    _ = drain.tick() => self.drain(&mut course.choice),
+                }
+                let is_over = match &mut course.live {
+                    Some(live) => self.show_live(live),
+                    None => {
+                        self.show_progress(duration);
+                        false
+                    }
+                };
+                if is_over || course.command.as_mut().is_some_and(Command::has_ended) {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn drain(&mut self, choice: &mut Choice) {
+        self.sampling
+            .drain(|profiler, item| choice.take(profiler, item));
+    }
+
+    /// Shows the next frame if it is due; whether it is the last.
+    fn show_live(&mut self, live: &mut LiveTop) -> bool {
+        if live.is_left() {
+            return true;
+        }
+        if !live.is_due() {
+            return false;
+        }
+        let profiles = self.flush();
+        let account = format!("{} samples, {} lost", self.quality.samples, self.lost());
+        // A reader that has seen enough ends it.
+        live.show(&profiles, &account).is_err()
+    }
+
+    /// Ends a window.
+    fn flush(&mut self) -> Vec<Profile> {
+        let profiles = self.sampling.profiler.flush(Clock::monotonic_ns());
+        for profile in &profiles {
+            self.quality += profile.quality;
+            self.processes.insert(profile.process.pid);
+        }
+        profiles
+    }
+
+    fn lost(&self) -> u64 {
+        let counts = self.sampling.profiler.counts();
+        let counters = &self.sampling.sampler.counters;
+        let ring_full = counters.get(ProfileCounter::SampleRingFull);
+        counts.all() - counts.of(RecordOutcome::Delivered) + ring_full
+    }
+
+    fn show_progress(&self, duration: Option<Duration>) {
+        if io::stderr().is_terminal() {
+            let of = duration.map_or_else(String::new, |duration| {
+                format!(" of {:.1}", duration.as_secs_f64())
+            });
+            eprint!(
+                "\r{:5.1}{of} s, {} samples ",
+                self.started.elapsed().as_secs_f64(),
+                self.sampling.profiler.counts().of(RecordOutcome::Delivered)
+            );
+        }
+    }
+
+    pub(super) fn finish(mut self, course: &mut Course) -> Result<Finished, Failure> {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let programs = self.sampling.sampler.run_time();
+        let choice = &mut course.choice;
+        self.sampling
+            .finish(SETTLE, |profiler, item| choice.take(profiler, item))?;
+        // The terminal is given back before anything else is said on it.
+        let was_live = course.live.take().is_some();
+        if io::stderr().is_terminal() && !was_live {
+            eprintln!();
+        }
+        let served = choice.requests.take().map(Requests::finish);
+        if let Some(served) = &served {
+            self.sampling.profiler.retain(|exchange| {
+                exchange.is_some_and(|exchange| served.requests.contains_key(exchange))
+            });
+        }
+        let profiles = self.flush();
+        Ok(Finished {
+            profiles,
+            quality: self.quality,
+            processes: self.processes.len(),
+            seconds,
+            programs,
+            frequency: self.frequency,
+            cpus: self.sampling.sampler.cpus,
+            undecided: choice.selection.undecided,
+            served: served.unwrap_or_default(),
+            lost: self.lost(),
+        })
+    }
+}
+
+/// What came of a session.
+pub(super) struct Finished {
+    /// Those of the last window, which is the only one but for `--top`.
+    pub(super) profiles: Vec<Profile>,
+    /// How many processes were sampled.
+    pub(super) processes: usize,
+    pub(super) quality: Quality,
+    pub(super) seconds: f64,
+    /// How long the kernel's program ran, and how often.
+    pub(super) programs: Option<(Duration, u64)>,
+    pub(super) frequency: u32,
+    pub(super) cpus: usize,
+    /// Samples of processes that were gone before it was known whether they are wanted.
+    pub(super) undecided: u64,
+    /// The requests that samples were taken for, where that was asked.
+    pub(super) served: Served,
+    pub(super) lost: u64,
+}

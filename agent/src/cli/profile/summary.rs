@@ -1,0 +1,78 @@
+//! What is said of a profile at its end.
+
+use std::{cmp::Reverse, fmt::Write as _};
+
+use super::session::Finished;
+use crate::{
+    cli::{text, usage},
+    profile::StackQuality,
+};
+
+impl Finished {
+    /// Prints how many samples there are, and how good they are.
+    pub(super) fn print(&self) {
+        let quality = &self.quality;
+        eprintln!(
+            "{} samples of {} processes in {:.1} s ({} Hz on {} CPUs), {} lost",
+            quality.samples, self.processes, self.seconds, self.frequency, self.cpus, self.lost
+        );
+        if self.undecided > 0 {
+            eprintln!(
+                "{} samples of processes that had ended before it was known whether they are wanted",
+                self.undecided
+            );
+        }
+        if self.served.open > 0 {
+            eprintln!(
+                "{} requests that were sampled had not ended yet: their samples are left out",
+                self.served.open
+            );
+        }
+        eprintln!(
+            "{} in user code, {} in the kernel; {} of the frames have a name",
+            percent(quality.in_user, quality.samples),
+            percent(quality.in_kernel, quality.samples),
+            percent(quality.frames - quality.unnamed, quality.frames),
+        );
+        let mut by_stack: Vec<_> = StackQuality::ALL
+            .iter()
+            .map(|&stack| (quality.of(stack), stack.name()))
+            .filter(|&(samples, _)| samples > 0)
+            .collect();
+        by_stack.sort_by_key(|&(samples, _)| Reverse(samples));
+        let shares: Vec<_> = by_stack
+            .into_iter()
+            .map(|(samples, name)| format!("{} {name}", percent(samples, quality.samples)))
+            .collect();
+        eprintln!("stacks: {}", shares.join(", "));
+        eprintln!("{}", self.price());
+    }
+
+    /// What sampling itself has taken.
+    fn price(&self) -> String {
+        let of_a_core = |seconds: f64| seconds * 100.0 / self.seconds;
+        let cpu = usage::cpu_seconds();
+        let mut price = format!(
+            "fathom took {:.1} % of a core ({cpu:.2} s, names included) and {} at most",
+            of_a_core(cpu),
+            text::size(usage::peak_bytes() as f64)
+        );
+        if let Some((time, runs @ 1..)) = self.programs {
+            let microseconds = time.as_secs_f64() * 1e6 / runs as f64;
+            let _ = write!(
+                price,
+                "; its program in the kernel {microseconds:.1} µs a tick ({:.2} % of a core)",
+                of_a_core(time.as_secs_f64())
+            );
+        }
+        price
+    }
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return "-".to_owned();
+    }
+    // Shown to a tenth of a percent: what a float can't hold of a count is not seen.
+    format!("{:.1} %", part as f64 * 100.0 / whole as f64)
+}

@@ -1,0 +1,309 @@
+//! The connections that were open when fathom came, one by one: listed by the kernel, until its records tell of them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    net::SocketAddr,
+    ops::ControlFlow,
+    path::Path,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use fathom_abi::{ConnectionId, Role, flow::Owner};
+
+use super::{
+    Flow,
+    flows::Change,
+    sockets::{self, Extensions, Found, Socket, diag::State, info::TcpInfo, owners},
+};
+
+/// Connections that are listed; of more, only what the records tell.
+pub const LISTED: usize = 1 << 15;
+
+/// Connections that records tell of while the list is made, and that are known not to be from before.
+const MET: usize = 1 << 16;
+
+/// How long the walk over the descriptors of all processes may take.
+const WALK_LIMIT: Duration = Duration::from_secs(2);
+
+/// The two ends, this node's first.
+type Ends = (SocketAddr, SocketAddr);
+
+/// One connection of the list.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed {
+    /// Its socket.
+    pub socket: Socket,
+    /// Which end opened it, as far as ports tell.
+    pub role: Role,
+    /// Its network namespace.
+    pub netns: u32,
+    /// Where it stood.
+    pub info: Option<TcpInfo>,
+    /// The process that has it open; 0 where none was found.
+    pub pid: u32,
+}
+
+impl Listed {
+    /// What a list of sockets found; none where it is just being opened: of that the records tell.
+    pub fn of(found: &Found<'_>) -> Option<Self> {
+        (found.socket.state != State::SYN_SENT).then(|| Self {
+            socket: *found.socket,
+            role: found.role,
+            netns: u32::try_from(found.namespace).unwrap_or_default(),
+            info: found.details.tcp_info(),
+            pid: 0,
+        })
+    }
+
+    /// As a flow that has just been found. Its times are not known.
+    pub fn flow(&self, now_ns: u64) -> Flow {
+        let info = self.info.as_ref();
+        let count = |of: fn(&TcpInfo) -> Option<u64>| info.and_then(of).unwrap_or(0);
+        let number = |of: fn(&TcpInfo) -> Option<u32>| info.and_then(of).unwrap_or(0);
+        // The other end's FIN counts as a byte (`tcp_rcv_nxt_update`).
+        let fin = u64::from(self.socket.state == State::CLOSE_WAIT);
+        Flow {
+            // The kernel's cookie is a number that no other socket gets; a time of birth of 0 tells it from the ids of records.
+            id: ConnectionId {
+                sock: self.socket.cookie,
+                born_ns: 0,
+            },
+            change: Change::Existing,
+            outcome: None,
+            role: self.role,
+            tgid: self.pid,
+            owner: if self.pid == 0 {
+                Owner::UNKNOWN
+            } else {
+                Owner::USER
+            },
+            comm: [0; 16],
+            netns: self.netns,
+            cgroup: None,
+            local: self.socket.local,
+            remote: self.socket.remote,
+            at_ns: now_ns,
+            connect_ns: None,
+            established_ns: None,
+            accepted_ns: None,
+            first_received_ns: None,
+            first_sent_ns: None,
+            bytes_sent: count(|info| info.bytes_sent?.checked_sub(info.bytes_retransmitted?)),
+            bytes_received: count(|info| info.bytes_received).saturating_sub(fin),
+            segments_sent: number(|info| info.segments_sent),
+            segments_received: number(|info| info.segments_received),
+            srtt_us: info.and_then(|info| info.rtt_us),
+            min_rtt_us: info.and_then(|info| info.min_rtt_us),
+            retransmits: number(|info| Some(info.total_retransmits)),
+            reset_sent: false,
+            reset_received: false,
+            closed_by: None,
+            signal: None,
+            error: 0,
+        }
+    }
+}
+
+/// Whether a flow is one of the list of which nothing but its ends and its process is known: no connection is there without a segment.
+pub fn is_bare(flow: &Flow) -> bool {
+    let has_segments = flow.segments_sent > 0 || flow.segments_received > 0;
+    flow.change == Change::Existing && flow.id.born_ns == 0 && !has_segments
+}
+
+/// A list of sockets that is being made.
+type Listing = JoinHandle<(Vec<Listed>, sockets::Listed)>;
+
+/// A listed connection of which no record has told: no byte has moved on it.
+#[derive(Clone, Copy, Debug)]
+struct Resting {
+    id: ConnectionId,
+    pid: u32,
+    role: Role,
+}
+
+/// The list, and who of it was met again in records.
+#[derive(Default)]
+pub struct Before {
+    /// The walk to the list's owners, under way.
+    walk: Option<JoinHandle<Vec<Listed>>>,
+    /// Who was met meanwhile.
+    met: HashSet<Ends>,
+    /// Those of which no record has told.
+    resting: HashMap<Ends, Resting>,
+    /// The look at where they stand, under way, and when the one before began.
+    look: Option<Listing>,
+    looked: Option<Instant>,
+    /// Listed ones by the ids that their records have.
+    known: HashMap<ConnectionId, ConnectionId>,
+}
+
+impl Before {
+    /// Begins to find out whose the connections are that [`existing::Search`](super::existing::Search) has listed.
+    ///
+    /// # Errors
+    /// Where its thread can't be started.
+    pub fn start(mut listed: Vec<Listed>) -> io::Result<Self> {
+        let walk = thread::Builder::new()
+            .name("fathom-before".to_owned())
+            .spawn(move || {
+                find_owners(&mut listed);
+                listed
+            })?;
+        Ok(Self {
+            walk: Some(walk),
+            ..Self::default()
+        })
+    }
+
+    /// The list, once, when it is there; without those that records have told of meanwhile. Each is to be remembered.
+    pub fn take(&mut self) -> Vec<Listed> {
+        match self.walk.take_if(|walk| walk.is_finished()) {
+            Some(walk) => self.unmet(walk.join().unwrap_or_default()),
+            None => Vec::new(),
+        }
+    }
+
+    fn unmet(&mut self, mut list: Vec<Listed>) -> Vec<Listed> {
+        list.retain(|one| {
+            !self
+                .met
+                .contains(&ends(one.socket.local, one.socket.remote))
+        });
+        self.met = HashSet::new();
+        list
+    }
+
+    /// Where those stand of which no record has told: a look at all sockets is begun once in each interval while there are any. To be called often; what
+    /// a look that takes longer finds comes later.
+    pub fn resting(&mut self, interval: Duration, limit: Duration, now_ns: u64) -> Vec<Flow> {
+        if let Some(look) = self.look.take_if(|look| look.is_finished()) {
+            let (found, _) = look.join().unwrap_or_default();
+            return self.stand(&found, now_ns);
+        }
+        let is_due = self.looked.is_none_or(|at| at.elapsed() >= interval);
+        if is_due && self.look.is_none() && !self.resting.is_empty() {
+            // The first interval begins when they are listed.
+            let is_first = self.looked.replace(Instant::now()).is_none();
+            if !is_first {
+                self.look = look(limit).ok();
+            }
+        }
+        Vec::new()
+    }
+
+    fn stand(&self, found: &[Listed], now_ns: u64) -> Vec<Flow> {
+        let of = |one: &Listed| {
+            let resting = self
+                .resting
+                .get(&ends(one.socket.local, one.socket.remote))
+                .filter(|resting| resting.id.sock == one.socket.cookie)?;
+            let known = Listed {
+                pid: resting.pid,
+                role: resting.role,
+                ..*one
+            };
+            Some(Flow {
+                change: Change::Alive,
+                ..known.flow(now_ns)
+            })
+        };
+        found.iter().filter_map(of).collect()
+    }
+
+    /// Remembers one of the list, which `flow` was made of.
+    pub fn remember(&mut self, flow: &Flow) {
+        let resting = Resting {
+            id: flow.id,
+            pid: flow.tgid,
+            role: flow.role,
+        };
+        self.resting.insert(ends(flow.local, flow.remote), resting);
+    }
+
+    /// Has a record of a connection that was listed go on with what was told of it: it gets that id.
+    pub fn resume(&mut self, flow: &mut Flow) {
+        if self.walk.is_some() && self.met.len() < MET {
+            self.met.insert(ends(flow.local, flow.remote));
+        }
+        if let Some(id) = self.met_as(flow) {
+            flow.id = id;
+            if !flow.change.is_end() {
+                // It is known to exist.
+                flow.change = Change::Alive;
+            }
+        }
+    }
+
+    fn met_as(&mut self, flow: &Flow) -> Option<ConnectionId> {
+        let is_end = flow.change.is_end();
+        if let Some(&id) = self.known.get(&flow.id) {
+            if is_end {
+                self.known.remove(&flow.id);
+            }
+            return Some(id);
+        }
+        if self.resting.is_empty() {
+            return None;
+        }
+        let Resting { id, .. } = self.resting.remove(&ends(flow.local, flow.remote))?;
+        // One that begins now has the ends of one whose end was not seen.
+        if matches!(flow.change, Change::Established | Change::ConnectFailed) {
+            return None;
+        }
+        if !is_end {
+            self.known.insert(flow.id, id);
+        }
+        Some(id)
+    }
+
+    /// The ids that records have of those among the listed ones that are open, and of which a record has told.
+    pub fn ids(&self) -> impl Iterator<Item = ConnectionId> {
+        self.known.keys().copied()
+    }
+}
+
+/// Begins to list all connections, with where they stand.
+fn look(limit: Duration) -> io::Result<Listing> {
+    sockets::list(
+        limit,
+        Extensions::TCP_INFO,
+        Vec::new(),
+        |into: &mut Vec<Listed>, found| {
+            if into.len() < LISTED {
+                into.extend(Listed::of(found));
+            }
+        },
+    )
+}
+
+fn ends(local: SocketAddr, remote: SocketAddr) -> Ends {
+    // Records have neither flow labels nor scopes.
+    let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+    (plain(local), plain(remote))
+}
+
+/// Fills in the processes. Of a socket that several have open, the first that is found counts.
+fn find_owners(listed: &mut [Listed]) {
+    let mut owners: HashMap<u32, u32> = listed
+        .iter()
+        .filter(|one| one.socket.inode != 0)
+        .map(|one| (one.socket.inode, 0))
+        .collect();
+    let until = Instant::now() + WALK_LIMIT;
+    owners::each(Path::new("/proc"), 0, until, |descriptor, inode| {
+        if let Some(owner) = owners.get_mut(&inode)
+            && *owner == 0
+        {
+            *owner = descriptor.pid;
+        }
+        ControlFlow::Continue(())
+    });
+    for one in listed {
+        one.pid = owners.get(&one.socket.inode).copied().unwrap_or(0);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,331 @@
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::Duration,
+};
+
+use super::*;
+use crate::{Options, Source};
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// One line that it says.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        let out = self.0.stdout.as_mut().expect("piped");
+        BufReader::new(out)
+            .read_line(&mut line)
+            .expect("it says one");
+        line
+    }
+}
+
+fn start(program: impl AsRef<Path>, arguments: &[&str]) -> Option<Running> {
+    let child = Command::new(program.as_ref())
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stdin(Stdio::piped())
+        .spawn();
+    child.ok().map(Running)
+}
+
+/// A program that says where its function is, and waits.
+const PROGRAM: &str = "
+#include <stdio.h>
+__attribute__((noinline)) void waiting_here(void) { __asm__ volatile(\"\"); }
+int main(void) { printf(\"%p\\n\", (void *)waiting_here); fflush(stdout); waiting_here(); return getchar(); }
+";
+
+fn build(folder: &Path, test: &str) -> Option<PathBuf> {
+    let source = folder.join("main.c");
+    fs::write(&source, PROGRAM).expect("written");
+    let program = folder.join("program");
+    let status = Command::new("gcc")
+        .arg("-g")
+        .arg(&source)
+        .arg("-o")
+        .arg(&program)
+        .status();
+    if !status.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED {test}: no gcc here");
+        return None;
+    }
+    Some(program)
+}
+
+fn address(line: &str) -> u64 {
+    u64::from_str_radix(line.trim().trim_start_matches("0x"), 16).expect("an address")
+}
+
+fn name(located: &Located) -> Option<&str> {
+    let frame = located.frames.first()?;
+    Some(frame.name.as_ref()?.as_str())
+}
+
+fn ask(symbolizer: &Symbolizer, pid: u32, address: u64) -> Located {
+    let located = symbolizer.symbolize_process(pid, Gear::Lines, &[address]);
+    located.expect("it is known").remove(0)
+}
+
+#[test]
+fn a_process_that_is_gone_is_answered_from_what_was_seen_of_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let test = "a_process_that_is_gone_is_answered_from_what_was_seen_of_it";
+    let Some(program) = build(folder.path(), test) else {
+        return;
+    };
+    let mut running = start(&program, &[]).expect("it was built");
+    let (pid, at) = (running.pid(), address(&running.line()));
+    let symbolizer = Symbolizer::default();
+    symbolizer.capture(pid).expect("it lives");
+    // Nothing is left of it but what was captured.
+    drop(running);
+    fs::remove_file(&program).expect("it is ours");
+    let located = ask(&symbolizer, pid, at);
+    assert_eq!(name(&located), Some("waiting_here"), "{located:?}");
+    assert_eq!(located.frames[0].line, 3);
+    assert!(located.module.expect("a file").build_id().is_some());
+    let error = Symbolizer::default().capture(pid).expect_err("it is gone");
+    assert!(error.to_string().contains("/maps"), "{error}");
+}
+
+#[test]
+fn the_mapped_file_answers_when_another_is_in_its_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let test = "the_mapped_file_answers_when_another_is_in_its_place";
+    let Some(program) = build(folder.path(), test) else {
+        return;
+    };
+    let mut running = start(&program, &[]).expect("it was built");
+    let at = address(&running.line());
+    fs::remove_file(&program).expect("it is ours");
+    fs::copy("/bin/true", &program).expect("copied");
+    let located = ask(&Symbolizer::default(), running.pid(), at);
+    match &located.error {
+        // Without the right to map_files the mapped file is out of reach, and the other one is no answer.
+        Some(error) => assert!(located.frames.is_empty(), "{error}"),
+        None => assert_eq!(name(&located), Some("waiting_here")),
+    }
+}
+
+/// In a mount namespace with a root of its own, and a pid namespace: what a container is.
+#[test]
+fn a_container_is_seen_by_its_own_paths_and_numbers() {
+    let test = "a_container_is_seen_by_its_own_paths_and_numbers";
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = {
+        fs::write(folder.path().join("main.c"), PROGRAM).expect("written");
+        let built = Command::new("gcc")
+            .args(["-g", "-static", "main.c", "-o", "program"])
+            .current_dir(folder.path())
+            .status();
+        if !built.is_ok_and(|status| status.success()) {
+            eprintln!("SKIPPED {test}: no gcc here");
+            return;
+        }
+        "/program"
+    };
+    fs::create_dir(folder.path().join("tmp")).expect("made");
+    let root = folder.path().to_str().expect("text");
+    let arguments = [
+        "--fork",
+        "--pid",
+        "--kill-child",
+        "--mount",
+        "--root",
+        root,
+        program,
+    ];
+    let Some(mut outer) = start("unshare", &arguments) else {
+        eprintln!("SKIPPED {test}: no unshare here");
+        return;
+    };
+    let line = outer.line();
+    if line.is_empty() {
+        eprintln!("SKIPPED {test}: no right to make namespaces");
+        return;
+    }
+    let children = format!("/proc/{0}/task/{0}/children", outer.pid());
+    let children = fs::read_to_string(children).expect("it has a child");
+    let pid = children.trim().parse().expect("one child");
+    assert_eq!(own_pid(pid), 1);
+    let symbolizer = Symbolizer::default();
+    let located = ask(&symbolizer, pid, address(&line));
+    assert_eq!(name(&located), Some("waiting_here"));
+    assert!(
+        located
+            .module
+            .as_ref()
+            .expect("a file")
+            .name()
+            .ends_with(program)
+    );
+    assert!(
+        symbolizer
+            .open_in_process(pid, program)
+            .expect("opens")
+            .is(located.module.as_ref().expect("a file"))
+    );
+
+    // Its compiler names the map by the number that it has for itself. A link out of its root leads nowhere else.
+    let heap = mappings(pid)
+        .expect("it lives")
+        .into_iter()
+        .find(|mapping| mapping.executable);
+    let code = heap.expect("it has code");
+    let map = folder.path().join("tmp/perf-1.map");
+    fs::write(
+        &map,
+        format!("{:x} {:x} compiled\n", code.start, code.end - code.start),
+    )
+    .expect("written");
+    let jit = Process {
+        pid,
+        started: started(pid).expect("it lives"),
+        mapped: Mutex::new([].into()),
+        jit: Mutex::new(JitCode::new(1 << 20)),
+    };
+    let frames = jit.compiled(code.start + 1, &mut false).expect("readable");
+    assert_eq!(frames[0].source, Source::PerfMap);
+    assert_eq!(
+        frames[0].name.as_ref().map(|name| name.as_str()),
+        Some("compiled")
+    );
+    std::os::unix::fs::symlink("/etc/passwd", folder.path().join("tmp/link")).expect("made");
+    let inside = PathBuf::from(format!("/proc/{pid}/root"));
+    let error = open_in(&inside, Path::new("/tmp/link")).expect_err("there is no such file in it");
+    assert!(matches!(error, Error::Read { .. }), "{error}");
+}
+
+/// Numbers of processes are used again, and maps stay where they are.
+#[test]
+fn a_map_of_an_earlier_process_is_none() {
+    let pid = std::process::id();
+    let started = started(pid).expect("it lives");
+    let process = Process {
+        pid,
+        started,
+        mapped: Mutex::new([].into()),
+        jit: Mutex::new(JitCode::new(1 << 20)),
+    };
+    let map = tempfile::NamedTempFile::new().expect("a file");
+    assert!(process.may_have_written(map.as_file()));
+    let start = time_of_start(started).expect("a time");
+    let since = start.elapsed().expect("before now");
+    assert!(since < Duration::from_secs(3600), "{since:?}");
+    for (before, is_ours) in [(1, true), (10, false)] {
+        let written = start - Duration::from_secs(before);
+        map.as_file().set_modified(written).expect("set");
+        assert_eq!(process.may_have_written(map.as_file()), is_ours);
+    }
+}
+
+/// node writes a map of what it compiles, while it does.
+#[test]
+fn what_node_compiles_has_its_names() {
+    let script = "
+        function spinning(n) { let x = 0; for (let i = 0; i < n; i++) { x += i % 7; } return x; }
+        for (let i = 0; i < 200; i++) { spinning(1e5); }
+        console.log('ready');
+        setInterval(() => spinning(1e5), 10);";
+    // It also writes a log, and would where it stands.
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = format!("--logfile={}", folder.path().join("v8.log").display());
+    let arguments = [
+        "--perf-basic-prof",
+        "--no-logfile-per-isolate",
+        &log,
+        "-e",
+        script,
+    ];
+    let Some(mut node) = start("node", &arguments) else {
+        eprintln!("SKIPPED what_node_compiles_has_its_names: no node here");
+        return;
+    };
+    let pid = node.pid();
+    let map = PathBuf::from(format!("/tmp/perf-{pid}.map"));
+    assert_eq!(node.line(), "ready\n");
+    let mut text = String::new();
+    for _ in 0..200 {
+        text = fs::read_to_string(&map).unwrap_or_default();
+        if text.contains("*spinning") && text.ends_with('\n') {
+            break;
+        }
+        sleep(Duration::from_millis(10));
+    }
+    // The last that was written at a place counts: it is in no line behind it.
+    let lines: Vec<_> = text
+        .lines()
+        .filter_map(|line| {
+            let (start, rest) = line.split_once(' ')?;
+            let (size, name) = rest.split_once(' ')?;
+            let start = u64::from_str_radix(start, 16).ok()?;
+            Some((start, start + u64::from_str_radix(size, 16).ok()?, name))
+        })
+        .collect();
+    let &(start, end, expected) = lines
+        .iter()
+        .rfind(|(_, _, name)| name.contains("*spinning"))
+        .expect("it was compiled");
+    let symbolizer = Symbolizer::default();
+    let located = ask(&symbolizer, pid, (start + end) / 2);
+    let _ = fs::remove_file(map);
+    assert_eq!(located.frames[0].source, Source::PerfMap);
+    assert_eq!(
+        located.frames[0].name.as_ref().map(|name| name.linkage()),
+        Some(expected)
+    );
+    assert!(symbolizer.memory().bytes > 100 * lines.len());
+}
+
+#[test]
+fn files_beyond_the_limit_are_said_to_be_too_many() {
+    let symbolizer = Symbolizer::new(Options {
+        files: 1,
+        ..Options::default()
+    });
+    let mapped = symbolizer.mapped(std::process::id()).expect("own mappings");
+    let failed = mapped
+        .iter()
+        .filter(|mapped| matches!(mapped.module, Err(Error::TooManyFiles { limit: 1, .. })));
+    assert!(failed.count() > 0);
+    assert_eq!(
+        mapped
+            .iter()
+            .filter(|mapped| mapped
+                .module
+                .as_ref()
+                .is_ok_and(|module| module.file().is_some()))
+            .count(),
+        1
+    );
+    drop(mapped);
+    // Nobody holds the first any more.
+    symbolizer.open("/bin/true").expect("there is room");
+}
+
+#[test]
+fn a_number_without_a_process_is_an_error() {
+    let symbolizer = Symbolizer::default();
+    let error = symbolizer
+        .symbolize_process(4_194_305, Gear::Names, &[1])
+        .expect_err("no process");
+    assert!(
+        error.to_string().starts_with("/proc/4194305/maps: "),
+        "{error}"
+    );
+}

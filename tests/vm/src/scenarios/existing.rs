@@ -1,0 +1,81 @@
+//! Connections that were open before the agent and are at rest: they count as active until they end, and their bytes from then on.
+
+use std::{
+    env,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{agent::Agent, context::Context, metrics::Metrics};
+
+/// Connections that are there.
+const OPEN: usize = 20;
+/// Those of them that end meanwhile.
+const ENDED: usize = 5;
+/// What went by on each before: it is not the agent's to count.
+const BEFORE: &[u8] = b"a few bytes of long ago";
+/// What goes by on one that goes on.
+const LATER: &[u8] = b"and some of now";
+
+pub fn run(context: &mut Context) -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut pairs = (0..OPEN)
+        .map(|_| pair(&listener))
+        .collect::<Result<Vec<_>>>()?;
+    let agent = Agent::start(context, &["--capabilities", "net"])?;
+    let service = env::current_exe()?;
+    let service = service.file_name().and_then(|name| name.to_str());
+    let service = service.context("a program without a name")?.to_owned();
+    agent.settle(|metrics| holds(metrics, &service, OPEN, 0))?;
+    pairs.truncate(OPEN - ENDED);
+    let (client, server) = pairs.last_mut().context("none is left")?;
+    client.write_all(LATER)?;
+    server.read_exact(&mut [0; LATER.len()])?;
+    agent.settle(|metrics| holds(metrics, &service, OPEN - ENDED, LATER.len()))?;
+    // Ends without a byte, and after some.
+    pairs.clear();
+    agent.settle(|metrics| holds(metrics, &service, 0, LATER.len()))?;
+    context.fact("connections", OPEN as u64);
+    agent.stop()
+}
+
+/// A connection that was used.
+fn pair(listener: &TcpListener) -> Result<(TcpStream, TcpStream)> {
+    let mut client = TcpStream::connect(listener.local_addr()?)?;
+    let (mut server, _) = listener.accept()?;
+    client.write_all(BEFORE)?;
+    server.read_exact(&mut [0; BEFORE.len()])?;
+    Ok((client, server))
+}
+
+/// Whether so many are open and so many bytes went by, as both ends see it.
+fn holds(metrics: &Metrics, service: &str, open: usize, bytes: usize) -> Result<()> {
+    for (role, direction) in [("client", "transmit"), ("server", "receive")] {
+        let labels = [
+            ("service_name", service),
+            ("service_peer_name", service),
+            ("fathom_tcp_role", role),
+        ];
+        let active = metrics.count("fathom_tcp_connections_active", &labels);
+        ensure!(
+            active == open as u64,
+            "{active} connections are active as {role}, not {open}"
+        );
+        let ended = metrics.count("fathom_tcp_connections_ended_total", &labels);
+        ensure!(
+            ended == (OPEN - open) as u64,
+            "{ended} connections have ended as {role}, not {}",
+            OPEN - open
+        );
+        let [one, two, three] = labels;
+        let of_direction = [one, two, three, ("network_io_direction", direction)];
+        let moved = metrics.count("fathom_tcp_io_bytes_total", &of_direction);
+        ensure!(
+            moved == bytes as u64,
+            "{moved} bytes have moved as {role}, not {bytes}"
+        );
+    }
+    Ok(())
+}

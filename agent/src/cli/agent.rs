@@ -26,7 +26,7 @@ use self::{
     watch::{Shared, Takers, Watch},
 };
 use crate::{
-    cli::{Failure, Outcome, table::Table},
+    cli::{Failure, Outcome, table::Table, usage},
     config::{Config, Overrides},
     export::{
         http::{Server, State},
@@ -91,6 +91,7 @@ pub fn run(args: &Args) -> Outcome {
     )
     .map_err(|error| Failure::Usage(error.into()))?;
     memory::keep_little();
+    usage::raise_open_files();
     let server = Server::bind(config.listen)?;
     let trace_contexts = config.trace_contexts.as_deref().map(TraceContexts::open);
     // Not fatal by itself: most of what follows works without, and says so where it does not.

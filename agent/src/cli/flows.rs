@@ -127,8 +127,8 @@ pub fn run(args: &Args) -> Outcome {
     let finished = watch.view.finish(&mut watch.live);
     ran.and(finished)?;
     let refused = watch.live.counter(NetCounter::FlowRingFull);
-    let misses = &watch.live.probes.net.misses;
-    let (kept, calls) = (misses.flows(), misses.calls());
+    let kept = watch.live.probes.net.misses.flows();
+    let calls = watch.live.kept_calls();
     let shown = watch.shown;
     // Standard error holds no data, so that this disturbs no reader of JSON.
     eprintln!(
@@ -180,6 +180,9 @@ impl Watch {
         while go_on {
             go_on = self.live.tick()? && !self.view.is_left();
             self.drain(&mut taken);
+            let now_ns = Clock::monotonic_ns();
+            self.far
+                .learn_begun(&taken, &mut self.live.identity, now_ns);
             for flow in taken.drain(..) {
                 self.record(flow)?;
             }
@@ -239,7 +242,9 @@ impl Watch {
         if flow.role == Role::UNKNOWN {
             flow.role = self.existing.role(flow.local, flow.remote);
         }
-        self.live.identity.name(flow.tgid, flow.comm);
+        self.live
+            .identity
+            .name_alive(flow.tgid, flow.comm, flow.id.born_ns);
         self.tell(&flow)
     }
 
@@ -266,10 +271,8 @@ impl Watch {
         number: u32,
     ) -> Outcome {
         let names = process.map(|process| [&*process.service, process.comm.as_str()]);
-        if !self
-            .filter
-            .fits(flow, names.as_ref().map_or(&[], |names| &names[..]))
-        {
+        let names: &[&str] = names.as_ref().map_or(&[], |names| &names[..]);
+        if !self.filter.fits(flow, far.destination, names) {
             self.view.forget(flow.id);
             return Ok(());
         }
@@ -297,8 +300,8 @@ impl Watch {
                 "changes of state were kept from the programs",
             ),
             (
-                self.live.probes.net.misses.calls(),
-                "calls were kept from the programs, so that first bytes have no time",
+                self.live.kept_calls(),
+                "calls were kept from the programs, so that first bytes have no time, or accepted ends no process",
             ),
             (self.counts.malformed(), "records were malformed"),
         ];

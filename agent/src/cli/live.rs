@@ -212,6 +212,12 @@ impl Live {
         }
     }
 
+    /// Calls on sockets that the kernel kept from the programs, or their returns; at most, see [`Misses::calls`](crate::probes::Misses::calls).
+    pub fn kept_calls(&self) -> u64 {
+        let misses = &self.probes.net.misses;
+        misses.calls() + misses.socket_calls() + self.counter(NetCounter::ReturnMissed)
+    }
+
     /// What one of the kernel's counters stands at.
     pub fn counter(&self, wanted: NetCounter) -> u64 {
         let counters = self.probes.net.counters.read();

@@ -1,5 +1,6 @@
 //! `fathom profile`: what the CPUs run for a while, as a file.
 
+mod busy;
 mod choice;
 mod command;
 pub mod diff;
@@ -10,10 +11,12 @@ mod selection;
 mod session;
 mod summary;
 mod top;
+mod unfinished;
 
 use std::{
     ffi::OsString,
     fs,
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -23,11 +26,13 @@ use anyhow::{Context as _, anyhow, bail};
 pub use self::output::Format;
 use self::{
     choice::Choice,
+    command::{Command, Streams},
     live::LiveTop,
     output::{Form, Target, is_stdout, write},
     requests::{Requests, Wanted},
     selection::{Family, Selection},
-    session::{Course, End, Session},
+    session::{Course, End, Expected, Finished, Session},
+    unfinished::Unfinished,
 };
 use crate::{
     cli::{Failure, Outcome},
@@ -59,7 +64,7 @@ pub struct Args {
     /// Leave inlined functions, files and lines out: only names, from symbol tables. Takes less time and memory
     #[arg(long)]
     pub no_inlines: bool,
-    /// The file; its ending is the format: .html or .svg (flame graph), .folded (a line for each stack), .pb.gz (pprof), .json or .json.gz
+    /// The file; its ending is the format: .html or .svg (flame graph), .folded or .folded.gz (a line for each stack), .pb.gz (pprof), .json or .json.gz
     /// (profiler.firefox.com). `-` is standard output. Can be given several times: all have the same samples. Without it
     /// the hottest functions are shown
     #[arg(short, long, value_name = "FILE")]
@@ -71,10 +76,10 @@ pub struct Args {
     #[arg(long, conflicts_with = "output")]
     pub json: bool,
     /// The format of all files, whatever their endings are
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, requires = "output")]
     pub format: Option<Format>,
     /// In .folded, mark inlined functions with `_[i]`, as flamegraph.pl's Java colours know them
-    #[arg(long)]
+    #[arg(long, requires = "output")]
     pub mark_inlined: bool,
     /// Only the user's frames, with what the kernel does for them counted there
     #[arg(long, conflicts_with = "kernel")]
@@ -82,7 +87,7 @@ pub struct Args {
     /// Only the kernel's frames
     #[arg(long)]
     pub kernel: bool,
-    /// Run this command, and sample only it and what comes from it
+    /// Run this command, and sample only it and what comes from it. What it prints goes to standard error where standard output has the profile
     #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["pids", "all"])]
     pub command: Vec<OsString>,
 }
@@ -111,16 +116,21 @@ pub fn run(args: &Args) -> Outcome {
         .iter()
         .map(|path| Target::open(path))
         .collect::<Result<Vec<_>, _>>()?;
+    let of_requests = wanted.is_some();
     let requests = wanted.map(watch).transpose()?;
     let mut end = End::new(args.duration.map(Duration::from_secs_f64))?;
     let mut choice = Choice::new(args, selection, requests);
     let mut session = Session::start(args, &choice)?;
-    let goes_on = session.prepare(&mut end, &mut choice)?;
+    let expected = Expected::of(&mut choice, !args.command.is_empty());
+    let goes_on = session.prepare(&expected, &mut end, &mut choice)?;
     let mut course = Course {
         choice,
         // Samples are taken by now: none of the command's is missed.
-        command: command::Command::start(&args.command)?,
-        live: args.top.then(|| LiveTop::start(args.json)).transpose()?,
+        command: Command::start(&args.command, streams(args, &files))?,
+        live: args
+            .top
+            .then(|| LiveTop::start(args.json, session.namer()))
+            .transpose()?,
     };
     if let Some(command) = &course.command {
         course.choice.selection.of_family(Family::of(command.pid()));
@@ -134,6 +144,8 @@ pub fn run(args: &Args) -> Outcome {
     if goes_on {
         session.run(&mut end, &mut course);
     }
+    let unfinished = Unfinished::of(&files);
+    unfinished.clone().end_with(end);
     let result = session.finish(&mut course)?;
     if let Some(command) = course.command {
         eprintln!("{}", command.end());
@@ -146,8 +158,15 @@ pub fn run(args: &Args) -> Outcome {
         } else {
             format!("; {} was not written", names.join(", "))
         };
+        let why = match result.served.others() {
+            _ if !of_requests => "nothing of what was watched ran".to_owned(),
+            0 => "nothing ran for any request (`fathom requests` shows those that are seen)".to_owned(),
+            others => format!(
+                "none of the {others} requests that were sampled is one of those that are wanted (`fathom requests` shows them)"
+            ),
+        };
         return Err(anyhow!(
-            "no sample was taken: nothing of what was watched ran in these {:.1} s{unwritten}",
+            "no sample was taken: {why} in these {:.1} s{unwritten}",
             result.seconds,
         )
         .into());
@@ -155,12 +174,40 @@ pub fn run(args: &Args) -> Outcome {
     if files.is_empty() && !args.top {
         return live::print(&result.profiles, args.json);
     }
-    for (file, form) in files.into_iter().zip(forms) {
+    write_all(files.into_iter().zip(forms), &result, &unfinished)
+}
+
+/// Writes all files that can be written, and fails with what is wrong with the first other one.
+fn write_all(
+    files: impl Iterator<Item = (Target, Form)>,
+    result: &Finished,
+    unfinished: &Unfinished,
+) -> Outcome {
+    let mut failed = Ok(());
+    for (file, form) in files {
         let name = file.name();
-        file.write(|out| write(&result, form, out))?;
-        eprintln!("wrote {name}");
+        let new = file.new_path().map(Path::to_owned);
+        match file.write(|out| write(result, form, out)) {
+            Ok(()) => {
+                new.iter().for_each(|path| unfinished.finished(path));
+                eprintln!("wrote {name}");
+            }
+            Err(error) if failed.is_ok() => failed = Err(error.into()),
+            Err(error) => eprintln!("fathom: {error:#}"),
+        }
     }
-    Ok(())
+    failed
+}
+
+/// Where a command's words go, so that they don't stand within the profile.
+fn streams(args: &Args, files: &[Target]) -> Streams {
+    if args.top && !args.json && io::stdout().is_terminal() {
+        Streams::Nowhere
+    } else if files.is_empty() || files.iter().any(Target::is_stdout) {
+        Streams::OffStdout
+    } else {
+        Streams::Own
+    }
 }
 
 /// Watches requests, for samples to be joined with.
@@ -191,7 +238,15 @@ fn check(args: &Args) -> anyhow::Result<Vec<Form>> {
         Inlined::Plain
     };
     let form = |path| Form::choose(args.format, inlined, path);
-    args.output.iter().map(|path| form(path)).collect()
+    let forms: Vec<Form> = args
+        .output
+        .iter()
+        .map(|path| form(path))
+        .collect::<anyhow::Result<_>>()?;
+    if args.mark_inlined && !forms.iter().any(|form| form.format == Format::Folded) {
+        bail!("--mark-inlined: only folded stacks have marks, and none of the files is folded");
+    }
+    Ok(forms)
 }
 
 /// The kernel's samples carry the numbers of the initial pid namespace; with others, names would be those of strangers.

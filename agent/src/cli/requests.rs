@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> Outcome {
     eprintln!(
         "{shown} requests; {} more are known and could not be shown; {refused} records found the ring buffer full; the kernel kept {} calls from the programs",
         counts.lost(),
-        live.probes.net.misses.calls(),
+        live.kept_calls(),
     );
     Ok(())
 }

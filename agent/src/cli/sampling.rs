@@ -1,14 +1,15 @@
 //! What samples CPUs, put together: the sampler, what happens to processes, and the profiler that takes both in.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use crate::{
+    identity::{Identity, Process},
     probes::{
         self,
         mappings::Mappings,
         profile::{Profile as Sampler, ProfileOptions, ring_bytes_with_copies},
     },
-    profile::{Feed, Gear, Identify, Item, Limits, Profiler},
+    profile::{Feed, Gear, Identify, Item, Limits, Profiler, Sampled},
     telemetry::Clock,
 };
 
@@ -97,6 +98,15 @@ impl Sampling {
         profiler.settle(Clock::monotonic_ns(), patience);
         stopped
     }
+}
+
+/// The process of a sample.
+pub(in crate::cli) fn identify(identity: &mut Identity, sampled: Sampled) -> Arc<Process> {
+    if sampled.is_another {
+        identity.distrust(sampled.tgid);
+    }
+    identity.name(sampled.tgid, sampled.comm);
+    identity.process(sampled.tgid, Clock::monotonic_ns())
 }
 
 /// CPUs that this process may run on.

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Instant};
 
 use fathom_abi::Role;
 
-use super::{Peer, Peers};
-use crate::net::{Conntrack, Flow, Names, conntrack};
+use super::{Identity, Peer, Peers};
+use crate::net::{Conntrack, Flow, Names, conntrack, flows::Change};
 
 /// What tells whose the other end is: who has what address on this node, what processes have looked up, and where the kernel sends what is sent to a
 /// service's address.
@@ -31,6 +31,20 @@ impl FarEnds {
             peers: Peers::default(),
             names,
             conntrack: Conntrack::new(proc),
+        }
+    }
+
+    /// Notes whose the ends are of those connections that have just begun. Within the node each end names the other, and the one that opened the connection
+    /// is told of first: to be called with all that was taken out of the ring before any of it is told.
+    pub fn learn_begun(&mut self, taken: &[Flow], identity: &mut Identity, now_ns: u64) {
+        let begun = taken
+            .iter()
+            .filter(|flow| flow.change == Change::Established && flow.tgid != 0);
+        for flow in begun {
+            identity.name_alive(flow.tgid, flow.comm, flow.id.born_ns);
+            if let Some(process) = identity.known(flow.tgid, now_ns) {
+                self.learn(flow, &process.service);
+            }
         }
     }
 

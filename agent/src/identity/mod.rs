@@ -17,6 +17,9 @@ pub use process::Process;
 /// An entry older than this is compared with the process that has its number now.
 const TRUST_NS: u64 = 2_000_000_000;
 
+/// Entries that one sweep compares.
+const SWEPT: usize = 16;
+
 /// Looks processes up, once each: a process number costs a hash look-up for each record, and a look at `/proc/PID/stat`
 /// every other second, so that a number that was used again is noticed.
 ///
@@ -26,6 +29,8 @@ pub struct Identity {
     cache: LruCache<u32, Entry>,
     /// What the kernel said of processes, for those that are gone before anybody looks.
     names: LruCache<u32, [u8; 16]>,
+    /// How far the sweep over the cache has come.
+    swept: usize,
     unknown: u64,
 }
 
@@ -35,6 +40,8 @@ const NAMES: NonZeroUsize = NonZeroUsize::new(512).unwrap();
 struct Entry {
     process: Arc<Process>,
     checked_ns: u64,
+    /// When it was first seen to be gone.
+    gone_ns: Option<u64>,
 }
 
 impl Identity {
@@ -45,6 +52,7 @@ impl Identity {
             proc: proc.into(),
             cache: LruCache::new(capacity),
             names: LruCache::new(NAMES),
+            swept: 0,
             unknown: 0,
         }
     }
@@ -54,6 +62,40 @@ impl Identity {
     pub fn name(&mut self, tgid: u32, comm: [u8; 16]) {
         if comm[0] != 0 && !self.cache.contains(&tgid) {
             self.names.put(tgid, comm);
+        }
+    }
+
+    /// The same of a process that was alive at `alive_ns`, or later: where the one that had its number was seen to be gone before, it is another. (A name
+    /// that differs is no proof: it is a thread's.)
+    pub fn name_alive(&mut self, tgid: u32, comm: [u8; 16], alive_ns: u64) {
+        let gone_ns = self.cache.peek(&tgid).and_then(|entry| entry.gone_ns);
+        // Who looks says when by a clock of before the look.
+        let is_another = gone_ns.is_some_and(|gone_ns| alive_ns > gone_ns.saturating_add(TRUST_NS));
+        if is_another && comm[0] != 0 {
+            self.cache.pop(&tgid);
+        }
+        self.name(tgid, comm);
+    }
+
+    /// Looks which processes are gone, a few at a time: of those that nobody asks for it is known then, too, before their number is used again. To be
+    /// called once a second.
+    pub fn sweep(&mut self, now_ns: u64) {
+        let entries = self.cache.iter_mut().skip(self.swept).take(SWEPT);
+        for (_, entry) in entries.filter(|(_, entry)| entry.gone_ns.is_none()) {
+            if process::is_gone(&self.proc, &entry.process) {
+                entry.gone_ns = Some(now_ns);
+            }
+        }
+        self.swept += SWEPT;
+        if self.swept >= self.cache.len() {
+            self.swept = 0;
+        }
+    }
+
+    /// The process with this number is compared when it is next asked for: it is known to have executed another program, or to be another one.
+    pub fn distrust(&mut self, tgid: u32) {
+        if let Some(entry) = self.cache.peek_mut(&tgid) {
+            entry.checked_ns = 0;
         }
     }
 
@@ -77,12 +119,18 @@ impl Identity {
                 return Some(Arc::clone(&entry.process));
             }
         }
-        let process = match Process::read(&self.proc, tgid) {
-            Some(process) => Arc::new(process),
+        let (process, gone_ns) = match Process::read(&self.proc, tgid) {
+            Some(process) => (Arc::new(process), None),
             // Gone. What was seen of it, if anything, is the best that is known.
-            None => match self.cache.get(&tgid) {
-                Some(entry) => return Some(Arc::clone(&entry.process)),
-                None => Arc::new(Process::gone(tgid, self.names.get(&tgid)?)),
+            None => match self.cache.get_mut(&tgid) {
+                Some(entry) => {
+                    entry.gone_ns.get_or_insert(now_ns);
+                    return Some(Arc::clone(&entry.process));
+                }
+                None => {
+                    let process = Process::gone(tgid, self.names.get(&tgid)?);
+                    (Arc::new(process), Some(now_ns))
+                }
             },
         };
         self.cache.put(
@@ -90,6 +138,7 @@ impl Identity {
             Entry {
                 process: Arc::clone(&process),
                 checked_ns: now_ns,
+                gone_ns,
             },
         );
         Some(process)

@@ -113,6 +113,11 @@ impl Process {
     }
 }
 
+/// Whether no process has this number now, or another one.
+pub(super) fn is_gone(proc: &Path, process: &Process) -> bool {
+    !proc.join(process.pid.to_string()).exists() || is_replaced(proc, process)
+}
+
 /// Whether another process has this number now.
 fn is_replaced(proc: &Path, process: &Process) -> bool {
     let stat = fs::read(proc.join(process.pid.to_string()).join("stat"));

@@ -151,6 +151,59 @@ fn a_number_that_is_used_again_is_another_process() {
 }
 
 #[test]
+fn a_number_that_was_used_again_and_is_free_again_is_not_its_first_process_s() {
+    const CURL: [u8; 16] = *b"curl\0\0\0\0\0\0\0\0\0\0\0\0";
+    let proc = Proc::new();
+    let mut identity = proc.identity();
+    // One whose end is seen as it is asked for, and one that nobody asks for any more.
+    for (number, is_asked_for) in [(9, true), (8, false)] {
+        proc.add(number, 100, "/bin/server", b"", "");
+        let server = identity.process(number, 0);
+        proc.remove(number);
+        if is_asked_for {
+            identity.process(number, TRUST_NS * 2);
+        }
+        identity.sweep(TRUST_NS * 2);
+        // A thread's name, and a connection that it had.
+        identity.name_alive(number, *b"worker\0\0\0\0\0\0\0\0\0\0", TRUST_NS);
+        identity.name(number, CURL);
+        assert!(Arc::ptr_eq(
+            &server,
+            &identity.process(number, TRUST_NS * 4)
+        ));
+        identity.name_alive(number, CURL, TRUST_NS * 5);
+        assert_eq!(&*identity.process(number, TRUST_NS * 6).service, "curl");
+        // So is the next one that nobody sees alive.
+        identity.name_alive(number, *b"wget\0\0\0\0\0\0\0\0\0\0\0\0", TRUST_NS * 9);
+        assert_eq!(&*identity.process(number, TRUST_NS * 9).service, "wget");
+    }
+    assert_eq!(identity.unknown(), 0);
+}
+
+#[test]
+fn a_sweep_comes_to_all_and_takes_none_for_gone_that_lives() {
+    let proc = Proc::new();
+    let mut identity = Identity::new(proc.0.path(), NonZeroUsize::new(100).expect("some"));
+    for pid in 1..=50 {
+        proc.add(pid, 1, "/bin/a", b"", "");
+        identity.process(pid, 0);
+    }
+    for pid in 1..=25 {
+        proc.remove(pid);
+    }
+    for _ in 0..50_usize.div_ceil(SWEPT) {
+        identity.sweep(1);
+    }
+    let mut gone: Vec<u32> = identity
+        .cache
+        .iter()
+        .filter_map(|(&pid, entry)| entry.gone_ns.map(|_| pid))
+        .collect();
+    gone.sort_unstable();
+    assert_eq!(gone, (1..=25).collect::<Vec<u32>>());
+}
+
+#[test]
 fn a_process_that_was_never_seen_alive_is_unknown_and_counted() {
     let mut identity = Proc::new().identity();
     let process = identity.process(9, 0);

@@ -2,7 +2,10 @@
 
 pub mod parse;
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use ipnet::IpNet;
 
@@ -15,9 +18,9 @@ pub struct Filter {
     pub pids: Vec<u32>,
     /// Services or names of processes (`comm`), exactly.
     pub processes: Vec<String>,
-    /// Ports of either end.
+    /// Ports of either end, or of where the connection really goes.
     pub ports: Vec<u16>,
-    /// Networks that either end is in.
+    /// Networks that either end is in, or where the connection really goes.
     pub addresses: Vec<IpNet>,
     /// What the connection came to.
     pub states: Vec<State>,
@@ -62,18 +65,18 @@ pub fn has_failed(flow: &Flow) -> bool {
 }
 
 impl Filter {
-    /// Whether a flow is wanted. `names` are those of its process: service and comm; none where it is not known.
-    pub fn fits(&self, flow: &Flow, names: &[&str]) -> bool {
-        let either = |fits: &dyn Fn(IpAddr, u16) -> bool| {
-            [flow.local, flow.remote]
-                .iter()
-                .any(|end| fits(end.ip(), end.port()))
+    /// Whether a flow is wanted. `destination` is where it goes, where that is not what the process sees; `names` are those of its process: service and comm;
+    /// none where it is not known.
+    pub fn fits(&self, flow: &Flow, destination: Option<SocketAddr>, names: &[&str]) -> bool {
+        let any_end = |fits: &dyn Fn(IpAddr, u16) -> bool| {
+            let mut ends = [flow.local, flow.remote].into_iter().chain(destination);
+            ends.any(|end| fits(end.ip(), end.port()))
         };
         any(&self.pids, |&pid| flow.tgid == pid)
             && any(&self.processes, |name| names.contains(&name.as_str()))
-            && any(&self.ports, |&wanted| either(&|_, port| port == wanted))
+            && any(&self.ports, |&wanted| any_end(&|_, port| port == wanted))
             && any(&self.addresses, |network| {
-                either(&|address, _| network.contains(&address.to_canonical()))
+                any_end(&|address, _| network.contains(&address.to_canonical()))
             })
             && any(&self.states, |state| state.fits(flow))
             && self.slower_than.is_none_or(|limit| is_slower(flow, limit))

@@ -85,7 +85,8 @@ impl Names {
         }
     }
 
-    /// A process was told at `at_ns` that `name` has this address, for `ttl` seconds. A later answer for the same address replaces the name.
+    /// A process was told at `at_ns` that `name` has this address, for `ttl` seconds. A later answer for the same address replaces the name; one that
+    /// says the same while it holds lengthens it: records of connections from before that answer may still be on their way.
     pub fn learn(&self, tgid: u32, ip: IpAddr, name: &Arc<str>, ttl: u32, at_ns: u64) {
         let holds_ns = (u64::from(ttl) * 1_000_000_000).clamp(FLOOR_NS, CEILING_NS);
         let entry = Entry {
@@ -96,7 +97,15 @@ impl Names {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.counts.learned += 1;
         for key in [(tgid, ip), (NODE, ip)] {
-            inner.put(key, entry.clone(), self.limits.bytes);
+            let entry = match inner.names.peek(&key) {
+                Some(known) if known.name == *name && known.holds(at_ns) => Entry {
+                    since_ns: known.since_ns,
+                    until_ns: known.until_ns.max(entry.until_ns),
+                    ..entry.clone()
+                },
+                _ => entry.clone(),
+            };
+            inner.put(key, entry, self.limits.bytes);
         }
     }
 
@@ -106,8 +115,7 @@ impl Names {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         [(tgid, ip), (NODE, ip)].iter().find_map(|key| {
             let entry = inner.names.get(key)?;
-            let holds = (entry.since_ns..entry.until_ns).contains(&at_ns);
-            holds.then(|| Arc::clone(&entry.name))
+            entry.holds(at_ns).then(|| Arc::clone(&entry.name))
         })
     }
 
@@ -121,6 +129,12 @@ impl Names {
     pub fn bytes(&self) -> usize {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.bytes
+    }
+}
+
+impl Entry {
+    fn holds(&self, at_ns: u64) -> bool {
+        (self.since_ns..self.until_ns).contains(&at_ns)
     }
 }
 

@@ -39,15 +39,18 @@ impl Counted {
 #[derive(Debug)]
 pub struct Misses {
     flow: Counted,
+    /// Those on accept(2) and connect(2), which have no spares.
+    socket_calls: Counted,
     first: Counted,
     /// Once the spares are attached: what the first programs had missed then, and the spares.
     spares: OnceLock<(u64, Counted)>,
 }
 
 impl Misses {
-    pub(super) fn new(flow: Counted, first: Counted) -> Self {
+    pub(super) fn new(flow: Counted, socket_calls: Counted, first: Counted) -> Self {
         Self {
             flow,
+            socket_calls,
             first,
             spares: OnceLock::new(),
         }
@@ -64,6 +67,11 @@ impl Misses {
             Some((before, spares)) => before + spares.count(),
             None => self.of_first(),
         }
+    }
+
+    /// Returns of accept(2) and connect(2) that were not seen.
+    pub fn socket_calls(&self) -> u64 {
+        self.socket_calls.count()
     }
 
     /// I/O calls that the first programs did not see.

@@ -195,6 +195,11 @@ impl Net {
         let misses = Misses::new(
             // A change of state is lost only where the last of three is kept from it, too.
             of(vec!["flow_state_last"]),
+            of(socket_calls
+                .iter()
+                .flat_map(|calls| calls.programs())
+                .map(Attachment::name)
+                .collect()),
             of(of_tap(Kind::First).map(Attachment::name).collect()),
         );
         let map_bytes = map_bytes(&ebpf, &[]);

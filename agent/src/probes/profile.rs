@@ -31,6 +31,9 @@ use super::{
 };
 
 pub mod tables;
+mod ticks;
+
+pub use ticks::{Busy, Ticks};
 
 const OBJECT: &str = "profile";
 const PROGRAM: &str = "sample";
@@ -102,6 +105,8 @@ pub struct Profile {
     pub program: ProgramReport,
     /// CPUs that are sampled; 0 before [`Self::start`].
     pub cpus: usize,
+    /// What of the clock's ticks came; `None` before [`Self::start`].
+    pub ticks: Option<Ticks>,
     /// What user stacks are unwound by, until somebody takes it; `None` where [`ProfileOptions::tables_bytes`] is 0.
     pub tables: Option<Tables>,
     frequency: u32,
@@ -152,7 +157,8 @@ impl Profile {
             counters,
             program,
             cpus: 0,
-            frequency: options.frequency,
+            ticks: None,
+            frequency: options.frequency.clamp(1, MAX_FREQUENCY),
             tables,
             map_bytes,
             table_bytes,
@@ -167,6 +173,7 @@ impl Profile {
     /// When the kernel refuses a CPU's event.
     pub fn start(&mut self) -> Result<(), Error> {
         self.cpus = attach(program(&mut self.ebpf)?, self.frequency).map_err(program_error)?;
+        self.ticks = Some(Ticks::begin(&self.counters, self.frequency));
         Ok(())
     }
 
@@ -265,12 +272,11 @@ fn program_error(error: ProgramError) -> Error {
 fn attach(program: &mut Program, frequency: u32) -> Result<usize, ProgramError> {
     let program: &mut PerfEvent = program.try_into()?;
     let cpus = online_cpus().map_err(|(_, error)| ProgramError::IOError(error))?;
-    let frequency = u64::from(frequency.clamp(1, MAX_FREQUENCY));
     for &cpu in &cpus {
         program.attach(
             PerfEventConfig::Software(SoftwareEvent::CpuClock),
             PerfEventScope::AllProcessesOneCpu { cpu },
-            SamplePolicy::Frequency(frequency),
+            SamplePolicy::Frequency(frequency.into()),
             false,
         )?;
     }

@@ -148,7 +148,8 @@ impl Backtraces {
             self.published
                 .wanted(sample.tgid, sample.space, sample.at_ns);
         } else {
-            self.published.sampled(sample.tgid, sample.at_ns);
+            self.published
+                .sampled(sample.tgid, sample.space, sample.at_ns);
         }
         match Held::new(sample, space, &self.spaces) {
             Ok(held) => self.go_on(held, ready),

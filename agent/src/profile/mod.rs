@@ -32,7 +32,7 @@ pub use lookups::LookupCounts;
 pub use model::{Function, Known, Line, Location, Mapping, Profile, Quality, Stack};
 pub use namer::{Namer, Window};
 pub use origin::Origin;
-pub use profiler::{Identify, Limits, Profiler};
+pub use profiler::{Identify, Limits, Profiler, Sampled};
 pub use record::{Malformed, Sample, Stopped};
 pub use stack_quality::StackQuality;
 pub use tables::{Counts as TableCounts, Maps};

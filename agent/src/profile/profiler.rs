@@ -21,8 +21,19 @@ use crate::{identity::Process, l7::exchange::ExchangeKey, probes::mappings::Even
 /// How many processes' compilers are asked each time that samples were taken: what one has written may be some megabytes.
 const COMPILERS_AT_ONCE: usize = 4;
 
-/// Says which process has a number now.
-pub type Identify = Box<dyn FnMut(u32) -> Arc<Process> + Send>;
+/// Says which process a sample is of.
+pub type Identify = Box<dyn FnMut(Sampled) -> Arc<Process> + Send>;
+
+/// Whom a sample is of.
+#[derive(Clone, Copy, Debug)]
+pub struct Sampled {
+    /// The process.
+    pub tgid: u32,
+    /// The thread's name, padded with zeros: all that is known where the process is gone by now.
+    pub comm: [u8; 16],
+    /// Whether it was seen as another program a while ago, before an exec or under a number that is used again: what is known of the number is of that one.
+    pub is_another: bool,
+}
 
 /// What a profiler may take.
 #[derive(Clone, Copy, Debug)]

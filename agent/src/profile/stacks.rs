@@ -15,6 +15,7 @@ use self::room::{Room, entry_bytes};
 use super::{
     backtraces::Backtrace,
     files::mapping,
+    profiler::Sampled,
     spaces::{Backing, Region, Space},
     stack_quality::StackQuality,
 };
@@ -25,7 +26,10 @@ mod room;
 /// A window's samples.
 #[derive(Debug, Default)]
 pub(super) struct Stacks {
-    processes: HashMap<u32, Seen>,
+    /// By process and address space: one that executes another program is another one from then on.
+    processes: HashMap<(u32, u64), Seen>,
+    /// The address space in which a process was last seen, in this window or the one before. One that is ending has none any more, and is the one that it was.
+    last: HashMap<u32, u64>,
     /// Bytes of this window, and of what is left of those before that are being named.
     bytes: Arc<AtomicUsize>,
     limit: usize,
@@ -99,7 +103,7 @@ impl Stacks {
         &mut self,
         backtrace: Backtrace,
         open: impl FnMut(&Region) -> Result<Module, Error>,
-        identify: impl FnOnce(u32) -> Arc<Process>,
+        identify: impl FnOnce(Sampled) -> Arc<Process>,
     ) -> Result<Added, Full> {
         let Backtrace {
             sample,
@@ -107,14 +111,26 @@ impl Stacks {
             quality,
         } = backtrace;
         let full = self.bytes.load(Relaxed) >= self.limit;
-        let seen = match self.processes.entry(sample.tgid) {
+        let last = self.last.get(&sample.tgid).copied();
+        let own_space = match (sample.space, last) {
+            (0, Some(last)) => last,
+            (own, _) => own,
+        };
+        let seen = match self.processes.entry((sample.tgid, own_space)) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(_) if full => return Err(Full),
             Entry::Vacant(entry) => {
-                let process = identify(sample.tgid);
+                let process = identify(Sampled {
+                    tgid: sample.tgid,
+                    comm: sample.comm,
+                    is_another: last.is_some_and(|last| last != own_space),
+                });
                 entry.insert(Seen::new(process, Arc::clone(&self.bytes)))
             }
         };
+        if last != Some(own_space) {
+            self.last.insert(sample.tgid, own_space);
+        }
         let key = Key {
             tid: sample.tid,
             comm: sample.comm,
@@ -143,9 +159,12 @@ impl Stacks {
 
     /// Ends the window: everything that was seen, by process.
     pub(super) fn take(&mut self) -> Vec<Seen> {
-        let mut seen: Vec<_> = self.processes.drain().map(|(_, seen)| seen).collect();
-        seen.sort_by_key(|seen| seen.process.pid);
-        seen
+        let processes = &self.processes;
+        self.last
+            .retain(|&tgid, &mut space| processes.contains_key(&(tgid, space)));
+        let mut seen: Vec<_> = self.processes.drain().collect();
+        seen.sort_by_key(|&(place, _)| place);
+        seen.into_iter().map(|(_, seen)| seen).collect()
     }
 }
 
@@ -167,7 +186,8 @@ impl Seen {
     fn new(process: Arc<Process>, all: Arc<AtomicUsize>) -> Self {
         let mut room = Room::of(all);
         let names = process.service.len() + process.comm.len();
-        room.grow(entry_bytes::<(u32, Self)>() + size_of::<Process>() + names);
+        let entries = entry_bytes::<((u32, u64), Self)>() + entry_bytes::<(u32, u64)>();
+        room.grow(entries + size_of::<Process>() + names);
         Self {
             process,
             mapped: Vec::new(),

@@ -5,6 +5,7 @@ mod rule;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
+    net::SocketAddr,
     num::NonZeroUsize,
     sync::{
         Arc,
@@ -12,12 +13,13 @@ use std::{
     },
 };
 
+use fathom_abi::ConnectionId;
 use lru::LruCache;
 
 pub use self::rule::{Rule, Share};
 use super::{clock::Clock, metric::Attributes, span::Resource, spans};
 use crate::{
-    identity::{Peer, Process},
+    identity::{FarEnd, Peer, Process},
     net::{Flow, Outcome, flows::Change},
 };
 
@@ -26,6 +28,9 @@ pub const EVENT_NAME: &str = "fathom.tcp.flow";
 
 /// How many processes' resources are kept.
 const RESOURCES: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+
+/// Open connections with translated destinations that are remembered; of more, only the first record says where they go.
+const DESTINATIONS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 /// One record, as it waits to be sent.
 #[derive(Clone, Debug)]
@@ -36,6 +41,8 @@ pub struct FlowLog {
     pub connection: u64,
     /// Whose the other end is.
     pub peer: Peer,
+    /// Where the connection goes, where its destination is translated on the way.
+    pub destination: Option<SocketAddr>,
     /// When it happened, nanoseconds since the Unix epoch.
     pub at_unix_nano: u64,
     /// When fathom read of it, likewise.
@@ -106,6 +113,7 @@ pub struct FlowLogs {
     /// Keyed anew in each run, so that nobody outside can choose what is left out.
     hasher: RandomState,
     resources: LruCache<(u32, u64), Arc<Resource>>,
+    destinations: LruCache<ConnectionId, SocketAddr>,
     counts: Arc<FlowLogCounts>,
 }
 
@@ -117,6 +125,7 @@ impl FlowLogs {
             clock,
             hasher: RandomState::new(),
             resources: LruCache::new(RESOURCES),
+            destinations: LruCache::new(DESTINATIONS),
             counts: Arc::default(),
         }
     }
@@ -126,13 +135,15 @@ impl FlowLogs {
         Arc::clone(&self.counts)
     }
 
-    /// The record of a flow of `process`, if it is to have one. A rule's share is one of connections: of each, all records have the same fate.
-    pub fn log(&mut self, flow: &Flow, process: &Process, peer: &Peer) -> Option<FlowLog> {
+    /// The record of a flow of `process`, if it is to have one. A rule's share is one of connections: of each, all records have the same fate. Where a
+    /// connection goes is remembered from the first flow with which that is said.
+    pub fn log(&mut self, flow: &Flow, process: &Process, far: &FarEnd) -> Option<FlowLog> {
+        let destination = self.destination(flow, far.destination);
         let names = [&*process.service, process.comm.as_str()];
         let rule = self
             .rules
             .iter()
-            .find(|rule| rule.filter.fits(flow, &names))?;
+            .find(|rule| rule.filter.fits(flow, destination, &names))?;
         let connection = self.hasher.hash_one(flow.id);
         if !rule.share.takes(connection) {
             self.counts.sampled_out.fetch_add(1, Relaxed);
@@ -142,11 +153,26 @@ impl FlowLogs {
         Some(FlowLog {
             flow: *flow,
             connection,
-            peer: peer.clone(),
+            peer: far.peer.clone(),
+            destination,
             at_unix_nano: self.clock.unix_ns(flow.at_ns),
             observed_unix_nano: self.clock.unix_ns(Clock::monotonic_ns()),
             resource: self.resource(process),
         })
+    }
+
+    fn destination(&mut self, flow: &Flow, said: Option<SocketAddr>) -> Option<SocketAddr> {
+        if flow.change.is_end() {
+            let known = self.destinations.pop(&flow.id);
+            return said.or(known);
+        }
+        match said {
+            Some(destination) => {
+                self.destinations.put(flow.id, destination);
+                said
+            }
+            None => self.destinations.get(&flow.id).copied(),
+        }
     }
 
     fn resource(&mut self, process: &Process) -> Arc<Resource> {

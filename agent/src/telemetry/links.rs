@@ -22,13 +22,15 @@ pub type SpanIds = ([u8; 16], [u8; 8]);
 /// Exchanges that ended last: at 50,000 a second those of the last 160 ms, longer than samples wait in their ring.
 const RECENT: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
 
-/// Sampled exchanges of one window.
+/// Sampled exchanges of one window, where nobody asks for more.
 const WANTED: usize = 16_384;
 
 /// Joins samples and exchanges by the exchange's key. `T` is what is to be known of an exchange that has ended: its span, most often.
 #[derive(Debug)]
 pub struct Links<T = SpanIds> {
     inner: Mutex<Inner<T>>,
+    /// How many sampled exchanges have room.
+    room: usize,
 }
 
 #[derive(Debug)]
@@ -36,24 +38,33 @@ struct Inner<T> {
     recent: LruCache<ExchangeKey, Ended<T>>,
     /// The exchanges that were sampled in this window, with what is known of them once they have ended.
     wanted: HashMap<ExchangeKey, Option<Ended<T>>>,
-    /// Those that found no room.
+    /// Samples whose exchange found no room.
     refused: u64,
 }
 
 #[derive(Clone, Debug)]
 struct Ended<T> {
     end_ns: u64,
-    known: T,
+    /// Nothing, where nothing is to be known of it.
+    known: Option<T>,
 }
 
 impl<T> Default for Links<T> {
     fn default() -> Self {
+        Self::with_room(WANTED)
+    }
+}
+
+impl<T> Links<T> {
+    /// For at most so many sampled exchanges in a window.
+    pub fn with_room(room: usize) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 recent: LruCache::new(RECENT),
                 wanted: HashMap::new(),
                 refused: 0,
             }),
+            room,
         }
     }
 }
@@ -61,12 +72,26 @@ impl<T> Default for Links<T> {
 impl<T: Clone> Links<T> {
     /// An exchange has ended at that time (monotonic), and this is known of it.
     pub fn ended(&self, exchange: ExchangeKey, end_ns: u64, known: T) {
-        let known = Ended { end_ns, known };
+        let known = Ended {
+            end_ns,
+            known: Some(known),
+        };
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(wanted) = inner.wanted.get_mut(&exchange) {
             *wanted = Some(known.clone());
         }
         inner.recent.put(exchange, known);
+    }
+
+    /// An exchange has ended of which nothing is to be known: it takes no room any more. Returns whether it had been sampled.
+    pub fn passed_over(&self, exchange: ExchangeKey, end_ns: u64) -> bool {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = Ended {
+            end_ns,
+            known: None,
+        };
+        inner.recent.put(exchange, ended);
+        inner.wanted.remove(&exchange).is_some()
     }
 
     /// Somebody was sampled at that time (monotonic) who served this exchange. Returns whether that can be so: the exchange was not over.
@@ -78,10 +103,12 @@ impl<T: Clone> Links<T> {
             return known.as_ref().is_none_or(is_open);
         }
         let known = inner.recent.peek(&exchange).cloned();
-        if !known.as_ref().is_none_or(is_open) {
-            return false;
+        match &known {
+            Some(ended) if !is_open(ended) => return false,
+            Some(Ended { known: None, .. }) => return true,
+            _ => {}
         }
-        if inner.wanted.len() >= WANTED {
+        if inner.wanted.len() >= self.room {
             inner.refused += 1;
             return true;
         }
@@ -99,7 +126,7 @@ impl<T: Clone> Links<T> {
             .count()
     }
 
-    /// How many sampled exchanges found no room so far, so that nothing will be known of them.
+    /// How many samples named an exchange that found no room, so that nothing will be known of it.
     pub fn refused(&self) -> u64 {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.refused
@@ -111,7 +138,7 @@ impl<T: Clone> Links<T> {
         inner
             .wanted
             .drain()
-            .filter_map(|(exchange, ended)| Some((exchange, ended?.known)))
+            .filter_map(|(exchange, ended)| Some((exchange, ended?.known?)))
             .collect()
     }
 }
@@ -166,6 +193,29 @@ mod tests {
         assert_eq!(links.take().len(), WANTED);
         // The oldest are gone.
         assert!(links.sampled(exchange(0), 2));
+        assert!(links.take().is_empty());
+    }
+
+    #[test]
+    fn what_is_passed_over_takes_no_room() {
+        let links: Links = Links::with_room(2);
+        for message in 0..100 {
+            assert!(links.sampled(exchange(message), 9));
+            assert!(links.passed_over(exchange(message), 10));
+            assert!(
+                links.sampled(exchange(message), 9),
+                "its last sample is late"
+            );
+            assert!(!links.sampled(exchange(message), 11));
+        }
+        assert!(
+            !links.passed_over(exchange(200), 10),
+            "nobody has sampled it"
+        );
+        assert!(links.sampled(exchange(201), 9) && links.sampled(exchange(202), 9));
+        assert_eq!(links.refused(), 0);
+        assert!(links.sampled(exchange(203), 9));
+        assert_eq!((links.refused(), links.open()), (1, 2));
         assert!(links.take().is_empty());
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use fathom_abi::{ConnectionId, Role};
 
-pub use self::errno::errno_name;
+pub use self::errno::{errno_name, error_type};
 use self::series::Series;
 use super::metric::{Metric, Source};
 use crate::{

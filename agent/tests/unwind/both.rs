@@ -10,7 +10,7 @@ use std::{
 use fathom::{
     identity::Process,
     probes::ring::RingReader,
-    profile::{Gear, Limits, Profiler, Sample, StackQuality},
+    profile::{Gear, Limits, Profiler, Sample, Sampled, StackQuality},
     telemetry::Clock,
 };
 
@@ -35,9 +35,9 @@ fn assert_same(shape: &str, quality: StackQuality) {
         tables,
         _turn,
     } = sampler;
-    let identify = |pid| {
+    let identify = |sampled: Sampled| {
         Arc::new(Process {
-            pid,
+            pid: sampled.tgid,
             start_ticks: 0,
             service: "stacks".into(),
             executable: None,

@@ -7,7 +7,7 @@ use crate::{
     sample::{ActiveExchange, MAX_COPY, MAX_FRAMES, REGISTERS, SampleEvent, StoppedFrame, UserEnd},
     signal_frame,
     udp::{DnsEvent, RemoteClass, UdpFlow, UdpKey, UdpSock},
-    unwind::{Chunk, Page, Row, Rule, Segment, Space},
+    unwind::{Chunk, MAX_PAGE_ROWS, PART_BITS, PARTS, Page, Row, Rule, Segment, Space},
 };
 
 /// The sizes are part of the contract: a change is a new [`crate::VERSION`].
@@ -28,7 +28,7 @@ fn layouts_are_fixed_and_hold_no_padding() {
     assert_eq!(size_of::<StoppedFrame>(), 8 + 2 * 4 + REGISTERS * 8);
     assert_eq!(size_of::<Space>(), 2 * 4 + 2 * 8 + 2 * 4);
     assert_eq!(size_of::<Segment>(), 3 * 8 + 6 * 4);
-    assert_eq!(size_of::<Page>(), 4 * 4);
+    assert_eq!(size_of::<Page>(), 3 * 4 + (PARTS + 1) * 2 + 2);
     assert_eq!(size_of::<Row>(), 2 * 2);
     assert_eq!(size_of::<Chunk>(), 256);
     assert_eq!(size_of::<Rule>(), 8 + 4 * 4);
@@ -39,6 +39,12 @@ fn layouts_are_fixed_and_hold_no_padding() {
     assert_eq!(size_of::<DnsEvent>(), 2 * 8 + 3 * 4 + 2 * 2 + 16 + 8 + 16);
     assert_eq!(size_of::<UdpSock>(), 16 + 8 + 5 * 4 + 2 * 2 + 8);
     assert!(align_of::<FlowEvent>() <= 8 && align_of::<SampleEvent>() <= 8);
+}
+
+#[test]
+fn parts_make_a_page() {
+    assert_eq!(PARTS << PART_BITS, MAX_PAGE_ROWS as usize);
+    assert!(PARTS.is_power_of_two());
 }
 
 #[test]

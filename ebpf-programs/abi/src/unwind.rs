@@ -5,7 +5,7 @@
 //! 1. `SPACES` (hash, by tgid) says which entries of `SEGMENTS` are the process's ([`Space`]);
 //! 2. `SEGMENTS` (array) holds its executable mappings in the order of their addresses ([`Segment`]); the one with the address says the
 //!    load bias, and which entries of `PAGES` are its file's;
-//! 3. `PAGES` (array) holds 64 KiB of a file's own addresses each ([`Page`]), and says where their rows are;
+//! 3. `PAGES` (array) holds 64 KiB of a file's own addresses each ([`Page`]), and says where their rows are, and those of each 4 KiB among them;
 //! 4. `ROWS` (array) holds the rows in chunks of [`CHUNK_ROWS`] ([`Chunk`]): the last one that is not above the address's lowest 16 bits
 //!    names a rule;
 //! 5. `RULES` (array) holds the rules ([`Rule`]), which all files share.
@@ -20,6 +20,12 @@ pub const CHUNK_ROWS: usize = 64;
 
 /// The most rows of a page: one for each of its addresses.
 pub const MAX_PAGE_ROWS: u32 = 1 << 16;
+
+/// Parts of a page whose rows can be found without a search: of 4 KiB, some dozens of rows.
+pub const PARTS: usize = 16;
+
+/// The bits of an address that are its place in a part.
+pub const PART_BITS: u32 = 12;
 
 /// The most executable mappings of a process that are searched.
 pub const MAX_SEGMENTS: u32 = 1 << 16;
@@ -95,8 +101,11 @@ pub struct Page {
     /// The file: [`Segment::file`]. 0 where the entry is nobody's: a table that was taken out leaves its pages so, and a segment that still points
     /// here sees that it means another file.
     pub file: u32,
+    /// Of each part the row that holds at its first address, by its index among the page's; behind them that of the last row. A search among all of a page's rows
+    /// would wait for memory at nearly each of its steps: between two samples a program uses the caches for itself.
+    pub starts: [u16; PARTS + 1],
     /// Zero.
-    pub reserved: u32,
+    pub reserved: u16,
 }
 
 /// From an address on, up to the next row's, a rule holds.

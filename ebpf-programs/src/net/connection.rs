@@ -107,19 +107,19 @@ pub fn own(state: &mut ConnectionState, tgid: u32, how: Owner) {
 /// Looks up who listens where the sock was accepted.
 #[inline(always)]
 pub fn own_by_listener(state: &mut ConnectionState, sock: u64) {
-    let key = listener_key(sock);
+    let key = listener_key(sock, sock::local_port(sock));
     if let Some(tgid) = LISTENERS.get_ptr(key) {
         // SAFETY: as in `find`.
         own(state, unsafe { *tgid }, Owner::LISTENER);
     }
 }
 
-/// What a listening sock and its children have in common.
+/// What a listening sock and its children have in common; `port` is the sock's own.
 #[inline(always)]
-pub fn listener_key(sock: u64) -> ListenerKey {
+pub fn listener_key(sock: u64, port: u16) -> ListenerKey {
     ListenerKey {
         net: sock::net(sock),
-        port: u32::from(sock::local_port(sock)),
+        port: u32::from(port),
         reserved: 0,
     }
 }

@@ -230,7 +230,7 @@ fn closed_by(sock: u64, end: End) -> Option<&'static mut ConnectionState> {
 #[inline(always)]
 fn closed(sock: u64, old: u64, is_first: bool) {
     if old == LISTEN {
-        let _ = LISTENERS.remove(connection::listener_key(sock));
+        let _ = LISTENERS.remove(connection::listener_key(sock, sock::last_port(sock)));
         return;
     }
     // One that was open before and at rest. To a spare, a connection that is not there is one whose end was taken.
@@ -244,11 +244,17 @@ fn closed(sock: u64, old: u64, is_first: bool) {
     let Some(state) = connection::find(sock).or_else(made) else {
         return;
     };
+    // One that connects had none when it began, and one that is seen only now has given its own up.
+    if state.endpoints.local_port == 0 {
+        state.endpoints.local_port = sock::last_port(sock);
+    }
     let error = sock::error(sock);
     // Without an error there are two ways to end without a FIN from here: the process left with a reset, or it never got as far.
     let aborts = match old {
         ESTABLISHED | CLOSE_WAIT => true,
-        FIN_WAIT1 | FIN_WAIT2 => sock::has_unread(sock),
+        // close(2) with bytes unread (`__tcp_close`). Behind the other end's FIN it is TIME_WAIT that begins here (`tcp_fin`, `tcp_time_wait`), and what
+        // is unread can be read still.
+        FIN_WAIT1 | FIN_WAIT2 => sock::is_cut_short(sock),
         _ => false,
     };
     if error == 0 && aborts {
@@ -259,14 +265,11 @@ fn closed(sock: u64, old: u64, is_first: bool) {
         if error == 0 && sock::is_unconnected(sock) {
             // connect(2) itself fails: what it returns is the reason.
             state.failing = 1;
-            state.endpoints.local_port = sock::source_port(sock);
             return;
         }
         if error == 0 {
             left(state);
         }
-        // It had none when it began.
-        state.endpoints.local_port = sock::source_port(sock);
         let failure = u64::from(state.tgid) << 32 | u64::from(error);
         let _ = FAILED.insert(sock, failure, 0);
     }
@@ -312,7 +315,11 @@ pub fn forget(sock: u64, state: &ConnectionState) {
 fn listening(sock: u64) {
     let tgid = connection::current_tgid();
     // A full table: accepted sockets are then owned by whoever reads or writes them first.
-    let _ = LISTENERS.insert(connection::listener_key(sock), tgid, 0);
+    let _ = LISTENERS.insert(
+        connection::listener_key(sock, sock::local_port(sock)),
+        tgid,
+        0,
+    );
 }
 
 /// The totals of a connection's last message.

@@ -142,10 +142,13 @@ pub fn local_port(sock: u64) -> u16 {
     read(sock, offset!(sk_num))
 }
 
-/// The local port that it connected from, which it keeps when it has given its own up.
+/// The local port; of a sock that has given it up (`inet_put_port`), the one that it had.
 #[inline(always)]
-pub fn source_port(sock: u64) -> u16 {
-    u16::from_be(read(sock, offset!(inet_sport)))
+pub fn last_port(sock: u64) -> u16 {
+    match local_port(sock) {
+        0 => u16::from_be(read(sock, offset!(inet_sport))),
+        port => port,
+    }
 }
 
 /// The other end's port.
@@ -168,12 +171,18 @@ pub fn bytes_sent(sock: u64) -> u64 {
     sent.wrapping_sub(again)
 }
 
+/// 1 where the other end's FIN was taken in, else 0.
+#[inline(always)]
+fn fin(sock: u64) -> u64 {
+    let flags: u64 = read(sock, offset!(sk_flags));
+    (flags >> SOCK_DONE) & 1
+}
+
 /// Payload bytes received in order. The kernel counts a FIN as one byte (`tcp_rcv_nxt_update` up to `end_seq`).
 #[inline(always)]
 pub fn bytes_received(sock: u64) -> u64 {
     let received: u64 = read(sock, offset!(tp_bytes_received));
-    let flags: u64 = read(sock, offset!(sk_flags));
-    received.wrapping_sub((flags >> SOCK_DONE) & 1)
+    received.wrapping_sub(fin(sock))
 }
 
 /// How far one direction has come, by the sequence numbers of what was handed to the kernel and what was taken from it.
@@ -217,14 +226,12 @@ pub fn segments(sock: u64) -> [u32; 2] {
     ]
 }
 
-/// Whether bytes were received that nobody has read; a FIN counts as one (`tcp_rcv_nxt_update`).
+/// Whether the other end still sends, and bytes were received that nobody has read.
 #[inline(always)]
-pub fn has_unread(sock: u64) -> bool {
+pub fn is_cut_short(sock: u64) -> bool {
     let received: u32 = read(sock, offset!(tp_rcv_nxt));
     let taken: u32 = read(sock, offset!(tp_copied_seq));
-    let flags: u64 = read(sock, offset!(sk_flags));
-    let fin = ((flags >> SOCK_DONE) & 1) as u32;
-    received.wrapping_sub(taken).wrapping_sub(fin) as i32 > 0
+    fin(sock) == 0 && received.wrapping_sub(taken) as i32 > 0
 }
 
 /// The network namespace's inode number.

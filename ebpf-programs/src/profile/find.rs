@@ -2,21 +2,20 @@
 //!
 //! Both halve what is left until one entry is, and decide with arithmetic instead of branches: the verifier walks one way through them.
 
-use fathom_abi::unwind::CHUNK_ROWS;
+use fathom_abi::unwind::{CHUNK_ROWS, MAX_SEGMENTS, PART_BITS};
 
 use crate::{
     maps::{ROWS, SEGMENTS},
     straight::is_less,
 };
 
-/// Halvings that leave one of 65,536 entries.
-const STEPS: u32 = 16;
+/// Halvings that leave one of a process's segments.
+const SEGMENT_STEPS: u32 = 16;
 
-const _: () = assert!(
-    fathom_abi::unwind::MAX_SEGMENTS == 1 << STEPS
-        && fathom_abi::unwind::MAX_PAGE_ROWS == 1 << STEPS
-        && CHUNK_ROWS.is_power_of_two()
-);
+/// Halvings that leave one of a part's rows: one for each address, and the one that holds from before it.
+const ROW_STEPS: u32 = PART_BITS + 1;
+
+const _: () = assert!(MAX_SEGMENTS == 1 << SEGMENT_STEPS && CHUNK_ROWS.is_power_of_two());
 
 /// Addresses of user memory are less than 2^57, which [`is_less`] relies on.
 const USER: u64 = u64::MAX >> 1;
@@ -30,7 +29,7 @@ pub const NO_SEGMENT: u64 = u64::MAX;
 pub extern "C" fn find_segment(first: u32, count: u32, address: u64) -> u64 {
     let address = address & USER;
     let (mut at, mut left) = (0, u64::from(count));
-    for _ in 0..STEPS {
+    for _ in 0..SEGMENT_STEPS {
         if left <= 1 {
             break;
         }
@@ -49,12 +48,12 @@ pub extern "C" fn find_segment(first: u32, count: u32, address: u64) -> u64 {
     u64::from(first.wrapping_add(at as u32))
 }
 
-/// The number of the rule that the last row names which is not above `low`, of the `rows` from the chunk `first` on; none of them is no row.
+/// The number of the rule that the last row names which is not above `low`: one of the rows `from` up to `to`, both included, behind the start of the chunk `first`.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn find_rule(first: u32, rows: u32, low: u32) -> u32 {
-    let (mut at, mut left) = (0, u64::from(rows));
-    for _ in 0..STEPS {
+pub extern "C" fn find_rule(first: u32, from: u32, to: u32, low: u32) -> u32 {
+    let (mut at, mut left) = (u64::from(from), u64::from(to.wrapping_sub(from)) + 1);
+    for _ in 0..ROW_STEPS {
         if left <= 1 {
             break;
         }

@@ -8,7 +8,7 @@ use aya_ebpf::helpers::{
 };
 use fathom_abi::{
     sample::{MAX_FRAMES, REGISTERS, UserEnd},
-    unwind::{Place, Rule, RuleKind, Segment, SegmentKind},
+    unwind::{PART_BITS, PARTS, Place, Rule, RuleKind, Segment, SegmentKind},
 };
 
 use crate::{
@@ -176,7 +176,13 @@ fn by_table(walk: &mut Walk, address: u64) -> u32 {
     if page.rows == 0 {
         return end(UserEnd::NoRule);
     }
-    let number = find_rule(page.first_chunk, page.rows, (address & 0xffff) as u32);
+    let part = (address >> PART_BITS) as usize & (PARTS - 1);
+    let number = find_rule(
+        page.first_chunk,
+        u32::from(page.starts[part]),
+        u32::from(page.starts[part + 1]),
+        (address & 0xffff) as u32,
+    );
     let Some(rule) = RULES.get_ptr(number) else {
         return end(UserEnd::UnsupportedRule);
     };

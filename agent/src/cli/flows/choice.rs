@@ -18,10 +18,10 @@ pub struct Args {
     /// Only processes of this name: the service's, or the kernel's (comm)
     #[arg(long = "process", value_name = "NAME,…", value_delimiter = ',')]
     processes: Vec<String>,
-    /// Only these ports, of either end
+    /// Only these ports, of either end, or of the pod behind a service's address
     #[arg(long = "port", value_name = "PORT,…", value_delimiter = ',')]
     ports: Vec<String>,
-    /// Only these addresses or networks (10.0.0.0/8), of either end
+    /// Only these addresses or networks (10.0.0.0/8), of either end, or of the pod behind a service's address
     #[arg(long = "address", value_name = "ADDRESS,…", value_delimiter = ',')]
     addresses: Vec<String>,
     /// Only what is open, closed (it was open), failed (it never was) or lost (its end was not seen), or has ended so: reset, aborted, timed_out,

@@ -1,12 +1,15 @@
 //! A flow as a line for people, and as a JSON object.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    net::SocketAddr,
+};
 
 use fathom_abi::{ConnectionId, Role};
 use serde_json::json;
 
 use super::Seen;
-use crate::cli::text::printable;
+use crate::cli::text::{clip, printable};
 use crate::{
     cli::live::{duration, time_of_day},
     identity::{Peer, Process},
@@ -35,10 +38,13 @@ pub(super) fn role(role: Role) -> &'static str {
     }
 }
 
+/// What lines have room for at most, of the other end.
+const REMOTE: usize = 47;
+
 /// The line above all others.
 pub(super) fn header() -> String {
     format!(
-        "{:<12}  {:<11} {:<7} {:>21} {:<21} {:>10} {:>10} {:>9} {:>4} {:>9} {:<11}  PROCESS",
+        "{:<12}  {:<11} {:<7} {:>21} {:<30} {:>10} {:>10} {:>9} {:>4} {:>9} {:<11}  PROCESS",
         "TIME (UTC)",
         "WHAT",
         "ROLE",
@@ -66,12 +72,12 @@ pub(super) fn line(seen: &Seen) -> String {
         }
     };
     format!(
-        "{:<12}  {:<11} {:<7} {:>21} {:<21} {:>10} {:>10} {:>9} {:>4} {:>9} {how:<11}  {}{}",
+        "{:<12}  {:<11} {:<7} {:>21} {:<30} {:>10} {:>10} {:>9} {:>4} {:>9} {how:<11}  {}{}",
         time_of_day(seen.at_unix_ns),
         flow.change.name(),
         role(flow.role),
         flow.local,
-        flow.remote,
+        remote(flow, seen.peer, seen.destination, REMOTE),
         count(flow.bytes_sent),
         count(flow.bytes_received),
         flow.srtt_us
@@ -81,6 +87,37 @@ pub(super) fn line(seen: &Seen) -> String {
         owner(seen.process.map(|process| &**process)),
         why(flow).map_or_else(String::new, |why| format!(" {why}")),
     )
+}
+
+/// The other end, with all that is known of it for which there is room: its address, where that leads where it is translated on the way, and its name. Where
+/// there is less room, its name goes before its address.
+pub(super) fn remote(
+    flow: &Flow,
+    peer: &Peer,
+    destination: Option<SocketAddr>,
+    room: usize,
+) -> String {
+    let name = match peer {
+        Peer::Service(name) | Peer::Name(name) => Some(printable(name)),
+        Peer::Class(_) => None,
+    };
+    let address = flow.remote.to_string();
+    let whole = match destination {
+        Some(destination) => format!("{address} > {destination}"),
+        None => address.clone(),
+    };
+    let shortest = match &name {
+        Some(name) => format!("{name}:{}", flow.remote.port()),
+        None => address.clone(),
+    };
+    let named = |text: String| match &name {
+        Some(name) => format!("{text} {name}"),
+        None => text,
+    };
+    [named(whole), named(address)]
+        .into_iter()
+        .find(|text| text.chars().count() <= room)
+        .unwrap_or_else(|| clip(&shortest, room))
 }
 
 /// A process, or a dash.
@@ -159,3 +196,6 @@ pub(super) fn document(show: &Show, seen: &Seen) -> serde_json::Value {
         "netns": (flow.netns != 0).then_some(flow.netns),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ mod columns;
 use std::{
     cmp::Reverse,
     collections::{HashMap, VecDeque},
+    net::SocketAddr,
     sync::Arc,
 };
 
@@ -14,11 +15,11 @@ use self::columns::Layout;
 use super::Seen;
 use crate::cli::{screen::Size, text};
 use crate::{
-    identity::Process,
+    identity::{Peer, Process},
     net::{Flow, before::is_bare, filter::has_failed, flows::Change, open::Progress},
 };
 
-/// Open connections that have a row, at some 400 bytes each; of more, the headline tells.
+/// Open connections that have a row, at some 450 bytes each; of more, the headline tells.
 const ROWS: usize = 1 << 14;
 
 /// Connections that ended of late and are kept, of those that did in order, and of all others.
@@ -52,6 +53,8 @@ pub(super) struct Table {
 struct Row {
     flow: Flow,
     process: Option<Arc<Process>>,
+    peer: Peer,
+    destination: Option<SocketAddr>,
     /// Bytes a second.
     sent: f64,
     received: f64,
@@ -203,6 +206,8 @@ impl Row {
         Self {
             flow: *seen.flow,
             process: seen.process.cloned(),
+            peer: seen.peer.clone(),
+            destination: seen.destination,
             sent: 0.0,
             received: 0.0,
         }
@@ -213,6 +218,8 @@ impl Row {
         self.set_rates(&seen.progress, gap);
         self.flow = *seen.flow;
         self.process = seen.process.cloned();
+        self.peer.clone_from(seen.peer);
+        self.destination = seen.destination;
     }
 
     fn set_rates(&mut self, progress: &Progress, gap_ns: u64) {

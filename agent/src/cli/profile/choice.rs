@@ -42,6 +42,11 @@ impl Choice {
         }
     }
 
+    /// Whether anybody asks how user stacks go on.
+    pub(super) fn wants_user_frames(&self) -> bool {
+        self.frames != Frames::Kernel
+    }
+
     /// Hands on what is wanted.
     pub(super) fn take(&mut self, profiler: &mut Profiler, item: Item<'_>) {
         match item {

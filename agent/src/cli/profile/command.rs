@@ -2,19 +2,49 @@
 
 use std::{
     ffi::OsString,
-    fmt,
-    process::{Child, Command as Process, ExitStatus},
+    fmt, io,
+    process::{Child, Command as Process, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 
+use crate::cli::usage::with_former_limit;
+
 /// How long a command may take to end when it is told to.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether it has ended.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// Where a command's own words go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Streams {
+    /// To where fathom's go.
+    Own,
+    /// Standard output is the profile's: the command's goes to standard error.
+    OffStdout,
+    /// The terminal is the table's, and so is what is typed.
+    Nowhere,
+}
+
+impl Streams {
+    fn apply(self, process: &mut Process) {
+        match self {
+            Self::Own => {}
+            Self::OffStdout => {
+                process.stdout(io::stderr());
+            }
+            Self::Nowhere => {
+                process
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null());
+            }
+        }
+    }
+}
 
 /// A command, running. Dropping it ends it.
 pub(super) struct Command {
@@ -24,19 +54,19 @@ pub(super) struct Command {
 }
 
 impl Command {
-    /// Starts it, with fathom's own standard input, output and error.
+    /// Starts it, if there are any words.
     ///
     /// # Errors
     /// When there is no such program, or it can't be run.
-    pub(super) fn start(words: &[OsString]) -> anyhow::Result<Option<Self>> {
+    pub(super) fn start(words: &[OsString], streams: Streams) -> anyhow::Result<Option<Self>> {
         let Some((program, arguments)) = words.split_first() else {
             return Ok(None);
         };
         let name = program.to_string_lossy().into_owned();
-        let child = Process::new(program)
-            .args(arguments)
-            .spawn()
-            .with_context(|| format!("starting {name}"))?;
+        let mut process = Process::new(program);
+        streams.apply(process.args(arguments));
+        let child =
+            with_former_limit(|| process.spawn()).with_context(|| format!("starting {name}"))?;
         Ok(Some(Self {
             name,
             child,
@@ -118,7 +148,7 @@ mod tests {
 
     fn command(words: &[&str]) -> Command {
         let words: Vec<OsString> = words.iter().map(Into::into).collect();
-        Command::start(&words).unwrap().unwrap()
+        Command::start(&words, Streams::Own).unwrap().unwrap()
     }
 
     #[test]
@@ -135,8 +165,10 @@ mod tests {
 
     #[test]
     fn none_is_none_and_one_that_is_not_there_is_an_error() {
-        assert!(Command::start(&[]).unwrap().is_none());
-        let error = Command::start(&["/no/such/program".into()]).err().unwrap();
+        assert!(Command::start(&[], Streams::Own).unwrap().is_none());
+        let error = Command::start(&["/no/such/program".into()], Streams::Own)
+            .err()
+            .unwrap();
         assert!(format!("{error:#}").starts_with("starting /no/such/program: No such file"));
     }
 }

@@ -122,27 +122,42 @@ fn together(before: Stacks, after: Stacks) -> CallTree {
     let is_mixed = before.content != after.content;
     let mut tree = CallTree::default();
     for (stacks, side) in [(before, Side::First), (after, Side::Second)] {
-        let renames = is_mixed && stacks.content == Content::Pprof;
-        for (frames, count) in stacks.stacks {
-            let frames = frames.into_iter().map(|frame| {
-                if renames {
-                    as_folded(&stacks.frames[frame as usize])
-                } else {
-                    stacks.frames[frame as usize].clone()
-                }
-            });
-            tree.add(frames, side, count);
+        let Stacks {
+            mut frames,
+            stacks,
+            content,
+            ..
+        } = stacks;
+        if is_mixed {
+            for frame in &mut frames {
+                *frame = as_both(frame, content);
+            }
+        }
+        for (stack, count) in stacks {
+            let stack = stack
+                .into_iter()
+                .map(|frame| frames[frame as usize].clone());
+            tree.add(stack, side, count);
         }
     }
     tree
 }
 
-fn as_folded(frame: &Frame) -> Frame {
-    let mut name = String::new();
-    folded::push(&mut name, &frame.name);
+/// A frame with what both formats tell of it: where it is from, other than from the kernel, each tells by its own means.
+fn as_both(frame: &Frame, content: Content) -> Frame {
+    let mut name = frame.name.clone();
+    if content == Content::Pprof {
+        let mut pushed = String::new();
+        folded::push(&mut pushed, &frame.name);
+        name = pushed.into();
+    }
+    let origin = match frame.origin {
+        Some(Origin::Kernel) => Origin::Kernel,
+        _ => Origin::Native,
+    };
     Frame {
-        name: name.into(),
-        origin: frame.origin.or(Some(Origin::Native)),
+        name,
+        origin: Some(origin),
         ..frame.clone()
     }
 }

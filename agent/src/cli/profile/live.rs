@@ -1,5 +1,7 @@
 //! `--top`: the hottest functions while they run.
 
+mod naming;
+
 use std::{
     io::{self, IsTerminal as _, Write as _},
     time::{Duration, Instant},
@@ -7,6 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 
+use self::naming::Naming;
 use super::top::{Recent, Top};
 use crate::{
     cli::{
@@ -15,7 +18,7 @@ use crate::{
         screen::{self, Screen},
         text,
     },
-    profile::Profile,
+    profile::{Namer, Profile, Window},
     telemetry::Clock,
 };
 
@@ -34,15 +37,18 @@ pub(super) struct LiveTop {
     screen: Option<Screen>,
     json: bool,
     clock: Clock,
-    shown: Instant,
+    naming: Naming,
+    /// When the last frame's samples ended.
+    begun: Instant,
 }
 
 impl LiveTop {
     /// Takes the terminal, if there is one and lines are not wanted.
     ///
     /// # Errors
-    /// When it can't be written to.
-    pub(super) fn start(json: bool) -> anyhow::Result<Self> {
+    /// When it can't be written to, or no thread can be started.
+    pub(super) fn start(json: bool, namer: Namer) -> anyhow::Result<Self> {
+        let naming = Naming::start(namer).context("starting the thread that names stacks")?;
         let screen = (!json && io::stdout().is_terminal())
             .then(Screen::enter)
             .transpose()
@@ -52,13 +58,31 @@ impl LiveTop {
             screen,
             json,
             clock: Clock::new(),
-            shown: Instant::now(),
+            naming,
+            begun: Instant::now(),
         })
     }
 
-    /// Whether the next frame is due.
+    /// Whether the next frame is due, and the one before has its names.
     pub(super) fn is_due(&self) -> bool {
-        self.shown.elapsed() >= FRAME
+        self.begun.elapsed() >= FRAME && self.naming.is_free()
+    }
+
+    /// Takes the samples of the next frame.
+    pub(super) fn name(&mut self, window: Window) {
+        self.begun = Instant::now();
+        self.naming.hand_over(window);
+    }
+
+    /// What is to be shown next, once it has its names.
+    pub(super) fn named(&mut self) -> Option<Vec<Profile>> {
+        self.naming.take()
+    }
+
+    /// Gives the terminal back, and what has not been shown.
+    pub(super) fn finish(self) -> Option<Vec<Profile>> {
+        drop(self.screen);
+        self.naming.finish()
     }
 
     /// Whether the user has had enough.
@@ -71,7 +95,6 @@ impl LiveTop {
     /// # Errors
     /// What standard output returns.
     pub(super) fn show(&mut self, profiles: &[Profile], account: &str) -> io::Result<()> {
-        self.shown = Instant::now();
         self.recent.push(profiles);
         let unix_ns = self.clock.unix_ns(Clock::monotonic_ns());
         if let Some(screen) = &self.screen {

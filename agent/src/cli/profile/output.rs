@@ -36,7 +36,7 @@ pub enum Format {
     Folded,
     /// For `go tool pprof` and whatever reads its format
     Pprof,
-    /// For profiler.firefox.com, gzipped where the file ends in .gz
+    /// For profiler.firefox.com
     Firefox,
 }
 
@@ -44,10 +44,11 @@ pub enum Format {
 const STDOUT: &str = "-";
 
 /// Files' endings and what they ask for. The first of a format is the one that it is known by.
-const ENDINGS: [(&str, Format); 6] = [
+const ENDINGS: [(&str, Format); 7] = [
     (".html", Format::Html),
     (".svg", Format::Svg),
     (".folded", Format::Folded),
+    (".folded.gz", Format::Folded),
     (".pb.gz", Format::Pprof),
     (".json", Format::Firefox),
     (".json.gz", Format::Firefox),
@@ -122,7 +123,7 @@ pub(super) struct Form {
     pub(super) format: Format,
     /// Of folded stacks.
     pub(super) inlined: Inlined,
-    /// Whether JSON is gzipped.
+    /// Whether it is gzipped; pprof is by itself.
     pub(super) packs: bool,
 }
 
@@ -136,10 +137,12 @@ impl Form {
         inlined: Inlined,
         path: &Path,
     ) -> anyhow::Result<Self> {
+        let format = Format::choose(asked, path)?;
+        let is_packed = path.extension().is_some_and(|ending| ending == "gz");
         Ok(Self {
-            format: Format::choose(asked, path)?,
+            format,
             inlined,
-            packs: path.extension().is_some_and(|ending| ending == "gz"),
+            packs: is_packed && format != Format::Pprof,
         })
     }
 }
@@ -190,6 +193,18 @@ impl Target {
         }
     }
 
+    pub(super) fn is_stdout(&self) -> bool {
+        matches!(self, Self::Stdout)
+    }
+
+    /// Its path where it was not there before, and goes away if no profile comes.
+    pub(super) fn new_path(&self) -> Option<&Path> {
+        match self {
+            Self::File(opened) if opened.is_new => Some(&opened.path),
+            _ => None,
+        }
+    }
+
     pub(super) fn write(
         self,
         with: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -198,10 +213,7 @@ impl Target {
         let written = match self {
             Self::Stdout => write_to(io::stdout().lock(), with),
             Self::File(mut opened) => {
-                let written = opened
-                    .file
-                    .set_len(0)
-                    .and_then(|()| write_to(&opened.file, with));
+                let written = opened.clear().and_then(|()| write_to(&opened.file, with));
                 opened.is_new &= written.is_err();
                 written
             }
@@ -219,6 +231,16 @@ fn write_to(
     out.flush()
 }
 
+impl Opened {
+    /// Takes out what was there before; a pipe or a device has nothing.
+    fn clear(&self) -> io::Result<()> {
+        if self.file.metadata()?.is_file() {
+            self.file.set_len(0)?;
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Opened {
     fn drop(&mut self) {
         if self.is_new {
@@ -233,6 +255,15 @@ impl Drop for Opened {
 /// # Errors
 /// What `out` returns.
 pub(super) fn write(result: &Finished, form: Form, out: impl Write) -> io::Result<()> {
+    if !form.packs {
+        return write_plain(result, form, out);
+    }
+    let mut gzip = GzEncoder::new(out, Compression::default());
+    write_plain(result, form, &mut gzip)?;
+    gzip.finish()?.flush()
+}
+
+fn write_plain(result: &Finished, form: Form, out: impl Write) -> io::Result<()> {
     let title = format!("CPU, {:.1} s at {} Hz", result.seconds, result.frequency);
     match form.format {
         Format::Html => {
@@ -262,14 +293,7 @@ pub(super) fn write(result: &Finished, form: Form, out: impl Write) -> io::Resul
         }
         Format::Firefox => {
             let clock = Clock::new();
-            let unix_ns = |ns| clock.unix_ns(ns);
-            if form.packs {
-                let mut gzip = GzEncoder::new(out, Compression::default());
-                firefox::write(&result.profiles, unix_ns, &mut gzip)?;
-                gzip.finish()?.flush()
-            } else {
-                firefox::write(&result.profiles, unix_ns, out)
-            }
+            firefox::write(&result.profiles, |ns| clock.unix_ns(ns), out)
         }
     }
 }

@@ -43,6 +43,9 @@ const PROC: &str = "/proc";
 /// Processes that are remembered.
 const PROCESSES: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
+/// Requests that may have been sampled and not be decided at a time, with those that are wanted.
+const ROOM: usize = 1 << 18;
+
 /// How long requests that were sampled may take to end when sampling is over.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -103,7 +106,7 @@ impl Wanted {
         let is_route = |(method, pattern): &(Option<String>, Pattern)| {
             method
                 .as_ref()
-                .is_none_or(|method| **method == *request.method)
+                .is_none_or(|method| method.eq_ignore_ascii_case(&request.method))
                 && pattern.matches(&request.path)
         };
         request.duration > self.slower_than
@@ -139,10 +142,9 @@ impl Request {
 
 /// Watches requests while samples are taken.
 pub(super) struct Requests {
-    wanted: Wanted,
     links: Arc<Links<Request>>,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Passed>>,
 }
 
 impl Requests {
@@ -153,14 +155,13 @@ impl Requests {
     pub(super) fn start(wanted: Wanted) -> Result<Self, Failure> {
         let stop = Arc::new(AtomicBool::new(false));
         let probes = Probes::attach(None, Subject::Exchanges, true, &stop)?;
-        let links = Arc::new(Links::default());
+        let links = Arc::new(Links::with_room(ROOM));
         let (told, ended) = (Arc::clone(&links), Arc::clone(&stop));
         let thread = thread::Builder::new()
             .name("fathom-net".into())
-            .spawn(move || watch(probes, &told, &ended))
+            .spawn(move || watch(probes, wanted, &told, &ended))
             .context("starting the thread that reads requests")?;
         Ok(Self {
-            wanted,
             links,
             stop,
             thread: Some(thread),
@@ -178,20 +179,24 @@ impl Requests {
         while self.links.open() > 0 && Instant::now() < deadline {
             thread::sleep(DRAIN);
         }
-        self.end();
-        let open = self.links.open() as u64 + self.links.refused();
-        let mut requests = self.links.take();
-        requests.retain(|_, request| self.wanted.has(request));
-        Served { requests, open }
+        let passed = self.end();
+        Served {
+            open: self.links.open() as u64,
+            refused: self.links.refused(),
+            requests: self.links.take(),
+            passed,
+        }
     }
 
-    fn end(&mut self) {
+    fn end(&mut self) -> Passed {
         self.stop.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
+        let Some(thread) = self.thread.take() else {
+            return Passed::default();
+        };
+        thread.join().unwrap_or_else(|_| {
             warn!("the thread that reads requests had panicked");
-        }
+            Passed::default()
+        })
     }
 }
 
@@ -205,12 +210,34 @@ impl Drop for Requests {
 #[derive(Default)]
 pub(super) struct Served {
     pub(super) requests: HashMap<ExchangeKey, Request>,
-    /// Those that were sampled and of which it is not known whether they are wanted: they had not ended, or were too many.
+    /// Those that were sampled and had not ended.
     pub(super) open: u64,
+    /// Samples of requests that there was no room for.
+    pub(super) refused: u64,
+    pub(super) passed: Passed,
+}
+
+impl Served {
+    /// Whether any request was sampled that is not known to be wanted.
+    pub(super) fn others(&self) -> u64 {
+        let Passed { others, untold } = self.passed;
+        others + untold + self.open
+    }
+}
+
+/// Requests that were sampled, have ended, and are left out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Passed {
+    /// Another route's, or too fast.
+    pub(super) others: u64,
+    /// Those of programs of which it is not known which thread serves which.
+    pub(super) untold: u64,
 }
 
 /// Hears what the decoder finds.
 struct Hearer<'a> {
+    wanted: Wanted,
+    passed: Passed,
     links: &'a Links<Request>,
     identity: Identity,
     goroutines: Option<Goroutines>,
@@ -229,16 +256,29 @@ impl Listener for Hearer<'_> {
     fn exchange(&mut self, exchange: Exchange) {
         let (tgid, start_ns) = (exchange.thread.tgid, exchange.start_ns);
         let is_told_apart = |goroutines: &Goroutines| goroutines.are_told_apart(tgid, start_ns);
-        if exchange.side == Side::Server && self.goroutines.as_ref().is_none_or(is_told_apart) {
-            self.links
-                .ended(exchange.key, exchange.end_ns, Request::of(exchange));
+        if exchange.side != Side::Server {
+            return;
+        }
+        let is_told = self.goroutines.as_ref().is_none_or(is_told_apart);
+        let (key, end_ns) = (exchange.key, exchange.end_ns);
+        let request = Request::of(exchange);
+        if is_told && self.wanted.has(&request) {
+            self.links.ended(key, end_ns, request);
+        } else if self.links.passed_over(key, end_ns) {
+            let passed = match is_told {
+                true => &mut self.passed.others,
+                false => &mut self.passed.untold,
+            };
+            *passed += 1;
         }
     }
 }
 
-fn watch(mut probes: Probes, links: &Links<Request>, stop: &AtomicBool) {
+fn watch(mut probes: Probes, wanted: Wanted, links: &Links<Request>, stop: &AtomicBool) -> Passed {
     let mut decoder = Decoder::new(Limits::default());
     let mut hearer = Hearer {
+        wanted,
+        passed: Passed::default(),
         links,
         identity: Identity::new(PROC, PROCESSES),
         goroutines: probes
@@ -264,6 +304,7 @@ fn watch(mut probes: Probes, links: &Links<Request>, stop: &AtomicBool) {
             thread::sleep(DRAIN);
         }
     }
+    hearer.passed
 }
 
 #[cfg(test)]

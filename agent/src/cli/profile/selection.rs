@@ -3,6 +3,7 @@
 mod family;
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -129,6 +130,20 @@ impl Selection {
         &self.pids
     }
 
+    /// Whether samples of a process are wanted that runs now, by what it runs now.
+    pub(super) fn wants_process(&mut self, pid: u32) -> bool {
+        let comm = fs::read_to_string(self.proc.join(format!("{pid}/comm"))).unwrap_or_default();
+        let undecided = self.undecided;
+        let wants = self.wants(Subject {
+            tgid: pid,
+            space: 0,
+            comm: padded(comm.trim_end_matches('\n')),
+        });
+        // That is a count of samples.
+        self.undecided = undecided;
+        wants
+    }
+
     /// Whether a sample is wanted.
     pub(super) fn wants(&mut self, subject: Subject) -> bool {
         if !self.pids.is_empty() && !self.pids.contains(&subject.tgid) {
@@ -245,18 +260,25 @@ fn cgroup(path: &Path) -> anyhow::Result<String> {
 fn container(proc: &Path, id: &str) -> anyhow::Result<String> {
     let wanted = id.to_ascii_lowercase();
     let entries = fs::read_dir(proc).with_context(|| format!("reading {}", proc.display()))?;
-    let runs = entries.flatten().any(|entry| {
-        fs::read_to_string(entry.path().join("cgroup"))
-            .ok()
-            .and_then(|text| container::id(&text))
-            .is_some_and(|id| !wanted.is_empty() && id.starts_with(&wanted))
-    });
-    if !runs {
-        bail!(
+    let found: BTreeSet<String> = entries
+        .flatten()
+        .filter_map(|entry| fs::read_to_string(entry.path().join("cgroup")).ok())
+        .filter_map(|text| container::id(&text))
+        .filter(|id| !wanted.is_empty() && id.starts_with(&wanted))
+        .collect();
+    match found.len() {
+        0 => bail!(
             "--container {id}: no process runs in a container whose id begins so; a container's name is known to its runtime alone (crictl ps, docker ps --no-trunc)"
-        );
+        ),
+        1 => Ok(wanted),
+        _ => {
+            let found: Vec<_> = found.into_iter().collect();
+            bail!(
+                "--container {id}: the ids of several containers begin so: {}; say more of the one that is meant",
+                found.join(", ")
+            )
+        }
     }
-    Ok(wanted)
 }
 
 /// A name as the kernel keeps it: cut at 15 bytes, padded with zeros.

@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     io::{self, IsTerminal as _},
     num::NonZeroUsize,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -15,6 +16,7 @@ use tokio::{
 
 use super::{
     Args,
+    busy::busy,
     choice::Choice,
     command::Command,
     live::LiveTop,
@@ -23,11 +25,12 @@ use super::{
 use crate::{
     cli::{
         Failure,
-        sampling::{Plan, Sampling},
+        sampling::{Plan, Sampling, cpus, identify},
+        usage,
     },
     identity::Identity,
-    probes::profile::ProfileOptions,
-    profile::{Gear, Limits, Outcome as RecordOutcome, Profile, Quality},
+    probes::profile::{Busy, ProfileOptions, Ticks},
+    profile::{Gear, Limits, Namer, Outcome as RecordOutcome, Profile, Quality},
     telemetry::Clock,
 };
 
@@ -35,14 +38,16 @@ use crate::{
 const DRAIN: Duration = Duration::from_millis(50);
 
 /// One command may use more than an agent that runs beside everything else.
-const LIMITS: Limits = Limits {
-    stacks: 256 << 20,
-    symbols: 512 << 20,
-    files: 900,
-    spaces: 64 << 20,
-    waiting: 64 << 20,
-    section: 256 << 20,
-};
+fn limits() -> Limits {
+    Limits {
+        stacks: 256 << 20,
+        symbols: 512 << 20,
+        files: files(usage::raise_open_files(), cpus()),
+        spaces: 64 << 20,
+        waiting: 64 << 20,
+        section: 256 << 20,
+    }
+}
 
 /// Bytes of the maps that stacks are unwound by: the tables of some hundred large libraries.
 const TABLES: u64 = 96 << 20;
@@ -52,6 +57,9 @@ const EVENTS: usize = 256 << 10;
 
 /// How long the tables of the processes that were named are waited for before they are sampled. What is not there by then is made meanwhile.
 const PREPARE: Duration = Duration::from_secs(10);
+
+/// How long those of the processes are waited for that are at work anyway: the first moment of a load whose tables are missing has most of its broken stacks.
+const PREPARE_BUSY: Duration = Duration::from_millis(250);
 
 /// How long the tables are waited for at the end that the last samples need: on a busy machine a large one takes seconds.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -81,6 +89,45 @@ impl End {
             terminate,
         })
     }
+
+    /// Waits for the next signal; the exit code is that of a process that it has ended.
+    pub(super) fn next_signal(&mut self) -> i32 {
+        let Self {
+            runtime,
+            interrupt,
+            terminate,
+            ..
+        } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => 128 + SignalKind::interrupt().as_raw_value(),
+                _ = terminate.recv() => 128 + SignalKind::terminate().as_raw_value(),
+            }
+        })
+    }
+}
+
+/// The processes whose samples come first.
+pub(super) struct Expected {
+    pids: Vec<u32>,
+    /// How long their tables are waited for.
+    patience: Duration,
+}
+
+impl Expected {
+    /// Those that were named, none where a command is to come, otherwise those that are at work; none either where no user stack is wanted.
+    pub(super) fn of(choice: &mut Choice, has_command: bool) -> Self {
+        let named = choice.selection.targets().to_vec();
+        let (pids, patience) = match (choice.wants_user_frames(), named.is_empty()) {
+            (true, true) if !has_command => {
+                let wants = |pid| choice.selection.wants_process(pid);
+                (busy(Path::new("/proc"), wants), PREPARE_BUSY)
+            }
+            (true, false) => (named, PREPARE),
+            _ => (Vec::new(), Duration::ZERO),
+        };
+        Self { pids, patience }
+    }
 }
 
 /// A session: what samples, and what becomes of the samples.
@@ -104,7 +151,7 @@ impl Session {
     pub(super) fn start(args: &Args, choice: &Choice) -> Result<Self, Failure> {
         let capacity = NonZeroUsize::new(4096).unwrap_or(NonZeroUsize::MIN);
         let mut identity = Identity::new("/proc", capacity);
-        let identify = move |pid| identity.process(pid, Clock::monotonic_ns());
+        let identify = move |sampled| identify(&mut identity, sampled);
         let plan = Plan {
             sampler: ProfileOptions {
                 frequency: args.frequency,
@@ -117,7 +164,7 @@ impl Session {
             },
             interval: DRAIN,
             events: EVENTS,
-            limits: LIMITS,
+            limits: limits(),
             gear: if args.no_inlines {
                 Gear::Names
             } else {
@@ -133,10 +180,15 @@ impl Session {
         })
     }
 
-    /// Gets the tables of the processes that were named ready, then starts sampling. `false` where a signal has asked for the end meanwhile.
-    pub(super) fn prepare(&mut self, end: &mut End, choice: &mut Choice) -> Result<bool, Failure> {
+    /// Gets the tables of the processes ready that are expected, then starts sampling. `false` where a signal has asked for the end meanwhile.
+    pub(super) fn prepare(
+        &mut self,
+        expected: &Expected,
+        end: &mut End,
+        choice: &mut Choice,
+    ) -> Result<bool, Failure> {
         let now_ns = Clock::monotonic_ns();
-        for &pid in choice.selection.targets() {
+        for &pid in &expected.pids {
             self.sampling.profiler.expect(pid, now_ns);
         }
         let End {
@@ -154,7 +206,8 @@ impl Session {
                     _ = terminate.recv() => return false,
                     _ = look.tick() => self.drain(choice),
                 }
-                if !self.sampling.profiler.is_making_tables() || begun.elapsed() > PREPARE {
+                if !self.sampling.profiler.is_making_tables() || begun.elapsed() > expected.patience
+                {
                     return true;
                 }
             }
@@ -215,23 +268,35 @@ impl Session {
         if live.is_left() {
             return true;
         }
-        if !live.is_due() {
-            return false;
+        if live.is_due() {
+            live.name(self.sampling.profiler.end_window(Clock::monotonic_ns()));
         }
-        let profiles = self.flush();
+        let Some(profiles) = live.named() else {
+            return false;
+        };
+        self.count(&profiles);
         let account = format!("{} samples, {} lost", self.quality.samples, self.lost());
         // A reader that has seen enough ends it.
         live.show(&profiles, &account).is_err()
     }
 
+    /// What names stacks on another thread.
+    pub(super) fn namer(&self) -> Namer {
+        self.sampling.profiler.namer()
+    }
+
     /// Ends a window.
     fn flush(&mut self) -> Vec<Profile> {
         let profiles = self.sampling.profiler.flush(Clock::monotonic_ns());
-        for profile in &profiles {
+        self.count(&profiles);
+        profiles
+    }
+
+    fn count(&mut self, profiles: &[Profile]) {
+        for profile in profiles {
             self.quality += profile.quality;
             self.processes.insert(profile.process.pid);
         }
-        profiles
     }
 
     fn lost(&self) -> u64 {
@@ -256,12 +321,18 @@ impl Session {
 
     pub(super) fn finish(mut self, course: &mut Course) -> Result<Finished, Failure> {
         let seconds = self.started.elapsed().as_secs_f64();
+        let ticks = self.sampling.sampler.ticks.as_ref();
+        let busy = ticks.map_or_else(Busy::default, Ticks::busy);
         let programs = self.sampling.sampler.run_time();
         let choice = &mut course.choice;
         self.sampling
             .finish(SETTLE, |profiler, item| choice.take(profiler, item))?;
         // The terminal is given back before anything else is said on it.
-        let was_live = course.live.take().is_some();
+        let live = course.live.take();
+        let was_live = live.is_some();
+        if let Some(profiles) = live.and_then(LiveTop::finish) {
+            self.count(&profiles);
+        }
         if io::stderr().is_terminal() && !was_live {
             eprintln!();
         }
@@ -283,6 +354,8 @@ impl Session {
             undecided: choice.selection.undecided,
             served: served.unwrap_or_default(),
             lost: self.lost(),
+            busy,
+            events_lost: self.sampling.feed.lost(),
         })
     }
 }
@@ -304,4 +377,27 @@ pub(super) struct Finished {
     /// The requests that samples were taken for, where that was asked.
     pub(super) served: Served,
     pub(super) lost: u64,
+    /// The clock's ticks on CPUs at work.
+    pub(super) busy: Busy,
+    /// Records of what happened to processes that the kernel had no room for.
+    pub(super) events_lost: u64,
+}
+
+/// How many files a session may hold open, of as many as a process may have: the sampler takes some on each CPU, and reading `/proc` and debug files takes others.
+fn files(limit: u64, cpus: usize) -> usize {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    (limit.saturating_sub(4 * cpus) / 2).clamp(128, 4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::files;
+
+    #[test]
+    fn files_leave_descriptors_for_all_else() {
+        assert_eq!(files(1024, 2), 508);
+        assert_eq!(files(1024, 192), 128);
+        assert_eq!(files(1 << 20, 192), 4096);
+        assert_eq!(files(u64::MAX, 2), 4096);
+    }
 }

@@ -5,8 +5,12 @@ use std::{cmp::Reverse, fmt::Write as _};
 use super::session::Finished;
 use crate::{
     cli::{text, usage},
+    probes::profile::Busy,
     profile::StackQuality,
 };
+
+/// Of fewer ticks it can't be said how many did not come.
+const LEAST_TICKS: u64 = 100;
 
 impl Finished {
     /// Prints how many samples there are, and how good they are.
@@ -16,6 +20,21 @@ impl Finished {
             "{} samples of {} processes in {:.1} s ({} Hz on {} CPUs), {} lost",
             quality.samples, self.processes, self.seconds, self.frequency, self.cpus, self.lost
         );
+        let Busy { came, expected } = self.busy;
+        let missed = expected.saturating_sub(came);
+        // Fewer are the measurement's own error.
+        if expected >= LEAST_TICKS && missed * 10 > expected {
+            eprintln!(
+                "{} of the ticks of busy CPUs did not come (about {missed} of {expected}): they stood still, or were in the midst of other programs of the kernel's, which no sampler sees",
+                percent(missed, expected)
+            );
+        }
+        if self.events_lost > 0 {
+            eprintln!(
+                "{} records of what processes did were lost: what they have mapped was read again",
+                self.events_lost
+            );
+        }
         if self.undecided > 0 {
             eprintln!(
                 "{} samples of processes that had ended before it was known whether they are wanted",
@@ -26,6 +45,18 @@ impl Finished {
             eprintln!(
                 "{} requests that were sampled had not ended yet: their samples are left out",
                 self.served.open
+            );
+        }
+        if self.served.refused > 0 {
+            eprintln!(
+                "{} samples are left out because too many requests were sampled to be remembered; sample for a shorter time",
+                self.served.refused
+            );
+        }
+        if self.served.passed.untold > 0 {
+            eprintln!(
+                "{} requests that were sampled are left out: it is not known which thread of their program serves which",
+                self.served.passed.untold
             );
         }
         eprintln!(

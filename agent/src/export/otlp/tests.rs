@@ -349,6 +349,7 @@ fn flow_log(number: u64, service: &str) -> FlowLog {
         flow: flow(number, Change::Closed),
         connection: number,
         peer: Peer::Service("db".into()),
+        destination: None,
         at_unix_nano: 1_000 + number,
         observed_unix_nano: 2_000,
         resource: Arc::new(Resource {

@@ -25,7 +25,10 @@ fn an_empty_one_fits_all() {
         Change::ConnectFailed,
         Change::Lost,
     ] {
-        assert!(Filter::default().fits(&flow(1, change), &[]), "{change:?}");
+        assert!(
+            Filter::default().fits(&flow(1, change), None, &[]),
+            "{change:?}"
+        );
     }
 }
 
@@ -35,22 +38,23 @@ fn a_process_is_named_by_number_service_or_comm_and_exactly() {
         pids: vec![9, 10],
         ..Filter::default()
     };
-    assert!(by_pid.fits(&closed(), &[]));
+    assert!(by_pid.fits(&closed(), None, &[]));
     assert!(!by_pid.fits(
         &Flow {
             tgid: 1,
             ..closed()
         },
+        None,
         &[]
     ));
     let by_name = Filter {
         processes: vec!["shop".into(), "python3".into()],
         ..Filter::default()
     };
-    assert!(by_name.fits(&closed(), &["shop", "java"]));
-    assert!(by_name.fits(&closed(), &["cart", "python3"]));
-    assert!(!by_name.fits(&closed(), &["shop2", "python"]));
-    assert!(!by_name.fits(&closed(), &[]));
+    assert!(by_name.fits(&closed(), None, &["shop", "java"]));
+    assert!(by_name.fits(&closed(), None, &["cart", "python3"]));
+    assert!(!by_name.fits(&closed(), None, &["shop2", "python"]));
+    assert!(!by_name.fits(&closed(), None, &[]));
 }
 
 #[test]
@@ -59,8 +63,8 @@ fn ports_and_addresses_are_those_of_either_end() {
         ports: vec![1, port],
         ..Filter::default()
     };
-    assert!(port(40_000).fits(&closed(), &[]) && port(80).fits(&closed(), &[]));
-    assert!(!port(81).fits(&closed(), &[]));
+    assert!(port(40_000).fits(&closed(), None, &[]) && port(80).fits(&closed(), None, &[]));
+    assert!(!port(81).fits(&closed(), None, &[]));
     let address = |text| Filter {
         addresses: vec![parse::address(text).expect(text)],
         ..Filter::default()
@@ -72,21 +76,33 @@ fn ports_and_addresses_are_those_of_either_end() {
         "0.0.0.0/0",
         "::ffff:127.0.0.2",
     ] {
-        assert!(address(text).fits(&closed(), &[]), "{text}");
+        assert!(address(text).fits(&closed(), None, &[]), "{text}");
     }
     for text in ["127.0.0.3", "10.0.0.0/8", "::/0", "127.0.0.4/30"] {
-        assert!(!address(text).fits(&closed(), &[]), "{text}");
+        assert!(!address(text).fits(&closed(), None, &[]), "{text}");
     }
     let v6 = Flow {
         remote: "[fd00::1]:80".parse().expect("an address"),
         ..closed()
     };
-    assert!(address("fd00::/8").fits(&v6, &[]) && !address("fe80::/10").fits(&v6, &[]));
+    assert!(address("fd00::/8").fits(&v6, None, &[]) && !address("fe80::/10").fits(&v6, None, &[]));
     let mapped = Flow {
         remote: "[::ffff:10.1.2.3]:80".parse().expect("an address"),
         ..closed()
     };
-    assert!(address("10.0.0.0/8").fits(&mapped, &[]));
+    assert!(address("10.0.0.0/8").fits(&mapped, None, &[]));
+}
+
+#[test]
+fn where_a_connection_really_goes_is_an_end_of_it() {
+    let pod = Some("10.244.1.7:8443".parse().expect("an address"));
+    let filter = Filter {
+        ports: vec![8443],
+        addresses: vec![parse::address("10.244.0.0/16").expect("a network")],
+        ..Filter::default()
+    };
+    assert!(filter.fits(&closed(), pod, &[]));
+    assert!(!filter.fits(&closed(), None, &[]));
 }
 
 #[test]
@@ -116,7 +132,7 @@ fn a_state_is_the_word_that_the_user_reads() {
         ("lost", closed(), false),
     ] {
         assert_eq!(
-            state(text).fits(&flow, &[]),
+            state(text).fits(&flow, None, &[]),
             expected,
             "{text} of {:?}",
             flow.change
@@ -132,10 +148,10 @@ fn failed_is_what_ended_otherwise_than_in_order() {
     };
     for outcome in Outcome::ALL {
         let flow = ended(Change::Closed, outcome);
-        assert_eq!(failed.fits(&flow, &[]), outcome != Outcome::Closed);
+        assert_eq!(failed.fits(&flow, None, &[]), outcome != Outcome::Closed);
     }
-    assert!(!failed.fits(&flow(1, Change::Alive), &[]));
-    assert!(!failed.fits(&flow(1, Change::Lost), &[]));
+    assert!(!failed.fits(&flow(1, Change::Alive), None, &[]));
+    assert!(!failed.fits(&flow(1, Change::Lost), None, &[]));
 }
 
 #[test]
@@ -146,19 +162,19 @@ fn slower_than_is_about_connect_accept_and_round_trip() {
     };
     // Its handshake took 2 ms, its round trip 300 µs.
     let flow = closed();
-    assert!(than("1999us").fits(&flow, &[]) && !than("2ms").fits(&flow, &[]));
+    assert!(than("1999us").fits(&flow, None, &[]) && !than("2ms").fits(&flow, None, &[]));
     let accepted = Flow {
         connect_ns: None,
         accepted_ns: Some(8_000_000),
         ..flow
     };
-    assert!(than("4.9ms").fits(&accepted, &[]) && !than("5ms").fits(&accepted, &[]));
+    assert!(than("4.9ms").fits(&accepted, None, &[]) && !than("5ms").fits(&accepted, None, &[]));
     let far = Flow {
         connect_ns: None,
         srtt_us: Some(90_000),
         ..flow
     };
-    assert!(than("89ms").fits(&far, &[]) && !than("0.09").fits(&far, &[]));
+    assert!(than("89ms").fits(&far, None, &[]) && !than("0.09").fits(&far, None, &[]));
     // A connect that nobody answered took until its end.
     let failed = Flow {
         change: Change::ConnectFailed,
@@ -166,13 +182,13 @@ fn slower_than_is_about_connect_accept_and_round_trip() {
         at_ns: 3_001_000_000,
         ..flow
     };
-    assert!(than("2s").fits(&failed, &[]) && !than("3s").fits(&failed, &[]));
+    assert!(than("2s").fits(&failed, None, &[]) && !than("3s").fits(&failed, None, &[]));
     let unknown = Flow {
         connect_ns: None,
         srtt_us: None,
         ..flow
     };
-    assert!(!than("1us").fits(&unknown, &[]));
+    assert!(!than("1us").fits(&unknown, None, &[]));
 }
 
 #[test]
@@ -182,13 +198,13 @@ fn all_that_is_given_has_to_fit() {
         failed: true,
         ..Filter::default()
     };
-    assert!(both.fits(&ended(Change::Closed, Outcome::Reset), &[]));
-    assert!(!both.fits(&closed(), &[]));
+    assert!(both.fits(&ended(Change::Closed, Outcome::Reset), None, &[]));
+    assert!(!both.fits(&closed(), None, &[]));
     let elsewhere = Flow {
         remote: "127.0.0.2:81".parse().expect("an address"),
         ..ended(Change::Closed, Outcome::Reset)
     };
-    assert!(!both.fits(&elsewhere, &[]));
+    assert!(!both.fits(&elsewhere, None, &[]));
 }
 
 #[test]

@@ -29,6 +29,27 @@ fn a_name_holds_from_its_answer_for_its_ttl() {
 }
 
 #[test]
+fn asking_again_lengthens_a_name_and_takes_nothing_from_it() {
+    let names = names();
+    let name: Arc<str> = "x.example".into();
+    names.learn(7, ip(1), &name, 60, 0);
+    names.learn(7, ip(1), &"x.example".into(), 60, 50_000_000);
+    // The record of a connection from between comes after the second answer.
+    assert_eq!(names.name(7, ip(1), 10_000_000).as_ref(), Some(&name));
+    assert_eq!(names.name(7, ip(1), 60 * SECOND), Some(name));
+    // A shorter answer takes nothing back.
+    names.learn(7, ip(1), &"x.example".into(), 0, SECOND);
+    assert!(names.name(7, ip(1), 60 * SECOND).is_some());
+    // What has ended begins anew: between the two nobody had the name.
+    names.learn(7, ip(1), &"x.example".into(), 60, 100 * SECOND);
+    assert!(names.name(7, ip(1), 50 * SECOND).is_none());
+    // Another name has only its own time.
+    names.learn(7, ip(1), &"y.example".into(), 60, 101 * SECOND);
+    assert!(names.name(7, ip(1), 100 * SECOND).is_none());
+    assert_eq!(names.bytes(), 2 * (super::ENTRY + "y.example".len()));
+}
+
+#[test]
 fn a_short_ttl_is_lengthened_and_a_long_one_cut() {
     let names = names();
     names.learn(7, ip(1), &"x.example".into(), 0, 0);

@@ -29,7 +29,7 @@ impl SocketCalls {
         }
     }
 
-    const fn programs(self) -> [Attachment; 2] {
+    pub(super) const fn programs(self) -> [Attachment; 2] {
         match self {
             Self::Fexit => [
                 Attachment::FExit("accept_exit", "inet_csk_accept"),

@@ -63,10 +63,17 @@ impl Published {
         self.changed.insert(pid);
     }
 
-    /// A process was sampled, and all was known.
-    pub(super) fn sampled(&mut self, pid: u32, at_ns: u64) {
-        if let Some(process) = self.processes.get_mut(&pid) {
-            process.sampled_ns = at_ns;
+    /// A process was sampled, and all was known. One that was published before it was sampled (for any address space) is from now on known by the one that it has: else
+    /// the program would go on by what it had mapped before an exec.
+    pub(super) fn sampled(&mut self, pid: u32, space: u64, at_ns: u64) {
+        let Some(process) = self.processes.get_mut(&pid) else {
+            return;
+        };
+        process.sampled_ns = at_ns;
+        if process.space == 0 && space != 0 {
+            process.space = space;
+            process.segments = None;
+            self.changed.insert(pid);
         }
     }
 

@@ -175,9 +175,15 @@ fn an_expected_process_is_published_with_its_tables_before_any_sample() {
         std::thread::sleep(Duration::from_millis(5));
         backtraces.tick(2000, &mut ready);
     }
+    let id = |maps: &TestMaps| maps.lock().published.get(&pid).expect("published").0;
+    assert_eq!(id(&maps), 0, "whatever its address space is called");
+    let (mut sample, _) = sample_here();
+    (sample.end, sample.stopped) = (UserEnd::Root, None);
+    backtraces.sample(sample, &mut ready);
+    backtraces.tick(3000, &mut ready);
+    assert_eq!(id(&maps), ID, "until it is known: an exec changes it");
     let maps = maps.lock();
-    let (id, segments) = maps.published.get(&pid).expect("published");
-    assert_eq!(*id, 0, "whatever its address space is called");
+    let (_, segments) = maps.published.get(&pid).expect("published");
     let own = an_expected_process_is_published_with_its_tables_before_any_sample as fn();
     let of = |address| {
         segments

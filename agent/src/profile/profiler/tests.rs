@@ -1,9 +1,9 @@
 use super::*;
 use crate::profile::{Profile, StackQuality, record::tests::record};
 
-fn unknown(pid: u32) -> Arc<Process> {
+fn unknown(sampled: Sampled) -> Arc<Process> {
     Arc::new(Process {
-        pid,
+        pid: sampled.tgid,
         start_ticks: 0,
         service: "test".into(),
         executable: None,

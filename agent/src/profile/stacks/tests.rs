@@ -7,9 +7,9 @@ use crate::{
     },
 };
 
-fn process(pid: u32) -> Arc<Process> {
+fn process(sampled: Sampled) -> Arc<Process> {
     Arc::new(Process {
-        pid,
+        pid: sampled.tgid,
         start_ticks: 0,
         service: "test".into(),
         executable: None,
@@ -36,7 +36,7 @@ fn not_opened(_: &Region) -> Result<Module, Error> {
 fn each_mapping_that_frames_lie_in_is_opened_once_and_no_other() {
     let own = std::process::id();
     let space = Spaces::new(1 << 20, Arc::default()).of_process(own, own, 0, 0);
-    let here = process as fn(u32) -> Arc<Process> as usize as u64;
+    let here = process as fn(Sampled) -> Arc<Process> as usize as u64;
     let there = libc::getpid as unsafe extern "C" fn() -> i32 as usize as u64;
     let mut stacks = Stacks::new(1 << 20);
     let mut opened = 0;
@@ -59,6 +59,31 @@ fn each_mapping_that_frames_lie_in_is_opened_once_and_no_other() {
         assert_ne!(mapped[0], mapped[1]);
         assert_eq!(mapped[2], None, "there is no code");
     }
+}
+
+#[test]
+fn a_process_that_executes_another_program_is_another_one() {
+    let mut stacks = Stacks::new(1 << 20);
+    let mut asked = Vec::new();
+    // The last one is ending, and has no address space any more.
+    for space in [7, 7, 8, 0] {
+        let mut backtrace = backtrace(4_194_305, &[1], None);
+        backtrace.sample.space = space;
+        let identify = |sampled: Sampled| {
+            asked.push(sampled.is_another);
+            process(sampled)
+        };
+        stacks.add(backtrace, not_opened, identify).expect("room");
+    }
+    assert_eq!(asked, [false, true]);
+    let counts = |seen: &Seen| {
+        seen.stacks
+            .values()
+            .map(|counted| counted.count)
+            .sum::<u64>()
+    };
+    let seen = stacks.take();
+    assert_eq!(seen.iter().map(counts).collect::<Vec<_>>(), [2, 2]);
 }
 
 #[test]
@@ -117,7 +142,7 @@ fn a_process_that_is_sampled_once_takes_few_kibibytes() {
     const LIMIT: usize = 4 << 20;
     let own = std::process::id();
     let space = Spaces::new(1 << 20, Arc::default()).of_process(own, own, 0, 0);
-    let here = process as fn(u32) -> Arc<Process> as usize as u64;
+    let here = process as fn(Sampled) -> Arc<Process> as usize as u64;
     let there = libc::getpid as unsafe extern "C" fn() -> i32 as usize as u64;
     // As deep as those of programs that are being started.
     let kernel = [0xffff_ffff_8100_0000_u64; 20];

@@ -15,7 +15,7 @@ use crate::{
     },
     telemetry::{
         metric::{Attributes, Value},
-        tcp::errno_name,
+        tcp::error_type,
     },
 };
 
@@ -89,7 +89,7 @@ pub(super) fn of(log: &FlowLog) -> Attributes {
     all
 }
 
-/// The two ends: as the socket has them, and by who opened the connection.
+/// The two ends: as the socket has them, and by who opened the connection; and where it goes, where the address that the process sees is translated.
 fn ends(log: &FlowLog, all: &mut Attributes) {
     let (local, remote) = (log.flow.local, log.flow.remote);
     let mut put = |name: &'static str, value: Value| all.push((name.into(), value));
@@ -100,6 +100,13 @@ fn ends(log: &FlowLog, all: &mut Attributes) {
     put("network.local.port", int(local.port()));
     put("network.peer.address", text(remote.ip().to_string()));
     put("network.peer.port", int(remote.port()));
+    if let Some(destination) = log.destination {
+        put(
+            "fathom.destination.address",
+            text(destination.ip().to_string()),
+        );
+        put("fathom.destination.port", int(destination.port()));
+    }
     let (client, server) = match log.flow.role {
         Role::CLIENT => (Some(local), Some(remote)),
         Role::SERVER => (Some(remote), Some(local)),
@@ -125,15 +132,9 @@ fn ends(log: &FlowLog, all: &mut Attributes) {
     }
 }
 
-/// The errno where there is one, else how it ended.
 fn error(flow: &Flow) -> Option<Cow<'static, str>> {
-    if !has_failed(flow) {
-        return None;
-    }
-    match flow.error {
-        0 => flow.outcome.map(|outcome| outcome.name().into()),
-        errno => Some(errno_name(errno)),
-    }
+    let outcome = flow.outcome.filter(|_| has_failed(flow))?;
+    Some(error_type(outcome, flow.error))
 }
 
 fn text(text: String) -> Value {

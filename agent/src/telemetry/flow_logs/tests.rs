@@ -32,24 +32,31 @@ fn logs(rules: impl Into<Arc<[Rule]>>) -> FlowLogs {
     FlowLogs::new(rules.into(), Arc::new(Clock::new()))
 }
 
-fn peer() -> Peer {
-    Peer::Class(Class::Loopback)
+fn far(peer: Peer) -> FarEnd {
+    FarEnd {
+        peer,
+        destination: None,
+    }
+}
+
+fn somewhere() -> FarEnd {
+    far(Peer::Class(Class::Loopback))
 }
 
 #[test]
 fn the_first_rule_that_fits_decides() {
     let mut logs = logs([rule("open", 0.0), rule("closed", 1.0), rule("open", 1.0)]);
     assert!(
-        logs.log(&flow(1, Change::Alive), &process(), &peer())
+        logs.log(&flow(1, Change::Alive), &process(), &somewhere())
             .is_none()
     );
     assert!(
-        logs.log(&flow(1, Change::Closed), &process(), &peer())
+        logs.log(&flow(1, Change::Closed), &process(), &somewhere())
             .is_some()
     );
     // No rule is about these: they are nobody's loss.
     assert!(
-        logs.log(&flow(1, Change::ConnectFailed), &process(), &peer())
+        logs.log(&flow(1, Change::ConnectFailed), &process(), &somewhere())
             .is_none()
     );
     let counts = logs.counts();
@@ -60,7 +67,7 @@ fn the_first_rule_that_fits_decides() {
 fn without_rules_there_is_no_record() {
     let mut logs = logs([]);
     assert!(
-        logs.log(&flow(1, Change::Closed), &process(), &peer())
+        logs.log(&flow(1, Change::Closed), &process(), &somewhere())
             .is_none()
     );
 }
@@ -78,7 +85,7 @@ fn a_share_is_one_of_connections_and_each_has_all_its_records_or_none() {
         let made = changes
             .iter()
             .filter(|&&change| {
-                logs.log(&flow(number, change), &process(), &peer())
+                logs.log(&flow(number, change), &process(), &somewhere())
                     .is_some()
             })
             .count();
@@ -111,7 +118,9 @@ fn a_record_has_the_conventions_attributes_and_the_rest() {
         ..flow(1, Change::Closed)
     };
     let mut logs = logs([rule("reset", 1.0)]);
-    let log = logs.log(&reset, &process(), &peer()).expect("a record");
+    let log = logs
+        .log(&reset, &process(), &somewhere())
+        .expect("a record");
     assert_eq!(log.severity(), Severity::Warn);
     assert_eq!(&*log.resource.service_name, "shop");
     let attributes = log.attributes();
@@ -161,7 +170,7 @@ fn a_record_has_the_conventions_attributes_and_the_rest() {
 fn a_server_is_named_as_its_client_knows_it() {
     let mut logs = logs([rule("open", 1.0)]);
     let mut server_address = |flow: &Flow, peer: Peer| {
-        let log = logs.log(flow, &process(), &peer).expect("a record");
+        let log = logs.log(flow, &process(), &far(peer)).expect("a record");
         let attributes = log.attributes().into_iter();
         attributes
             .filter(|(key, _)| key == "server.address" || key == "service.peer.name")
@@ -182,12 +191,43 @@ fn a_server_is_named_as_its_client_knows_it() {
         role: Role::SERVER,
         ..open
     };
-    assert_eq!(server_address(&accepted, peer()), [text("127.0.0.1")]);
+    assert_eq!(
+        server_address(&accepted, somewhere().peer),
+        [text("127.0.0.1")]
+    );
     let unknown = Flow {
         role: Role::UNKNOWN,
         ..open
     };
-    assert_eq!(server_address(&unknown, peer()), []);
+    assert_eq!(server_address(&unknown, somewhere().peer), []);
+}
+
+#[test]
+fn each_record_says_where_a_translated_connection_goes_and_rules_go_by_it() {
+    let pod: SocketAddr = "10.244.1.7:8443".parse().expect("an address");
+    let mut logs = logs([Rule {
+        filter: Filter {
+            addresses: vec![parse::address("10.244.0.0/16").expect("a network")],
+            ..Filter::default()
+        },
+        share: Share::ALL,
+    }]);
+    let translated = FarEnd {
+        destination: Some(pod),
+        ..somewhere()
+    };
+    let mut said = |number, change, far: &FarEnd| {
+        let log = logs.log(&flow(number, change), &process(), far)?;
+        let attributes = log.attributes().into_iter();
+        let of_destination = attributes.filter(|(key, _)| key.starts_with("fathom.destination."));
+        Some(of_destination.map(|(_, value)| value).collect::<Vec<_>>())
+    };
+    let there = Some(vec![Value::Str("10.244.1.7".into()), Value::Int(8443)]);
+    assert_eq!(said(1, Change::Established, &translated), there);
+    assert_eq!(said(1, Change::Alive, &somewhere()), there);
+    assert_eq!(said(1, Change::Closed, &somewhere()), there);
+    assert_eq!(said(1, Change::Closed, &somewhere()), None, "it has ended");
+    assert_eq!(said(2, Change::Established, &somewhere()), None);
 }
 
 #[test]
@@ -205,7 +245,7 @@ fn severity_is_that_of_the_outcome() {
             },
             ..flow(1, change)
         };
-        logs.log(&one, &process(), &peer())
+        logs.log(&one, &process(), &somewhere())
             .expect("a record")
             .severity()
     };
@@ -237,7 +277,7 @@ fn nobody_has_no_number() {
         ..process()
     };
     let log = logs
-        .log(&flow(1, Change::Closed), &nobody, &peer())
+        .log(&flow(1, Change::Closed), &nobody, &somewhere())
         .expect("a record");
     assert!(log.resource.attributes.is_empty());
 }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use fathom_abi::Role;
 
-use super::{Key, errno_name};
+use super::{Key, error_type};
 use crate::{
     identity::Peer,
     net::{Flow, Outcome, open::Progress},
@@ -26,8 +26,8 @@ pub(super) struct Series {
     pub(super) peer: Peer,
     overflow: bool,
     established: u64,
-    /// Connects that failed, by errno.
-    failed: HashMap<u32, u64>,
+    /// Connects that failed, by how and by errno.
+    failed: HashMap<(Outcome, u32), u64>,
     /// Connections that ended, by [`Outcome`]; the last is of those whose end was not seen.
     ended: [u64; Outcome::ALL.len() + 1],
     pub(super) active: u64,
@@ -117,7 +117,8 @@ impl Series {
 
     /// A connect has failed.
     pub(super) fn failed(&mut self, flow: &Flow) {
-        *self.failed.entry(flow.error).or_default() += 1;
+        let way = (flow.outcome.unwrap_or(Outcome::Failed), flow.error);
+        *self.failed.entry(way).or_default() += 1;
         self.resets_sent += u64::from(flow.reset_sent);
         self.resets_received += u64::from(flow.reset_received);
     }
@@ -176,10 +177,10 @@ impl Series {
 
     fn begun(&self) -> impl Iterator<Item = NumberPoint> {
         let outcome = |outcome| ("fathom.tcp.outcome", Cow::Borrowed(outcome));
-        let failed = self.failed.iter().map(move |(&errno, &count)| {
+        let failed = self.failed.iter().map(move |(&(how, errno), &count)| {
             self.number(
                 count,
-                [outcome("failed"), ("error.type", errno_name(errno))],
+                [outcome("failed"), ("error.type", error_type(how, errno))],
             )
         });
         (self.established > 0)

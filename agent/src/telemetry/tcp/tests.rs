@@ -191,6 +191,39 @@ fn failures_carry_their_errno_and_resets_are_counted() {
 }
 
 #[test]
+fn a_connect_that_failed_is_named_by_its_errno_else_by_how_it_ended() {
+    let tcp = Tcp::new(Limits::default());
+    for (outcome, error) in [
+        (Outcome::Failed, libc::EADDRNOTAVAIL),
+        (Outcome::Failed, libc::EPERM),
+        (Outcome::Unreachable, libc::ENETDOWN),
+        (Outcome::Unreachable, libc::EHOSTDOWN),
+        (Outcome::Abandoned, 0),
+        (Outcome::Killed, 0),
+        (Outcome::Killed, 0),
+    ] {
+        let failed = Flow {
+            outcome: Some(outcome),
+            error: error.unsigned_abs(),
+            established_ns: None,
+            ..flow(1, Change::ConnectFailed)
+        };
+        tcp.record(&failed, &process("a"), &SOMEWHERE);
+    }
+    for (name, expected) in [
+        ("EADDRNOTAVAIL", 1),
+        ("EPERM", 1),
+        ("ENETDOWN", 1),
+        ("EHOSTDOWN", 1),
+        ("abandoned", 1),
+        ("killed", 2),
+    ] {
+        let counted = sum(&tcp, "fathom.tcp.connections", ("error.type", name));
+        assert_eq!(counted, expected, "{name}");
+    }
+}
+
+#[test]
 fn what_is_too_much_is_counted_and_stays_true_in_sum() {
     let tcp = Tcp::new(Limits {
         services: 1,

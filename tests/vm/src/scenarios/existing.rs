@@ -4,16 +4,20 @@ use std::{
     env,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::net::sockopt;
 
 use crate::{agent::Agent, context::Context, metrics::Metrics};
 
 /// Connections that are there.
 const OPEN: usize = 20;
-/// Those of them that end meanwhile.
+/// Those of them that end meanwhile, without a byte more.
 const ENDED: usize = 5;
+/// Those of these that end by a RST.
+const RESET: usize = 3;
 /// What went by on each before: it is not the agent's to count.
 const BEFORE: &[u8] = b"a few bytes of long ago";
 /// What goes by on one that goes on.
@@ -29,6 +33,11 @@ pub fn run(context: &mut Context) -> Result<()> {
     let service = service.file_name().and_then(|name| name.to_str());
     let service = service.context("a program without a name")?.to_owned();
     agent.settle(|metrics| holds(metrics, &service, OPEN, 0))?;
+    for (client, server) in pairs.drain(..RESET) {
+        sockopt::set_socket_linger(&client, Some(Duration::ZERO))?;
+        drop(client);
+        drop(server);
+    }
     pairs.truncate(OPEN - ENDED);
     let (client, server) = pairs.last_mut().context("none is left")?;
     client.write_all(LATER)?;

@@ -30,7 +30,7 @@ use crate::{
     export::otlp::queue::Queue,
     identity::{FarEnds, Identity},
     l7::{self, Decoder},
-    net::{AT_A_TIME, Before, Flows, Reports, existing::Search},
+    net::{AT_A_TIME, Before, Flow, Flows, Reports, existing::Search},
     probes::{
         self,
         finder::{Finder, Found},
@@ -66,6 +66,9 @@ const SEARCH_LIMIT: Duration = Duration::from_secs(2);
 
 /// Records that are taken out of one ring before the other has its turn.
 const TURN: usize = 4096;
+
+/// Flows that room is kept for between turns.
+const KEPT: usize = 256;
 
 /// Turns that the flows have at the end: more than their ring holds.
 const LAST_TURNS: usize = 64;
@@ -208,6 +211,7 @@ impl Watch {
             found,
             decoder,
             flows,
+            taken: Vec::new(),
             reports: Reports::new(config.flow_interval),
             datagrams,
             read,
@@ -257,6 +261,8 @@ struct Pipeline {
     found: Option<Receiver<Found>>,
     decoder: Decoder,
     flows: Flows,
+    /// What a turn takes out of their ring.
+    taken: Vec<Flow>,
     reports: Reports,
     datagrams: Datagrams,
     read: Arc<Read>,
@@ -286,6 +292,7 @@ impl Pipeline {
             if checked.elapsed() >= SPARES_INTERVAL {
                 checked = Instant::now();
                 self.attach_spares();
+                self.out.identity.sweep(Clock::monotonic_ns());
             }
             if measured.elapsed() >= CLOCK_INTERVAL {
                 measured = Instant::now();
@@ -376,10 +383,12 @@ impl Pipeline {
 
     /// Takes flows out of their ring, at most a turn's; returns how many there were.
     fn drain_flows(&mut self, now_ns: u64) -> usize {
-        let (flows, out) = (&mut self.flows, &mut self.out);
+        let (flows, taken) = (&mut self.flows, &mut self.taken);
         let records = self.net.flows.drain(TURN, |record| {
-            flows.record(record, &mut |flow| out.flow(flow, now_ns));
+            flows.record(record, &mut |flow| taken.push(flow));
         });
+        self.out.flows(taken, now_ns);
+        taken.shrink_to(KEPT);
         self.read.flows.fetch_add(records as u64, Ordering::Relaxed);
         if records < TURN || self.out.nameless.len() >= TURN {
             self.out.deliver_nameless(now_ns);

@@ -244,9 +244,9 @@ impl Profiles {
             gear: Gear::Names,
         };
         let identity = Arc::clone(&taker.identity);
-        let identify = move |tgid| {
+        let identify = move |sampled| {
             let mut identity = identity.lock().unwrap_or_else(PoisonError::into_inner);
-            identity.process(tgid, Clock::monotonic_ns())
+            sampling::identify(&mut identity, sampled)
         };
         let sampling = Sampling::load(plan, Box::new(identify))?;
         let naming =

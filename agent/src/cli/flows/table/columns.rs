@@ -93,7 +93,8 @@ impl Column {
         )
     }
 
-    fn cell(self, row: &Row, now_ns: u64) -> String {
+    /// What a row has there. There is room for so many characters, which it may exceed.
+    fn cell(self, row: &Row, now_ns: u64, room: usize) -> String {
         let flow = &row.flow;
         let dash = || "-".to_owned();
         let is_over = flow.change.is_end();
@@ -115,7 +116,7 @@ impl Column {
             .to_owned(),
             Self::Role => show::role(flow.role).to_owned(),
             Self::Local => flow.local.to_string(),
-            Self::Remote => flow.remote.to_string(),
+            Self::Remote => show::remote(flow, &row.peer, row.destination, room),
             Self::SentRate => rate(row.sent),
             Self::ReceivedRate => rate(row.received),
             Self::Sent => counted(text::size(flow.bytes_sent as f64)),
@@ -148,16 +149,21 @@ impl Layout {
     /// As many columns as fit.
     pub(super) fn new(rows: &[&Row], columns: usize) -> Self {
         let longest = |of: Column, least: usize, most: usize| {
-            let lengths = rows.iter().map(|row| of.cell(row, 0).chars().count());
+            let lengths = rows.iter().map(|row| of.cell(row, 0, most).chars().count());
             lengths.max().unwrap_or(0).clamp(least, most)
         };
+        // No column goes for the other ends' names.
+        let named = longest(Column::Remote, 15, ADDRESS);
+        let addresses = rows.iter().map(|row| row.flow.remote.to_string().len());
+        let addresses = addresses.max().unwrap_or(0).clamp(15, named);
         let mut layout: Vec<(Column, usize)> = ALL
             .iter()
             .map(|&column| {
                 let width = match column {
                     Column::State => 6,
                     Column::Role => 7,
-                    Column::Local | Column::Remote => longest(column, 15, ADDRESS),
+                    Column::Local => longest(column, 15, ADDRESS),
+                    Column::Remote => addresses,
                     Column::SentRate | Column::ReceivedRate | Column::Sent | Column::Received => 8,
                     Column::Rtt => 9,
                     Column::Retransmits => 5,
@@ -177,28 +183,34 @@ impl Layout {
             }
             layout.retain(|(column, _)| *column != least);
         }
-        let left = columns.saturating_sub(taken(&layout));
-        if let Some((_, width)) = layout.last_mut() {
-            *width += left;
+        let mut left = columns.saturating_sub(taken(&layout));
+        for (column, width) in &mut layout {
+            let more = match column {
+                Column::Remote => left.min(named - *width),
+                Column::Process => left,
+                _ => 0,
+            };
+            *width += more;
+            left -= more;
         }
         Self(layout)
     }
 
     /// The columns' names.
     pub(super) fn header(&self) -> String {
-        self.join(|column| column.title().to_owned())
+        self.join(|column, _| column.title().to_owned())
     }
 
     /// One row.
     pub(super) fn line(&self, row: &Row, now_ns: u64) -> String {
-        self.join(|column| column.cell(row, now_ns))
+        self.join(|column, room| column.cell(row, now_ns, room))
             .trim_end()
             .to_owned()
     }
 
-    fn join(&self, cell: impl Fn(Column) -> String) -> String {
+    fn join(&self, cell: impl Fn(Column, usize) -> String) -> String {
         let cells = self.0.iter().map(|&(column, width)| {
-            let cell = text::clip(&cell(column), width);
+            let cell = text::clip(&cell(column, width), width);
             if column.is_number() {
                 format!("{cell:>width$}")
             } else {

@@ -219,6 +219,27 @@ fn eighty_columns_keep_what_matters_most() {
 }
 
 #[test]
+fn names_of_other_ends_are_shown_where_there_is_room() {
+    let mut table = Table::new(0, SECOND);
+    table.take(&Seen {
+        flow: &numbered(1, Change::Alive, SECOND),
+        progress: Progress::default(),
+        process: None,
+        peer: &Peer::Service("orders".into()),
+        destination: Some("10.244.1.7:8443".parse().expect("an address")),
+        at_unix_ns: 0,
+    });
+    for (columns, expected) in [
+        (200, "127.0.0.2:80 > 10.244.1.7:8443 orders"),
+        (64, "orders:80"),
+    ] {
+        let lines = frame(&mut table, Size { rows: 9, columns }, SECOND);
+        assert!(lines[3].contains(expected), "{}", lines.join("\n"));
+        assert!(lines[2].contains("RECV/S"), "{}", lines[2]);
+    }
+}
+
+#[test]
 fn memory_is_bounded_and_what_has_no_row_is_counted() {
     let mut table = Table::new(0, SECOND);
     let count = ROWS as u64 + 10;

@@ -21,6 +21,8 @@ fn routes_and_durations_choose() {
     assert!(wanted(&[], None).unwrap().is_none());
     let checkout = wanted(&["GET /checkout"], None).unwrap().unwrap();
     assert!(checkout.has(&request("GET", "/checkout", 1)));
+    let lower = wanted(&["get /checkout"], None).unwrap().unwrap();
+    assert!(lower.has(&request("GET", "/checkout", 1)));
     assert!(!checkout.has(&request("POST", "/checkout", 1)));
     assert!(!checkout.has(&request("GET", "/checkout/1", 1)));
     let users = wanted(&["/users/{id}", "/shop.Cart/Add"], Some("200ms"))

@@ -118,6 +118,37 @@ fn containers_go_by_the_beginning_of_their_ids() {
 }
 
 #[test]
+fn a_process_is_wanted_by_what_it_runs_now() {
+    let proc = node();
+    let args = Args {
+        comms: vec!["nginx".into()],
+        ..Args::default()
+    };
+    let mut named = selection(proc.path(), &args, &["/system.slice/nginx.service"]);
+    assert!(named.wants_process(10));
+    assert!(!named.wants_process(11), "another program");
+    assert!(!named.wants_process(12), "another cgroup");
+    assert!(!named.wants_process(99), "gone");
+    assert_eq!(named.undecided, 0);
+}
+
+#[test]
+fn the_beginning_of_two_containers_ids_names_neither() {
+    let proc = node();
+    let other = CONTAINER.replace("abcdef", "abcdee");
+    let cgroup = format!("0::/kubepods.slice/cri-containerd-{other}.scope\n");
+    process(proc.path(), 13, "sh", &cgroup);
+    let args = |id: &str| Args {
+        containers: vec![id.to_owned()],
+        ..Args::default()
+    };
+    let error = Selection::new(&args("01234567"), proc.path()).err();
+    let said = format!("{:#}", error.expect("two begin so"));
+    assert!(said.contains(CONTAINER) && said.contains(&other), "{said}");
+    assert!(Selection::new(&args(&other[..16]), proc.path()).is_ok());
+}
+
+#[test]
 fn a_process_is_looked_at_again_when_it_runs_another_program() {
     let proc = node();
     let args = Args {

@@ -1,6 +1,6 @@
 //! Files' tables in the maps `PAGES` and `ROWS`: each page points at a run of chunks.
 
-use fathom_abi::unwind::{CHUNK_ROWS, Chunk, Page, Row, Segment, SegmentKind};
+use fathom_abi::unwind::{CHUNK_ROWS, Chunk, PART_BITS, PARTS, Page, Row, Segment, SegmentKind};
 use fathom_symbolizer::unwind::{Row as TableRow, Rules, Table};
 
 use super::{
@@ -113,6 +113,7 @@ impl Files {
             let page = Page {
                 first_chunk: run.first,
                 rows: page.rows.len() as u32,
+                starts: starts(page.rows),
                 ..empty
             };
             self.pages.set(place, page);
@@ -211,17 +212,22 @@ impl Files {
             return None;
         }
         let page = self.pages.get(file.pages.first + place)?;
+        if page.rows == 0 {
+            return None;
+        }
         let low = (address & 0xffff) as u16;
-        let (mut at, mut behind) = (0, page.rows);
-        while at < behind {
-            let middle = at + (behind - at) / 2;
-            if self.nth(page, middle)?.low <= low {
-                at = middle + 1;
+        let part = usize::from(low >> PART_BITS);
+        // The first of them is not above it.
+        let (mut at, mut last) = (page.starts[part], page.starts[part + 1]);
+        while at < last {
+            let middle = last - (last - at) / 2;
+            if self.nth(page, middle.into())?.low <= low {
+                at = middle;
             } else {
-                behind = middle;
+                last = middle - 1;
             }
         }
-        self.nth(page, at.checked_sub(1)?)
+        self.nth(page, at.into())
     }
 
     fn nth(&self, page: Page, index: u32) -> Option<Row> {
@@ -229,6 +235,19 @@ impl Files {
         let within = index as usize % CHUNK_ROWS;
         self.rows.row(place, within)
     }
+}
+
+/// [`Page::starts`] of these rows, of which the first is at 0 and none at the same address as another.
+fn starts(rows: &[TableRow]) -> [u16; PARTS + 1] {
+    let mut starts = [0; PARTS + 1];
+    let mut behind = 0;
+    for (part, start) in starts.iter_mut().enumerate() {
+        // The last one is for the page's last address.
+        let first = ((part << PART_BITS).min(0xffff)) as u16;
+        behind += rows[behind..].partition_point(|row| row.low <= first);
+        *start = behind.saturating_sub(1) as u16;
+    }
+    starts
 }
 
 #[cfg(test)]

@@ -61,6 +61,11 @@ pub(super) fn register_taps(events: &Events, net: &Net, read: &Arc<Read>) {
         give("recursion", misses.calls());
         give("delivered", counters.get(NetCounter::IoSeen));
     });
+    let misses = Arc::clone(&net.misses);
+    // accept(2) and connect(2): what is kept of them is seen by what comes of the connection, later and without the time that it took.
+    events.register(Stage::Tap, "socket_calls", move |give| {
+        give("recursion", misses.socket_calls());
+    });
     let counters = Arc::clone(&net.counters);
     // Calls of TLS libraries whose connection is known, each of them on top of the socket's.
     events.register(Stage::Tap, "tls_calls", move |give| {

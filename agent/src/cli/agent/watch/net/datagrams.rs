@@ -177,7 +177,7 @@ impl Datagrams {
 
 /// Takes a lookup: its metrics, and what its addresses are called.
 fn take(lookup: &Lookup, names: &Names, dns: &Dns, identity: &mut Identity, now_ns: u64) {
-    identity.name(lookup.tgid, lookup.comm);
+    identity.name_alive(lookup.tgid, lookup.comm, lookup.sent_ns);
     let process = identity.process(lookup.tgid, now_ns);
     dns.record(lookup, &process);
     lookup.name(names);

@@ -8,7 +8,7 @@ use fathom_abi::{Role, counters::NetCounter};
 use crate::{
     cli::agent::watch::Shared,
     export::otlp::queue::Queue,
-    identity::{FarEnds, Identity, Process},
+    identity::{FarEnd, FarEnds, Identity, Process},
     l7::{
         Listener,
         exchange::{Exchange, Side, Started, Step},
@@ -176,10 +176,13 @@ impl Out {
         }
     }
 
-    /// What a record says of a connection.
-    pub(super) fn flow(&mut self, mut flow: Flow, now_ns: u64) {
-        self.before.resume(&mut flow);
-        self.tell(flow, now_ns);
+    /// What records say of connections: all that were taken out in one turn.
+    pub(super) fn flows(&mut self, taken: &mut Vec<Flow>, now_ns: u64) {
+        self.far.learn_begun(taken, &mut self.identity, now_ns);
+        for mut flow in taken.drain(..) {
+            self.before.resume(&mut flow);
+            self.tell(flow, now_ns);
+        }
     }
 
     /// What is known of those from before, once it is: of most no record may tell for long. To be called when the flows have been taken out.
@@ -202,20 +205,30 @@ impl Out {
         if known.is_some() && self.logs.is_none() {
             return;
         }
-        self.identity.name(flow.tgid, flow.comm);
+        self.identity
+            .name_alive(flow.tgid, flow.comm, flow.id.born_ns);
         let process = self.identity.process(flow.tgid, now_ns);
         if flow.role == Role::UNKNOWN {
             flow.role = self.existing.role(flow.local, flow.remote);
         }
-        let peer = known.unwrap_or_else(|| {
-            let peer = self.far.of(&flow, Some(&process.service)).peer;
-            self.tcp.record(&flow, &process, &peer);
-            peer
-        });
+        let far = match known {
+            Some(peer) => FarEnd {
+                peer,
+                destination: None,
+            },
+            None => {
+                let far = self.far.of(&flow, Some(&process.service));
+                self.tcp.record(&flow, &process, &far.peer);
+                far
+            }
+        };
         if let Some((logs, queue)) = &mut self.logs
-            && let Some(log) = logs.log(&flow, &process, &peer)
+            && let Some(log) = logs.log(&flow, &process, &far)
         {
             queue.push(log);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,6 +49,13 @@ pub(super) fn register(
         give("delivered", attempted.saturating_sub(full));
         give("ring_full", full);
     });
+    let counters = Arc::clone(&sampler.counters);
+    shared.events.register(Stage::Tap, "ticks", move |give| {
+        let idle = counters.get(ProfileCounter::Idle);
+        let all = counters.get(ProfileCounter::Ticks);
+        give("delivered", all.saturating_sub(idle));
+        give("idle", idle);
+    });
     let ring = Arc::clone(read);
     shared.events.register(Stage::Ring, "samples", move |give| {
         give("delivered", ring.records.load(Ordering::Relaxed));

@@ -43,7 +43,13 @@ pub enum Error {
     /// Counts below zero: it is the difference of two profiles already.
     #[error("a sample counts {0}; a difference of two profiles can't be compared with a profile")]
     Negative(i64),
+    /// A small file can say of its samples that each is a million calls deep.
+    #[error("its stacks have more than {MAX_FRAMES} frames in all")]
+    TooDeep,
 }
+
+/// The most frames of all stacks.
+const MAX_FRAMES: usize = 1 << 26;
 
 /// The type that fathom's own and Go's CPU profiles have, and which counts what others only weigh.
 const SAMPLES: (&str, &str) = ("samples", "count");
@@ -65,6 +71,8 @@ struct Reader<'a> {
     /// What a location is, from its caller's side: the function first, what is inlined in it after.
     locations: HashMap<u64, Vec<u32>>,
     frames: Frames,
+    /// How many frames of stacks there may still be.
+    left: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -76,6 +84,7 @@ impl<'a> Reader<'a> {
             mappings: mappings.map(|mapping| (mapping.id, mapping)).collect(),
             locations: HashMap::new(),
             frames: Frames::default(),
+            left: MAX_FRAMES,
         })
     }
 
@@ -176,7 +185,12 @@ impl<'a> Reader<'a> {
         }
         for id in sample.location_id.iter().rev() {
             let location = self.locations.get(id);
-            frames.extend(location.ok_or_else(|| missing("a sample", "location", *id))?);
+            let location = location.ok_or_else(|| missing("a sample", "location", *id))?;
+            self.left = self
+                .left
+                .checked_sub(location.len())
+                .ok_or(Error::TooDeep)?;
+            frames.extend(location);
         }
         Ok((frames, count))
     }

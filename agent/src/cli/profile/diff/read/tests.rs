@@ -194,6 +194,14 @@ fn what_is_wrong_is_said_with_what_to_do() {
             changed(|profile| profile.sample_type.clear()),
             "no sample types",
         ),
+        (
+            changed(|profile| {
+                let line = profile.location[0].line[0];
+                profile.location[0].line = vec![line; 1 << 13];
+                profile.sample[0].location_id = vec![10; 1 << 14];
+            }),
+            "frames in all",
+        ),
     ] {
         assert!(said.contains(expected), "{said}\nlacks {expected}");
     }

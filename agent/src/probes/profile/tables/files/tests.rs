@@ -73,6 +73,38 @@ fn a_real_files_table_answers_as_the_symbolizers_own() {
 }
 
 #[test]
+fn a_row_is_found_however_they_lie() {
+    let every: Vec<u16> = (0..=u16::MAX).collect();
+    let at_the_parts_edges: Vec<u16> = (0..16_u16)
+        .flat_map(|part| [part << 12, (part << 12) + 1, (part << 12) + 0xfff])
+        .collect();
+    for lows in [
+        every,
+        at_the_parts_edges,
+        vec![0],
+        vec![0, 0xffff],
+        vec![0, 0x5001],
+    ] {
+        let rows: Vec<_> = lows
+            .iter()
+            .map(|&low| TableRow { low, rule: low })
+            .collect();
+        let mut table = Table::default();
+        table.push(TablePage {
+            number: 3,
+            rows: &rows,
+        });
+        let mut files = files(1, 1 << 10);
+        let file = files.add(&table).expect("room");
+        for low in 0..=u16::MAX {
+            let expected = lows[lows.partition_point(|&row| row <= low) - 1];
+            let found = files.find(&file, 3 << 16 | u64::from(low));
+            assert_eq!(found, expected, "{low:#x} of {} rows", lows.len());
+        }
+    }
+}
+
+#[test]
 fn pages_between_those_with_code_have_no_rule() {
     let mut files = files(16, 16);
     let file = files.add(&of_rows(&[3, 6], 70, 5)).expect("room");

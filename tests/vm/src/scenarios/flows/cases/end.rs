@@ -5,6 +5,7 @@ use std::{
     net::TcpListener,
     os::fd::OwnedFd,
     process::{Command, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -30,6 +31,23 @@ pub fn unread(ground: &Ground) -> Result<Went> {
     server.note.outcome = Outcome::Aborted;
     server.close(&ground.notes)?;
     client.read_reset()?;
+    client.close(&ground.notes)?;
+    Ok(Went::Done)
+}
+
+/// A client that has said all reads the answer when the server has long closed: both have ended in order, though at the client's end the kernel is done
+/// with the connection while the answer is unread.
+pub fn read_late(ground: &Ground) -> Result<Went> {
+    let (mut client, mut server) = pair("read-late", &listener()?)?;
+    client.write(100)?;
+    client.shut()?;
+    server.read(100)?;
+    server.read_end()?;
+    server.write(2000)?;
+    server.close(&ground.notes)?;
+    thread::sleep(Duration::from_millis(100) * ground.patience);
+    client.read(2000)?;
+    client.read_end()?;
     client.close(&ground.notes)?;
     Ok(Went::Done)
 }

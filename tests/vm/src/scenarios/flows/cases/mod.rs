@@ -30,7 +30,7 @@ pub enum Went {
 
 type Case = fn(&Ground) -> Result<Went>;
 
-const ALL: [(&str, Case); 21] = [
+const ALL: [(&str, Case); 22] = [
     ("mapped", begin::mapped),
     ("dual-stack", begin::dual_stack),
     ("non-blocking", begin::non_blocking),
@@ -41,6 +41,7 @@ const ALL: [(&str, Case); 21] = [
     ("mptcp-both", begin::mptcp_both),
     ("late-words", begin::late_words),
     ("unread", end::unread),
+    ("read-late", end::read_late),
     ("killed", end::killed),
     ("inherited", end::inherited),
     ("accepted-by-another", end::accepted_by_another),

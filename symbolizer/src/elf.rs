@@ -50,11 +50,6 @@ pub(crate) struct Section {
     pub(crate) link: u32,
 }
 
-/// The longest section name that is told from others; none that means anything to us is as long.
-const MAX_SECTION_NAME: usize = 64;
-/// More than any linker writes of section names.
-const MAX_SECTION_NAMES: u64 = 1 << 24;
-
 impl Elf {
     /// Reads the headers.
     ///
@@ -149,30 +144,11 @@ fn sections<Header: FileHeader<Endian = Endianness>>(
     let endian = headers.endian;
     let bytes = headers.sections()?;
     let all: &[Header::SectionHeader] = pod::slice_from_all_bytes(&bytes).unwrap_or_default();
-    let mut names_at = usize::from(headers.header.e_shstrndx(endian));
-    if names_at == usize::from(elf::SHN_XINDEX) {
-        names_at = all.first().map_or(0, |first| first.sh_link(endian)) as usize;
-    }
-    let names = match all.get(names_at).and_then(|names| names.file_range(endian)) {
-        Some((offset, size)) => {
-            headers
-                .source
-                .read("the section names", offset, size.min(MAX_SECTION_NAMES))?
-        }
-        None => Vec::new(),
-    };
-    let name = |section: &Header::SectionHeader| {
-        let from = names
-            .get(section.sh_name(endian) as usize..)
-            .unwrap_or_default();
-        let from = &from[..from.len().min(MAX_SECTION_NAME)];
-        let end = memchr::memchr(0, from).unwrap_or(from.len());
-        from[..end].into()
-    };
+    let names = headers.section_names(all)?.unwrap_or_default();
     Ok(all
         .iter()
         .map(|section| Section {
-            name: name(section),
+            name: names.at(section.sh_name(endian)).into(),
             kind: section.sh_type(endian),
             flags: section.sh_flags(endian).into(),
             address: section.sh_addr(endian).into(),
@@ -184,4 +160,4 @@ fn sections<Header: FileHeader<Endian = Endianness>>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

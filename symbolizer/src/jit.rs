@@ -15,9 +15,11 @@ mod perf_map;
 /// finds their files by itself; this reads those that come from elsewhere.
 #[derive(Debug)]
 pub struct JitCode {
-    /// The most bytes of memory that the functions of one file may take.
+    /// The most bytes of memory that the functions of all files may take.
     limit: usize,
     said: Vec<Said>,
+    /// A dump that was not opened, as there are as many as may be.
+    left_out: Option<String>,
 }
 
 /// What one file says.
@@ -27,9 +29,10 @@ struct Said {
     name: String,
     form: Form,
     position: u64,
+    /// Bytes that were read, those that were read again included.
+    read: usize,
     codes: Codes,
-    /// Some of it was left out, as it was too much.
-    is_full: bool,
+    unread: Option<Unread>,
 }
 
 #[derive(Debug)]
@@ -38,6 +41,19 @@ enum Form {
     Dump(Dump),
     /// It says of itself that it is a dump, and is none.
     Unknown,
+}
+
+/// Why a file may know more than was read of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unread {
+    /// The functions take as much memory as they may.
+    Memory,
+    /// It is longer than any that is read to its end.
+    Length,
+    /// A line in it is longer than any that names a function: it is no map, or one that was made to be read without end.
+    Line,
+    /// So many bytes are left for the next look.
+    Next(u64),
 }
 
 /// Which form such a file is of.
@@ -51,13 +67,22 @@ pub enum JitFormat {
 
 /// How much is read at a time.
 const AT_ONCE: usize = dump::MAX_RECORD;
+/// The most bytes that are read when it is looked what was written since: a fraction of a second.
+const MAX_LOOK: usize = 64 << 20;
+/// The most bytes that are read of one file.
+const MAX_READ: usize = 1 << 31;
+/// The most dumps of a process; each is kept open. A process has one for each kind of compiler in it.
+const MAX_DUMPS: usize = 4;
+/// What errors call what a file says.
+const MAP: &str = "the map of compiled functions";
 
 impl JitCode {
-    /// Nothing yet. The functions of one file take at most `limit` bytes of memory.
+    /// Nothing yet. The functions of all files together take at most `limit` bytes of memory.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
             said: Vec::new(),
+            left_out: None,
         }
     }
 
@@ -68,8 +93,9 @@ impl JitCode {
             name,
             form: kind.into(),
             position: 0,
+            read: 0,
             codes: Codes::default(),
-            is_full: false,
+            unread: None,
         });
     }
 
@@ -78,21 +104,37 @@ impl JitCode {
         self.said.iter().any(|said| said.name == name)
     }
 
-    /// Reads what was written since.
+    /// Whether one more dump may be opened. Of one that may not it is said where nothing else knows an address.
+    pub(crate) fn has_room_for(&mut self, dump: &str) -> bool {
+        let dumps = self.said.iter();
+        let dumps = dumps.filter(|said| !matches!(said.form, Form::PerfMap));
+        let has_room = dumps.count() < MAX_DUMPS;
+        if !has_room {
+            self.left_out.get_or_insert_with(|| dump.to_owned());
+        }
+        has_room
+    }
+
+    /// Reads what was written since, or 64 MiB of it: the next time goes on from there.
     ///
     /// # Errors
     /// When a file can't be read.
     pub fn read_on(&mut self) -> Result<(), Error> {
-        let limit = self.limit;
-        self.said
-            .iter_mut()
-            .try_for_each(|said| said.read_on(limit))
+        let mut bytes = self.bytes();
+        let mut look = MAX_LOOK;
+        for said in &mut self.said {
+            let others = bytes - said.bytes();
+            let read = said.read_on(self.limit.saturating_sub(others), &mut look);
+            bytes = others + said.bytes();
+            read?;
+        }
+        Ok(())
     }
 
     /// What is at an address.
     ///
     /// # Errors
-    /// When nothing is known of it, and a file held more than was read.
+    /// When nothing is known of it, and a file may hold more than was read.
     pub fn frames(&self, address: u64) -> Result<Frames, Error> {
         for said in &self.said {
             let Some(code) = said.codes.find(address) else {
@@ -109,20 +151,40 @@ impl JitCode {
             }
             return Ok(Frames::one(frame));
         }
-        match self.said.iter().find(|said| said.is_full) {
-            None => Ok(Frames::default()),
-            Some(said) => Err(Error::TooLarge {
-                file: said.name.clone(),
-                what: "the map of compiled functions",
-                size: said.codes.bytes() as u64,
-                limit: self.limit,
+        if let Some(error) = self.said.iter().find_map(|said| self.error(said)) {
+            return Err(error);
+        }
+        match &self.left_out {
+            Some(dump) => Err(Error::TooManyFiles {
+                file: dump.clone(),
+                limit: MAX_DUMPS,
             }),
+            None => Ok(Frames::default()),
         }
     }
 
-    /// Bytes of memory.
+    /// What says that a file may know more.
+    fn error(&self, said: &Said) -> Option<Error> {
+        let too_large = |what, size, limit| Error::TooLarge {
+            file: said.name.clone(),
+            what,
+            size,
+            limit,
+        };
+        Some(match said.unread? {
+            Unread::Memory => too_large(MAP, self.bytes() as u64, self.limit),
+            Unread::Length => too_large("what was read of it", said.read as u64, MAX_READ),
+            Unread::Next(left) => too_large("what is still to be read", left, MAX_LOOK),
+            Unread::Line => {
+                let why = format!("a line has more than {AT_ONCE} bytes, and no more is read");
+                Error::malformed(&said.name, MAP, why)
+            }
+        })
+    }
+
+    /// Bytes of memory, those of lines included whose functions are still to come.
     pub fn bytes(&self) -> usize {
-        self.said.iter().map(|said| said.codes.bytes()).sum()
+        self.said.iter().map(Said::bytes).sum()
     }
 
     /// Forgets what was read; the next reading begins at the start.
@@ -134,7 +196,8 @@ impl JitCode {
 }
 
 impl Said {
-    fn read_on(&mut self, limit: usize) -> Result<(), Error> {
+    /// Reads on until it takes more than `limit` bytes of memory, or as many bytes were read as are left of this look.
+    fn read_on(&mut self, limit: usize, look: &mut usize) -> Result<(), Error> {
         let length = self
             .file
             .metadata()
@@ -144,35 +207,64 @@ impl Said {
             // It was begun anew.
             self.restart();
         }
+        if let Some(Unread::Next(_)) = self.unread {
+            self.unread = None;
+        }
         let mut buffer = Vec::new();
-        while self.position < length && !self.is_full && !matches!(self.form, Form::Unknown) {
-            let left = usize::try_from(length - self.position).unwrap_or(usize::MAX);
+        while self.position < length && self.unread.is_none() && !matches!(self.form, Form::Unknown)
+        {
+            let left = length - self.position;
+            if self.read >= MAX_READ {
+                self.unread = Some(Unread::Length);
+                break;
+            }
+            if *look == 0 {
+                self.unread = Some(Unread::Next(left));
+                break;
+            }
+            let left = usize::try_from(left).unwrap_or(usize::MAX);
             buffer.resize(left.min(AT_ONCE), 0);
             let read = self
                 .file
                 .read_at(&mut buffer, self.position)
                 .map_err(Error::read(&self.name, "the file"))?;
-            let taken = self.take(&buffer[..read]);
-            if taken == 0 && read < AT_ONCE {
-                // The rest of it is still to come.
+            self.read += read;
+            *look = look.saturating_sub(read);
+            let taken = self.take(&buffer[..read], limit);
+            self.position += taken as u64;
+            if self.bytes() > limit {
+                self.unread = Some(Unread::Memory);
+            } else if taken == 0 {
+                if read == AT_ONCE {
+                    self.unread = Some(Unread::Line);
+                }
+                // Or the rest of it is still to come.
                 break;
             }
-            // A line that is longer than all that is read at once is no function's.
-            self.position += if taken == 0 { read } else { taken } as u64;
-            self.is_full = self.codes.bytes() > limit;
         }
         Ok(())
     }
 
-    fn take(&mut self, bytes: &[u8]) -> usize {
+    fn take(&mut self, bytes: &[u8], limit: usize) -> usize {
         match &mut self.form {
-            Form::PerfMap => perf_map::take(bytes, &mut self.codes),
-            Form::Dump(dump) => dump.take(bytes, &mut self.codes).unwrap_or_else(|_| {
-                self.form = Form::Unknown;
-                bytes.len()
-            }),
+            Form::PerfMap => perf_map::take(bytes, &mut self.codes, limit),
+            Form::Dump(dump) => {
+                let taken = dump.take(bytes, &mut self.codes, limit);
+                taken.unwrap_or_else(|_| {
+                    self.form = Form::Unknown;
+                    bytes.len()
+                })
+            }
             Form::Unknown => bytes.len(),
         }
+    }
+
+    fn bytes(&self) -> usize {
+        let waiting = match &self.form {
+            Form::Dump(dump) => dump.bytes(),
+            Form::PerfMap | Form::Unknown => 0,
+        };
+        self.codes.bytes() + waiting
     }
 
     fn restart(&mut self) {
@@ -182,8 +274,9 @@ impl Said {
         };
         self.form = kind.into();
         self.position = 0;
+        self.read = 0;
         self.codes = Codes::default();
-        self.is_full = false;
+        self.unread = None;
     }
 }
 

@@ -139,6 +139,11 @@ impl Module {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// A number that no other module has as long as there is this one.
+    pub(crate) fn key(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     /// How many clones there are.
     pub(crate) fn holders(&self) -> usize {
         Arc::strong_count(&self.0)

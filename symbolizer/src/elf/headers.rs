@@ -25,6 +25,10 @@ const MAX_SECTIONS: u64 = 1 << 20;
 const MAX_NOTES: u64 = 1 << 16;
 /// The longest build id: a SHA-512.
 const MAX_BUILD_ID: usize = 64;
+/// The longest section name that is told from others; none that means anything to us is as long.
+const MAX_SECTION_NAME: usize = 64;
+/// More than any linker writes of section names.
+const MAX_SECTION_NAMES: u64 = 1 << 24;
 
 /// Of 32 or of 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +50,19 @@ pub(crate) fn class(source: &Source<'_>) -> Result<Class, Error> {
         (Some(magic), Some(&elf::ELFCLASS32)) if magic == elf::ELFMAG => Ok(Class::Elf32),
         (Some(magic), Some(&elf::ELFCLASS64)) if magic == elf::ELFMAG => Ok(Class::Elf64),
         _ => Err(not_elf()),
+    }
+}
+
+/// The names of a file's sections.
+#[derive(Debug, Default)]
+pub(crate) struct SectionNames(Vec<u8>);
+
+impl SectionNames {
+    /// The name at an offset, or as much of it as tells sections apart: without an end, each of them could be as long as all together.
+    pub(crate) fn at(&self, offset: u32) -> &[u8] {
+        let from = self.0.get(offset as usize..).unwrap_or_default();
+        let from = &from[..from.len().min(MAX_SECTION_NAME)];
+        &from[..memchr::memchr(0, from).unwrap_or(from.len())]
     }
 }
 
@@ -190,5 +207,27 @@ impl<'a, Header: FileHeader<Endian = Endianness>> Headers<'a, Header> {
             ));
         }
         self.source.read(WHAT, offset, count * size)
+    }
+
+    /// The names of the sections with these headers; none where the file says of no section that it holds them.
+    pub(crate) fn section_names(
+        &self,
+        sections: &[Header::SectionHeader],
+    ) -> Result<Option<SectionNames>, Error> {
+        let mut at = usize::from(self.header.e_shstrndx(self.endian));
+        if at == usize::from(elf::SHN_XINDEX) {
+            at = sections
+                .first()
+                .map_or(0, |first| first.sh_link(self.endian)) as usize;
+        }
+        let Some((offset, size)) = sections
+            .get(at)
+            .and_then(|names| names.file_range(self.endian))
+        else {
+            return Ok(None);
+        };
+        let size = size.min(MAX_SECTION_NAMES);
+        let names = self.source.read("the section names", offset, size)?;
+        Ok(Some(SectionNames(names)))
     }
 }

@@ -67,11 +67,6 @@ pub(crate) struct Section {
     name: &'static str,
 }
 
-/// A part of the file that errors name.
-const HEADERS: &str = "the section headers";
-/// More than any linker writes of section names.
-const MAX_NAMES: u64 = 1 << 24;
-
 impl Sections {
     /// Reads the section headers. `limit` is the most bytes that one read, or one unpacked section, may have.
     ///
@@ -151,30 +146,9 @@ fn read<H: FileHeader<Endian = Endianness>>(
     let endian = headers.endian;
     let bytes = headers.sections()?;
     let sections: &[H::SectionHeader] = pod::slice_from_all_bytes(&bytes).unwrap_or_default();
-    let mut names_at = usize::from(headers.header.e_shstrndx(endian));
-    if names_at == usize::from(elf::SHN_XINDEX) {
-        names_at = sections.first().map_or(0, |first| first.sh_link(endian)) as usize;
-    }
-    let names = match sections
-        .get(names_at)
-        .and_then(|names| names.file_range(endian))
-    {
-        Some((_, size)) if size > MAX_NAMES => {
-            return Err(Error::malformed(
-                source.name(),
-                HEADERS,
-                format!("{size} bytes of names"),
-            ));
-        }
-        Some((offset, size)) => source.read("the section names", offset, size)?,
-        None => Vec::new(),
-    };
+    let names = headers.section_names(sections)?.unwrap_or_default();
     let all = sections.iter().map(|section| {
-        let name = names
-            .get(section.sh_name(endian) as usize..)
-            .unwrap_or_default();
-        let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-        let name = String::from_utf8_lossy(name);
+        let name = String::from_utf8_lossy(names.at(section.sh_name(endian)));
         let flags = section.sh_flags(endian).into();
         Arc::new(Header {
             packing: Packing::of(&name, flags),
@@ -356,3 +330,6 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

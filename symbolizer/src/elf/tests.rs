@@ -11,6 +11,29 @@ fn input(bytes: &[u8], limit: usize) -> Input {
     Input::new(Image::Memory(bytes.into()), "f".into(), limit)
 }
 
+/// A shared object for x86-64 without code, with so many sections. Their names are one text of `length` bytes that has no end, from a byte further on for each.
+pub(crate) fn endless_names(sections: u16, length: usize) -> Vec<u8> {
+    const HEADER: usize = 64;
+    let mut file = vec![0; HEADER];
+    file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    let halves = [(16, elf::ET_DYN), (18, elf::EM_X86_64), (52, 64), (58, 64)];
+    for (at, half) in halves.into_iter().chain([(60, sections), (62, 1)]) {
+        file[at..at + 2].copy_from_slice(&half.to_le_bytes());
+    }
+    file[20] = elf::EV_CURRENT;
+    file[40..48].copy_from_slice(&((HEADER + length) as u64).to_le_bytes());
+    file.resize(HEADER + length, b'A');
+    for number in 0..u32::from(sections) {
+        let mut header = [0; 64];
+        header[..4].copy_from_slice(&number.to_le_bytes());
+        header[4..8].copy_from_slice(&elf::SHT_STRTAB.to_le_bytes());
+        header[24..32].copy_from_slice(&(HEADER as u64).to_le_bytes());
+        header[32..40].copy_from_slice(&(length as u64).to_le_bytes());
+        file.extend(header);
+    }
+    file
+}
+
 fn own_bytes() -> Vec<u8> {
     let path = std::env::current_exe().expect("a test has a file");
     std::fs::read(path).expect("it can be read")
@@ -60,6 +83,14 @@ fn the_limit_is_kept() {
         matches!(error, Error::TooLarge { limit: 4096, .. }),
         "{error}"
     );
+}
+
+#[test]
+fn names_of_sections_are_cut_where_they_have_no_end() {
+    let input = input(&endless_names(1000, 1 << 20), LIMIT);
+    let elf = Elf::read(&input.source().expect("bytes")).expect("parses");
+    assert_eq!(elf.sections.len(), 1000);
+    assert!(elf.sections.iter().all(|section| section.name.len() == 64));
 }
 
 /// Every prefix and many single-byte changes of the headers: an error or an answer, never a panic.

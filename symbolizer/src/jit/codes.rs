@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{Name, SourceFile};
+use crate::{Name, SourceFile, frame::Numbered as _};
 
 /// Functions by address. What comes later stands where something stood before: a compiler uses memory again.
 #[derive(Debug, Default)]
@@ -16,8 +16,17 @@ pub(crate) struct Codes {
 pub(crate) struct Code {
     pub(crate) end: u64,
     pub(crate) name: Name,
-    /// By address; empty where lines are not known.
-    pub(crate) lines: Arc<[Line]>,
+    /// None where lines are not known.
+    pub(crate) lines: Option<Arc<Lines>>,
+    /// How far it was moved since its lines were written.
+    pub(crate) moved: u64,
+}
+
+/// The lines of a function, by address.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    all: Box<[Line]>,
+    bytes: usize,
 }
 
 /// From an address on, which line the code is of.
@@ -90,11 +99,32 @@ impl Codes {
 impl Code {
     /// The line at an address.
     pub(crate) fn line(&self, address: u64) -> Option<&Line> {
-        let behind = self.lines.partition_point(|line| line.address <= address);
-        self.lines.get(behind.checked_sub(1)?)
+        let lines = &self.lines.as_ref()?.all;
+        let written = address.wrapping_sub(self.moved);
+        let behind = lines.partition_point(|line| line.address <= written);
+        lines.get(behind.checked_sub(1)?)
+    }
+}
+
+impl Lines {
+    pub(crate) fn new(mut all: Vec<Line>) -> Self {
+        all.sort_by_key(|line| line.address);
+        let names_another = |index: usize| index == 0 || !all[index].file.is(&all[index - 1].file);
+        let files = (0..all.len()).filter(|&index| names_another(index));
+        let files: usize = files.map(|index| all[index].file.bytes()).sum();
+        Self {
+            bytes: size_of::<Self>() + size_of_val(&*all) + files,
+            all: all.into(),
+        }
+    }
+
+    /// Bytes of memory, those of a file counted wherever the lines come back to it.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
 fn bytes(code: &Code) -> usize {
-    NODE + code.name.bytes() + size_of_val(&*code.lines)
+    let lines = code.lines.as_ref().map_or(0, |lines| lines.bytes());
+    NODE + code.name.bytes() + lines
 }

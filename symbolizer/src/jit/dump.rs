@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::codes::{Code, Codes, Line};
+use super::codes::{Code, Codes, Line, Lines};
 use crate::{Name, SourceFile};
 
 /// Reads a dump as it grows.
@@ -12,7 +12,9 @@ pub(super) struct Dump {
     /// None before the header was read.
     swapped: Option<bool>,
     /// Lines of functions that are still to come, by their address.
-    lines: HashMap<u64, Arc<[Line]>>,
+    lines: HashMap<u64, Arc<Lines>>,
+    /// Bytes of memory that these take.
+    bytes: usize,
 }
 
 /// It is no dump: its header is another's.
@@ -30,9 +32,14 @@ pub(super) const MAX_RECORD: usize = 1 << 20;
 const MAX_WAITING: usize = 64;
 
 impl Dump {
-    /// Takes in whole records, and returns how many bytes they had, those of the header included. A record that contradicts itself, or
-    /// is longer than [`MAX_RECORD`], is left out.
-    pub(super) fn take(&mut self, bytes: &[u8], codes: &mut Codes) -> Result<usize, NotADump> {
+    /// Takes in whole records until the functions, with lines that wait for theirs, have more than `limit` bytes, and returns how many bytes
+    /// the records had, those of the header included. A record that contradicts itself, or is longer than [`MAX_RECORD`], is left out.
+    pub(super) fn take(
+        &mut self,
+        bytes: &[u8],
+        codes: &mut Codes,
+        limit: usize,
+    ) -> Result<usize, NotADump> {
         let mut at = 0;
         let swapped = match self.swapped {
             Some(swapped) => swapped,
@@ -57,7 +64,9 @@ impl Dump {
                 swapped
             }
         };
-        while let Some(size) = number(bytes, at + 4, swapped) {
+        while self.bytes + codes.bytes() <= limit
+            && let Some(size) = number(bytes, at + 4, swapped)
+        {
             let size = size as usize;
             if size < 16 {
                 return Err(NotADump);
@@ -83,14 +92,21 @@ impl Dump {
         Ok(at)
     }
 
+    /// Bytes of memory that lines of functions take that are still to come.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn load(&mut self, body: &Body<'_>, codes: &mut Codes) -> Option<()> {
         let (address, code_address, size) = (body.u64(8)?, body.u64(16)?, body.u64(24)?);
         let name = body.text(40)?;
         let lines = self.lines.remove(&code_address);
+        self.bytes -= lines.as_ref().map_or(0, |lines| lines.bytes());
         let code = Code {
             end: address.checked_add(size)?,
             name: Name::new(String::from_utf8_lossy(&name[..name.len().min(MAX_NAME)])),
-            lines: lines.unwrap_or_else(|| [].into()),
+            lines,
+            moved: 0,
         };
         codes.insert(address, code);
         Some(())
@@ -118,11 +134,14 @@ impl Dump {
                 line,
             });
         }
-        lines.sort_by_key(|line| line.address);
         if self.lines.len() >= MAX_WAITING {
             self.lines.clear();
+            self.bytes = 0;
         }
-        self.lines.insert(code, lines.into());
+        let lines = Arc::new(Lines::new(lines));
+        self.bytes += lines.bytes();
+        let before = self.lines.insert(code, lines);
+        self.bytes -= before.map_or(0, |lines| lines.bytes());
         Some(())
     }
 }
@@ -131,12 +150,8 @@ fn relocate(body: &Body<'_>, codes: &mut Codes) -> Option<()> {
     let (to, from, size) = (body.u64(8)?, body.u64(16)?, body.u64(32)?);
     let end = to.checked_add(size)?;
     let code = codes.remove(from)?;
-    let moved = |line: &Line| Line {
-        address: line.address.wrapping_sub(from).wrapping_add(to),
-        ..line.clone()
-    };
-    let lines = code.lines.iter().map(moved).collect();
-    codes.insert(to, Code { end, lines, ..code });
+    let moved = code.moved.wrapping_add(to).wrapping_sub(from);
+    codes.insert(to, Code { end, moved, ..code });
     Some(())
 }
 

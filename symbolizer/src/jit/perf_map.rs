@@ -7,17 +7,19 @@ use crate::Name;
 /// The longest name that is kept; what is longer is cut. V8 puts whole paths into names.
 const MAX_NAME: usize = 4096;
 
-/// Takes in whole lines, and returns how many bytes they had. Lines of another form are left out.
-pub(super) fn take(text: &[u8], codes: &mut Codes) -> usize {
-    let Some(last) = memchr::memrchr(b'\n', text) else {
-        return 0;
-    };
-    for line in text[..last].split(|&byte| byte == b'\n') {
-        if let Some((start, code)) = parse(line) {
+/// Takes in whole lines until the functions have more than `limit` bytes, and returns how many bytes the lines had. Those of another form
+/// are left out.
+pub(super) fn take(text: &[u8], codes: &mut Codes, limit: usize) -> usize {
+    let mut taken = 0;
+    while codes.bytes() <= limit
+        && let Some(length) = memchr::memchr(b'\n', &text[taken..])
+    {
+        if let Some((start, code)) = parse(&text[taken..taken + length]) {
             codes.insert(start, code);
         }
+        taken += length + 1;
     }
-    last + 1
+    taken
 }
 
 fn parse(line: &[u8]) -> Option<(u64, Code)> {
@@ -32,7 +34,8 @@ fn parse(line: &[u8]) -> Option<(u64, Code)> {
     let code = Code {
         end: start.checked_add(size)?,
         name: Name::new(String::from_utf8_lossy(name)),
-        lines: [].into(),
+        lines: None,
+        moved: 0,
     };
     Some((start, code))
 }

@@ -77,6 +77,83 @@ fn a_map_without_end_is_left_out_and_said_so() {
     assert!(matches!(error, Error::TooLarge { .. }), "{error}");
 }
 
+/// The rest is a hole, which takes no room on a disk and a long time to be read.
+#[test]
+fn a_map_in_which_no_line_ends_is_read_no_further_and_said_so() {
+    let (mut jit, mut file) = jit(JitFormat::PerfMap);
+    writeln!(file, "100 10 first").expect("written");
+    file.as_file().set_len(1 << 32).expect("a hole");
+    jit.read_on().expect("readable");
+    assert!(jit.said[0].read <= 2 * AT_ONCE, "{}", jit.said[0].read);
+    assert_eq!(name(&jit, 0x100).as_deref(), Some("first"));
+    let error = jit.frames(0x200).expect_err("there is more");
+    assert!(matches!(error, Error::Malformed { .. }), "{error}");
+    let read = jit.said[0].read;
+    jit.read_on().expect("readable");
+    assert_eq!(jit.said[0].read, read);
+}
+
+#[test]
+fn a_look_ends_and_the_next_goes_on() {
+    let (mut jit, file) = jit(JitFormat::Dump);
+    let dump = dump(false);
+    let file = file.as_file();
+    file.write_all_at(&dump[..40], 0).expect("written");
+    // Records of a mebibyte that nobody knows.
+    for number in 0..100 {
+        let head = [9_u32.to_ne_bytes(), (1_u32 << 20).to_ne_bytes()].concat();
+        file.write_all_at(&head, 40 + (number << 20))
+            .expect("written");
+    }
+    file.write_all_at(&dump[40..], 40 + (100 << 20))
+        .expect("written");
+    jit.read_on().expect("readable");
+    assert_eq!(jit.said[0].read, MAX_LOOK);
+    let error = jit.frames(0x2000).expect_err("there is more");
+    let is_said = matches!(error, Error::TooLarge { limit, .. } if limit == MAX_LOOK);
+    assert!(is_said, "{error}");
+    jit.read_on().expect("readable");
+    let frames = jit.frames(0x2000).expect("all was read");
+    assert_eq!(frames[0].to_string(), "f at a.js:5");
+}
+
+#[test]
+fn of_one_file_so_much_is_read_and_no_more() {
+    let (mut jit, mut file) = jit(JitFormat::PerfMap);
+    writeln!(file, "100 10 first").expect("written");
+    jit.read_on().expect("readable");
+    jit.said[0].read = MAX_READ;
+    writeln!(file, "200 10 second").expect("written");
+    jit.read_on().expect("readable");
+    assert_eq!(name(&jit, 0x100).as_deref(), Some("first"));
+    let error = jit.frames(0x200).expect_err("there is more");
+    let is_said = matches!(error, Error::TooLarge { limit, .. } if limit == MAX_READ);
+    assert!(is_said, "{error}");
+}
+
+#[test]
+fn all_files_together_keep_to_the_limit() {
+    let (mut jit, mut file) = jit(JitFormat::PerfMap);
+    for index in 0..2000 {
+        writeln!(file, "{:x} 10 function_{index}", 0x1000 + index * 16).expect("written");
+    }
+    for name in ["second", "third"] {
+        let file = file.reopen().expect("opens");
+        jit.add(JitFormat::PerfMap, file, name.to_owned());
+    }
+    jit.read_on().expect("readable");
+    let of_one = jit.said[0].bytes();
+    jit.forget();
+    jit.limit = 2 * of_one + of_one / 2;
+    jit.read_on().expect("readable");
+    let over = jit.bytes() - jit.limit;
+    assert!((1..1000).contains(&over), "{over}");
+    assert_eq!(jit.said[0].bytes(), of_one);
+    assert!(jit.said[2].bytes() < of_one);
+    let error = jit.frames(1).expect_err("some was left out");
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+}
+
 /// A record of a dump, in the byte order of this machine or in the other.
 fn record(swapped: bool, id: u32, parts: &[&[u8]]) -> Vec<u8> {
     let size = 16 + parts.iter().map(|part| part.len()).sum::<usize>();
@@ -160,6 +237,35 @@ fn a_dump_has_names_and_lines_that_move_with_the_code() {
         });
         assert_eq!(lines, ["f at a.js:5", "f at a.js:5", "f at a.js:6"]);
     }
+}
+
+/// A dump of which no function comes, but lines of functions.
+#[test]
+fn lines_that_wait_for_their_functions_are_counted() {
+    let (mut jit, mut file) = jit(JitFormat::Dump);
+    file.write_all(&dump(false)[..40]).expect("written");
+    let lines: Vec<u8> = (0..1000_u64)
+        .flat_map(|address| [&address.to_ne_bytes()[..], &[0; 8], b"a.js\0"].concat())
+        .collect();
+    let record = |code: u64| {
+        let head = [code.to_ne_bytes(), 1000_u64.to_ne_bytes()].concat();
+        record(false, 2, &[&head, &lines])
+    };
+    file.write_all(&record(1)).expect("written");
+    jit.read_on().expect("readable");
+    let of_one = jit.bytes();
+    assert!(of_one > 1000 * size_of::<codes::Line>(), "{of_one}");
+    // The last of the same address counts.
+    file.write_all(&record(1)).expect("written");
+    jit.read_on().expect("readable");
+    assert_eq!(jit.bytes(), of_one);
+    for code in 2..63 {
+        file.write_all(&record(code)).expect("written");
+    }
+    jit.read_on().expect("readable");
+    assert!(jit.bytes() <= jit.limit + of_one, "{}", jit.bytes());
+    let error = jit.frames(1).expect_err("some was left out");
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
 }
 
 #[test]

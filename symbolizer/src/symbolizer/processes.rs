@@ -1,26 +1,16 @@
 //! Processes: what each has mapped, kept from when it was first seen.
 
-use std::{
-    collections::HashMap,
-    fs::{self, File},
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fs::File, path::PathBuf, sync::Arc};
 
+use self::remembered::Process;
+pub(super) use self::remembered::Processes;
 use super::{Gear, Symbolizer};
 use crate::{
-    Error, FileId, Frames, Mapping, MappingKind, Module,
-    elf::Image,
-    jit::{JitCode, JitFormat},
-    mappings,
-    module::Whereabouts,
-    open_mapped,
-    process::status::{own_pid, started, time_of_start},
-    read_vdso,
-    root::open_in,
+    Error, FileId, Frames, Mapping, MappingKind, Module, elf::Image, mappings, module::Whereabouts,
+    open_mapped, process::status::started, read_vdso,
 };
+
+mod remembered;
 
 /// A mapping with the file behind it.
 #[derive(Clone, Debug)]
@@ -55,33 +45,16 @@ pub struct Located {
     pub error: Option<Error>,
 }
 
-/// A process as it was seen.
-#[derive(Debug)]
-pub(super) struct Process {
-    pid: u32,
-    started: u64,
-    mapped: Mutex<Arc<[Mapped]>>,
-    jit: Mutex<JitCode>,
-}
-
-/// The processes that were seen.
-#[derive(Debug, Default)]
-pub(super) struct Processes {
-    seen: Mutex<HashMap<u32, Arc<Process>>>,
-}
-
-/// The most processes that are remembered; those that are gone go first.
-const MAX_PROCESSES: usize = 1024;
-/// What part of all memory the compiled functions of all processes may take.
-const JIT_SHARE: usize = 4;
-/// How much later than a file a process may seem to have started that wrote it: the time of day is set now and then.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
+/// What part of all memory the compiled functions of all processes may take, and what part their mappings.
+const SHARE: usize = 4;
 
 impl Symbolizer {
     /// What is at addresses of a process. One that is gone by now is answered from what it had mapped when it was first seen: by this,
     /// or by [`Self::capture`].
     ///
     /// An address that a call returns to is behind the call, and may be another line's or another function's: take one off it.
+    ///
+    /// For an address that is in none of its mappings the process is looked at again, but not within a tenth of a second of a look in vain.
     ///
     /// # Errors
     /// When the process is gone or may not be looked at, and was never seen before. A file that can't be read is told in
@@ -93,30 +66,30 @@ impl Symbolizer {
         addresses: &[u64],
     ) -> Result<Vec<Located>, Error> {
         let process = self.process(pid)?;
-        let is_mapped = |mapped: &[Mapped], address| {
-            mapped.iter().any(|mapped| mapped.mapping.contains(address))
-        };
         let mut mapped = process.mapped();
+        let are_mapped = |mapped: &[Mapped]| {
+            let mut addresses = addresses.iter();
+            addresses.all(|&address| mapping_at(mapped, address).is_some())
+        };
         // Something may have been mapped since, if it is still the same process that can be asked.
-        if !addresses.iter().all(|&address| is_mapped(&mapped, address))
-            && started(pid) == Some(process.started)
-        {
+        if !are_mapped(&mapped) && process.may_have_more() {
             self.look_again(&process);
             mapped = process.mapped();
+            process.note_look(are_mapped(&mapped));
         }
-        let mut jit_is_fresh = false;
-        let locate = |&address: &u64| {
-            let mut located = self.locate_in(&mapped, gear, address);
-            if located.frames.is_empty() && is_mapped(&mapped, address) {
-                match process.compiled(address, &mut jit_is_fresh) {
-                    Ok(frames) => located.frames = frames,
-                    Err(error) => drop(located.error.get_or_insert(error)),
+        let mut located = self.locate_in(&mapped, gear, addresses);
+        let is_compiled = |&place: &usize| {
+            located[place].frames.is_empty() && mapping_at(&mapped, addresses[place]).is_some()
+        };
+        let places: Vec<usize> = (0..addresses.len()).filter(is_compiled).collect();
+        if !places.is_empty() {
+            let compiled = process.compiled(places.iter().map(|&place| addresses[place]));
+            for (place, found) in places.into_iter().zip(compiled) {
+                match found {
+                    Ok(frames) => located[place].frames = frames,
+                    Err(error) => drop(located[place].error.get_or_insert(error)),
                 }
             }
-            located
-        };
-        let located = addresses.iter().map(locate).collect();
-        if jit_is_fresh {
             self.settle_processes(&process);
         }
         Ok(located)
@@ -206,173 +179,81 @@ impl Symbolizer {
         Ok(module)
     }
 
-    fn locate_in(&self, mapped: &[Mapped], gear: Gear, address: u64) -> Located {
-        let behind = mapped.partition_point(|mapped| mapped.mapping.start <= address);
-        let mapped = behind.checked_sub(1).map(|index| &mapped[index]);
-        let mapped = mapped.filter(|mapped| mapped.mapping.contains(address));
-        let nowhere = Located {
+    /// What the files that are mapped say: an answer for each address, in their order. All addresses of a file are looked up together.
+    fn locate_in(&self, mapped: &[Mapped], gear: Gear, addresses: &[u64]) -> Vec<Located> {
+        let nowhere = |&address: &u64| Located {
             address,
             ..Located::default()
         };
-        let Some(Mapped { mapping, module }) = mapped else {
-            return nowhere;
-        };
-        match module {
-            Ok(module) => match module.address_of(mapping.file_offset(address)) {
-                Some(at) => self.locate(module, gear, at),
-                None => nowhere,
-            },
-            // There is no file.
-            Err(Error::NotRegular { .. }) => nowhere,
-            Err(error) => Located {
-                error: Some(error.clone()),
-                ..nowhere
-            },
+        let mut located: Vec<_> = addresses.iter().map(nowhere).collect();
+        let mut in_files: Vec<(&Module, u64, usize)> = Vec::new();
+        for (place, &address) in addresses.iter().enumerate() {
+            let Some(Mapped { mapping, module }) = mapping_at(mapped, address) else {
+                continue;
+            };
+            match module {
+                Ok(module) => {
+                    let at = module.address_of(mapping.file_offset(address));
+                    in_files.extend(at.map(|at| (module, at, place)));
+                }
+                // There is no file.
+                Err(Error::NotRegular { .. }) => {}
+                Err(error) => located[place].error = Some(error.clone()),
+            }
         }
+        in_files.sort_unstable_by_key(|&(module, at, _)| (module.key(), at));
+        for of_one in in_files.chunk_by(|(module, ..), (next, ..)| module.is(next)) {
+            let (module, ..) = of_one[0];
+            let asked: Vec<u64> = of_one.iter().map(|&(_, at, _)| at).collect();
+            let found = self.locate_all(module, gear, &asked);
+            for (&(_, _, place), found) in of_one.iter().zip(found) {
+                located[place] = found;
+            }
+        }
+        located
     }
 
     /// A process that is there, or that was.
     fn process(&self, pid: u32) -> Result<Arc<Process>, Error> {
         let started = started(pid);
-        let known = self.processes.lock().get(&pid).cloned();
-        if let Some(known) = known
+        if let Some(known) = self.processes.get(pid)
             && started.is_none_or(|started| started == known.started)
         {
             return Ok(known);
         }
-        let process = Arc::new(Process {
-            pid,
-            mapped: Mutex::new(self.mapped(pid)?.into()),
-            // If it was gone before, there were no mappings to read.
-            started: started.unwrap_or(0),
-            jit: Mutex::new(JitCode::new(self.jit_limit())),
-        });
+        // If it was gone before, there were no mappings to read.
+        let mapped = self.mapped(pid)?;
+        let process = Process::new(pid, started.unwrap_or(0), mapped, self.share());
         process.find_jit();
-        let mut seen = self.processes.lock();
-        if seen.len() >= MAX_PROCESSES {
-            seen.retain(|&pid, process| self::started(pid) == Some(process.started));
-        }
-        if seen.len() >= MAX_PROCESSES {
-            seen.clear();
-        }
-        seen.insert(pid, Arc::clone(&process));
-        drop(seen);
+        let process = Arc::new(process);
+        self.processes.insert(&process);
         self.settle_processes(&process);
         Ok(process)
     }
 
-    fn settle_processes(&self, in_use: &Process) {
-        let bytes = self.processes.keep_within(self.jit_limit(), in_use);
+    fn settle_processes(&self, in_use: &Arc<Process>) {
+        let bytes = self.processes.keep_within(self.share(), in_use);
         self.held.set_processes(bytes);
     }
 
-    fn jit_limit(&self) -> usize {
-        self.options.memory / JIT_SHARE
+    fn share(&self) -> usize {
+        self.options.memory / SHARE
     }
 
     /// Adds what was mapped since. What was unmapped goes, as something else may be in its place.
     fn look_again(&self, process: &Process) {
         if let Ok(mapped) = self.mapped(process.pid) {
-            *process
-                .mapped
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = mapped.into();
+            process.set_mapped(mapped);
             process.find_jit();
         }
     }
 }
 
-impl Process {
-    fn mapped(&self) -> Arc<[Mapped]> {
-        Arc::clone(&self.mapped.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Opens what the process's compilers write, as long as its files are in reach. A dump is mapped, to be found.
-    fn find_jit(&self) {
-        let root = PathBuf::from(format!("/proc/{}/root", self.pid));
-        let mapped = self.mapped();
-        let mut jit = self.jit();
-        for Mapped { mapping, .. } in mapped.iter() {
-            let name = mapping.name();
-            let file = name.rsplit('/').next().unwrap_or_default();
-            if !file.starts_with("jit-") || !file.ends_with(".dump") || jit.has(&name) {
-                continue;
-            }
-            if let Ok(file) = open_mapped(self.pid, mapping) {
-                jit.add(JitFormat::Dump, file, name);
-            }
-        }
-        let map = format!("/tmp/perf-{}.map", own_pid(self.pid));
-        if !jit.has(&map)
-            && let Ok(file) = open_in(&root, Path::new(&map))
-            && self.may_have_written(&file)
-        {
-            jit.add(JitFormat::PerfMap, file, map);
-        }
-    }
-
-    /// Whether a file in a folder that all may write to is the process's user's, or root's, and was written since the process started: one
-    /// that was not is of an earlier process with the same number.
-    fn may_have_written(&self, file: &File) -> bool {
-        let user = fs::metadata(format!("/proc/{}", self.pid)).map(|process| process.uid());
-        let (Ok(user), Ok(file)) = (user, file.metadata()) else {
-            return false;
-        };
-        let is_older = || {
-            let started = time_of_start(self.started)?.checked_sub(CLOCKS_DIFFER)?;
-            Some(file.modified().ok()? < started)
-        };
-        (file.uid() == 0 || file.uid() == user) && !is_older().unwrap_or(false)
-    }
-
-    /// What a compiler says of an address.
-    fn compiled(&self, address: u64, is_fresh: &mut bool) -> Result<Frames, Error> {
-        if !std::mem::replace(is_fresh, true) {
-            self.find_jit();
-            self.jit().read_on()?;
-        }
-        self.jit().frames(address)
-    }
-
-    /// Bytes of memory: of its mappings, and of what its compilers say.
-    fn bytes(&self) -> usize {
-        let mapped = self.mapped();
-        let names = mapped.iter().map(|mapped| match &mapped.mapping.kind {
-            MappingKind::File { path, .. } => path.len(),
-            MappingKind::Anonymous { label } => label.len(),
-            MappingKind::Vdso => 0,
-        });
-        size_of::<Self>() + size_of_val(&*mapped) + names.sum::<usize>() + self.jit().bytes()
-    }
-
-    fn jit(&self) -> MutexGuard<'_, JitCode> {
-        self.jit.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Processes {
-    /// Forgets what was read of other processes' compiled functions where all processes take more than `limit`, and returns what they
-    /// take.
-    fn keep_within(&self, limit: usize, in_use: &Process) -> usize {
-        let seen = self.lock();
-        let bytes = || seen.values().map(|process| process.bytes()).sum();
-        if bytes() > limit {
-            for process in seen.values().filter(|process| process.pid != in_use.pid) {
-                process.jit().forget();
-            }
-        }
-        bytes()
-    }
-
-    /// Forgets processes that are gone.
-    pub(super) fn forget_ended(&self) {
-        self.lock()
-            .retain(|&pid, process| started(pid) == Some(process.started));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Arc<Process>>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// The mapping that an address is in.
+fn mapping_at(mapped: &[Mapped], address: u64) -> Option<&Mapped> {
+    let behind = mapped.partition_point(|mapped| mapped.mapping.start <= address);
+    let before = mapped[..behind].last()?;
+    before.mapping.contains(address).then_some(before)
 }
 
 #[cfg(test)]

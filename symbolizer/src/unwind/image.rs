@@ -60,7 +60,7 @@ pub(super) struct Part {
 const MAX_TEXT: u64 = 1 << 31;
 /// Above all that a process can map on either machine; sums with an address of code stay below 2^64.
 const MAX_ADDRESS: u64 = 1 << 62;
-/// More than any linker writes of the dynamic section, the section names and a procedure linkage table.
+/// More than any linker writes of the dynamic section and a procedure linkage table.
 const MAX_SMALL_PART: u64 = 1 << 24;
 
 type Header = elf::FileHeader64<Endianness>;
@@ -106,19 +106,9 @@ impl<'a> Image<'a> {
         let endian = headers.endian;
         let bytes = headers.sections()?;
         let sections: &[SectionHeader] = pod::slice_from_all_bytes(&bytes).unwrap_or_default();
-        let mut names_at = usize::from(headers.header.e_shstrndx(endian));
-        if names_at == usize::from(elf::SHN_XINDEX) {
-            names_at = sections.first().map_or(0, |first| first.sh_link(endian)) as usize;
-        }
-        let Some((offset, size)) = sections
-            .get(names_at)
-            .and_then(|names| names.file_range(endian))
-        else {
+        let Some(names) = headers.section_names(sections)? else {
             return Ok(false);
         };
-        let names = self
-            .source
-            .read("the section names", offset, size.min(MAX_SMALL_PART))?;
         for section in sections {
             if section.sh_flags(endian) & u64::from(elf::SHF_EXECINSTR) != 0
                 && section.sh_type(endian) == elf::SHT_NOBITS
@@ -128,10 +118,7 @@ impl<'a> Image<'a> {
                     "debug information without the code".to_owned(),
                 ));
             }
-            let name = names
-                .get(section.sh_name(endian) as usize..)
-                .unwrap_or_default();
-            let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+            let name = names.at(section.sh_name(endian));
             self.take(name, section, endian);
         }
         if self.is_go {

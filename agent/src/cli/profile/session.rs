@@ -34,8 +34,15 @@ use crate::{
     telemetry::Clock,
 };
 
-/// How often the ring buffer is emptied: before copies of stacks fill their half of it, of which there are many in the first moments.
-const DRAIN: Duration = Duration::from_millis(50);
+/// How often the ring buffer is emptied: before copies of stacks fill their half of it, of which there are many in the first moments; and soon after a process has begun, for until
+/// then only a copy of its stack is known, and compilers' are deeper than that.
+const DRAIN: Duration = Duration::from_millis(10);
+
+/// How long a busy machine may keep it from that: the ring has room for so much.
+const LATE: Duration = Duration::from_millis(50);
+
+/// How often the progress line is written.
+const PROGRESS: Duration = Duration::from_millis(100);
 
 /// One command may use more than an agent that runs beside everything else.
 fn limits() -> Limits {
@@ -138,6 +145,8 @@ pub(super) struct Session {
     quality: Quality,
     processes: HashSet<u32>,
     started: Instant,
+    /// When the progress line was last written.
+    progress: Instant,
 }
 
 /// What a session goes by.
@@ -162,7 +171,7 @@ impl Session {
                 joined: choice.requests.is_some(),
                 ..ProfileOptions::default()
             },
-            interval: DRAIN,
+            interval: LATE,
             events: EVENTS,
             limits: limits(),
             gear: if args.no_inlines {
@@ -177,6 +186,7 @@ impl Session {
             quality: Quality::default(),
             processes: HashSet::new(),
             started: Instant::now(),
+            progress: Instant::now(),
         })
     }
 
@@ -306,8 +316,9 @@ impl Session {
         counts.all() - counts.of(RecordOutcome::Delivered) + ring_full
     }
 
-    fn show_progress(&self, duration: Option<Duration>) {
-        if io::stderr().is_terminal() {
+    fn show_progress(&mut self, duration: Option<Duration>) {
+        if self.progress.elapsed() >= PROGRESS && io::stderr().is_terminal() {
+            self.progress = Instant::now();
             let of = duration.map_or_else(String::new, |duration| {
                 format!(" of {:.1}", duration.as_secs_f64())
             });

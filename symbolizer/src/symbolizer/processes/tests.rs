@@ -1,12 +1,23 @@
 use std::{
+    fs,
     io::{BufRead as _, BufReader},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
     process::{Child, Command, Stdio},
-    thread::sleep,
-    time::Duration,
+    sync::{atomic::Ordering::Relaxed, mpsc},
+    thread::{self, sleep},
+    time::{Duration, Instant},
 };
 
-use super::*;
-use crate::{Options, Source};
+use super::{
+    remembered::{LOOKS_APART, MAX_PROCESSES},
+    *,
+};
+use crate::{
+    Options, Source,
+    process::status::{own_pid, time_of_start},
+    root::open_in,
+};
 
 /// A process that ends with the test.
 struct Running(Child);
@@ -193,13 +204,10 @@ fn a_container_is_seen_by_its_own_paths_and_numbers() {
         format!("{:x} {:x} compiled\n", code.start, code.end - code.start),
     )
     .expect("written");
-    let jit = Process {
-        pid,
-        started: started(pid).expect("it lives"),
-        mapped: Mutex::new([].into()),
-        jit: Mutex::new(JitCode::new(1 << 20)),
-    };
-    let frames = jit.compiled(code.start + 1, &mut false).expect("readable");
+    let started = started(pid).expect("it lives");
+    let jit = Process::new(pid, started, Vec::new(), 1 << 20);
+    let found = jit.compiled([code.start + 1].into_iter()).remove(0);
+    let frames = found.expect("readable");
     assert_eq!(frames[0].source, Source::PerfMap);
     assert_eq!(
         frames[0].name.as_ref().map(|name| name.as_str()),
@@ -216,12 +224,7 @@ fn a_container_is_seen_by_its_own_paths_and_numbers() {
 fn a_map_of_an_earlier_process_is_none() {
     let pid = std::process::id();
     let started = started(pid).expect("it lives");
-    let process = Process {
-        pid,
-        started,
-        mapped: Mutex::new([].into()),
-        jit: Mutex::new(JitCode::new(1 << 20)),
-    };
+    let process = Process::new(pid, started, Vec::new(), 1 << 20);
     let map = tempfile::NamedTempFile::new().expect("a file");
     assert!(process.may_have_written(map.as_file()));
     let start = time_of_start(started).expect("a time");
@@ -232,6 +235,182 @@ fn a_map_of_an_earlier_process_is_none() {
         map.as_file().set_modified(written).expect("set");
         assert_eq!(process.may_have_written(map.as_file()), is_ours);
     }
+}
+
+#[test]
+fn a_process_has_a_few_dumps_open_and_says_which_was_left_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mapped = (0..6).map(|number| {
+        let path = folder.path().join(format!("jit-{number}.dump"));
+        fs::write(&path, []).expect("written");
+        let inode = fs::metadata(&path).expect("it is there").ino();
+        let mapping = Mapping {
+            start: 0x1000 * (number + 1),
+            end: 0x1000 * (number + 2),
+            offset: 0,
+            executable: true,
+            kind: MappingKind::File {
+                id: FileId {
+                    device: (0, 0),
+                    inode,
+                },
+                path: path.to_str().expect("text").to_owned(),
+                deleted: false,
+            },
+        };
+        let module = Err(Error::NotRegular {
+            file: mapping.name(),
+        });
+        Mapped::new(mapping, module)
+    });
+    let process = Process::new(std::process::id(), 0, mapped.collect(), 1 << 20);
+    for _ in 0..2 {
+        let found = process.compiled([0x1000].into_iter()).remove(0);
+        let error = found.expect_err("two were left out");
+        assert!(
+            matches!(error, Error::TooManyFiles { limit: 4, .. }),
+            "{error}"
+        );
+        assert!(error.to_string().contains("/jit-4.dump: "), "{error}");
+    }
+}
+
+/// The file may be on a file system that hangs.
+#[test]
+fn a_process_whose_map_is_being_read_keeps_no_other_waiting() {
+    let symbolizer = Symbolizer::default();
+    let pid = std::process::id();
+    let slow = symbolizer.process(pid).expect("it lives");
+    // So much that it would have to be forgotten.
+    slow.jit_bytes.store(1 << 40, Relaxed);
+    let is_read = slow.jit();
+    let other = start("cat", &[]).expect("cat is there");
+    let (done, is_done) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| done.send(symbolizer.capture(other.pid()).is_ok()));
+        let answer = is_done.recv_timeout(Duration::from_secs(30));
+        drop(is_read);
+        assert_eq!(answer, Ok(true));
+    });
+    let known = symbolizer.processes.get(pid).expect("it is remembered");
+    assert!(Arc::ptr_eq(&known, &slow));
+    assert_eq!(slow.jit_bytes.load(Relaxed), 1 << 40);
+}
+
+/// A process of which nothing is known but what it takes.
+fn taking(pid: u32, mapped: usize, compiled: usize) -> Arc<Process> {
+    let process = Process::new(pid, 0, Vec::new(), 1 << 20);
+    process.mapped_bytes.store(mapped, Relaxed);
+    process.jit_bytes.store(compiled, Relaxed);
+    Arc::new(process)
+}
+
+#[test]
+fn what_was_not_asked_the_longest_goes_and_no_more_than_has_to() {
+    let processes = Processes::default();
+    let all = [1, 2, 3, 4].map(|pid| taking(pid, 100, 30));
+    for process in &all {
+        processes.insert(process);
+    }
+    let compiled = || all.each_ref().map(|known| known.jit_bytes.load(Relaxed));
+    let remembered = || {
+        let mut pids: Vec<u32> = processes.lock().keys().copied().collect();
+        pids.sort_unstable();
+        pids
+    };
+    // There is as much as may be of the mappings, which takes no functions away.
+    assert_eq!(processes.keep_within(400, &all[3]), 4 * 130);
+    assert_eq!(compiled(), [30; 4]);
+    processes.get(1).expect("it is remembered");
+    all[3].jit_bytes.store(350, Relaxed);
+    assert_eq!(processes.keep_within(400, &all[3]), 400 + 380);
+    assert_eq!(compiled(), [30, 0, 0, 350]);
+    assert_eq!(remembered(), [1, 2, 3, 4]);
+    all[3].mapped_bytes.store(250, Relaxed);
+    assert_eq!(processes.keep_within(400, &all[3]), 350 + 380);
+    assert_eq!(remembered(), [1, 4]);
+    // The one that is in use stays, whatever it takes.
+    assert_eq!(processes.keep_within(10, &all[3]), 250 + 350);
+    assert_eq!(remembered(), [4]);
+}
+
+#[test]
+fn of_too_many_processes_the_first_is_forgotten() {
+    let processes = Processes::default();
+    let mut last = taking(0, 1, 0);
+    processes.insert(&last);
+    for pid in (1..).take(MAX_PROCESSES) {
+        last = taking(pid, 1, 0);
+        processes.insert(&last);
+    }
+    assert_eq!(processes.keep_within(1 << 20, &last), MAX_PROCESSES);
+    assert!(processes.get(0).is_none() && processes.get(1).is_some());
+}
+
+/// By turns of all files, from the last address to the first, with others that are in none.
+#[test]
+fn addresses_of_one_file_are_looked_up_together_and_answered_in_their_order() {
+    let pid = std::process::id();
+    let (many, alone) = (Symbolizer::default(), Symbolizer::default());
+    let mapped = many.mapped(pid).expect("own mappings");
+    let mut asked = Vec::new();
+    for step in 0..50 {
+        asked.extend(mapped.iter().map(|mapped| {
+            let Mapping { start, end, .. } = mapped.mapping;
+            end - 1 - step * ((end - start) / 50)
+        }));
+        asked.extend([1, u64::MAX]);
+    }
+    let last_use = || {
+        let modules = mapped
+            .iter()
+            .filter_map(|mapped| mapped.module.as_ref().ok());
+        modules.map(Module::used).max().expect("there are some")
+    };
+    let before = last_use();
+    let located = many
+        .symbolize_process(pid, Gear::Names, &asked)
+        .expect("it lives");
+    // Each look at a file is a use of it.
+    let looks = last_use() - before;
+    assert!(looks <= mapped.len() as u64, "{looks}");
+    assert_eq!(located.len(), asked.len());
+    for (located, &address) in located.iter().zip(&asked) {
+        let expected = alone.symbolize_process(pid, Gear::Names, &[address]);
+        let expected = expected.expect("it lives").remove(0);
+        let file = |located: &Located| {
+            located
+                .module
+                .as_ref()
+                .map(|module| module.name().to_owned())
+        };
+        assert_eq!(file(located), file(&expected), "{address:#x}");
+        assert_eq!(located.address, expected.address, "{address:#x}");
+        assert_eq!(located.error.is_some(), expected.error.is_some());
+        let name = |located: &Located| name(located).map(str::to_owned);
+        assert_eq!(name(located), name(&expected), "{address:#x}");
+    }
+    let named = located.iter().filter(|located| name(located).is_some());
+    assert!(named.count() > 50);
+}
+
+/// Broken stacks are full of such addresses.
+#[test]
+fn a_process_is_not_looked_at_over_and_over_for_what_it_has_not_mapped() {
+    let pid = std::process::id();
+    let symbolizer = Symbolizer::default();
+    let process = symbolizer.process(pid).expect("it lives");
+    let is_looked_at = || {
+        let before = process.mapped();
+        ask(&symbolizer, pid, 1);
+        !Arc::ptr_eq(&before, &process.mapped())
+    };
+    assert!(is_looked_at());
+    // As if that had been just now, however long this test was kept from going on.
+    *process.missed() = Some(Instant::now() + Duration::from_secs(3600));
+    assert!(!is_looked_at());
+    *process.missed() = Instant::now().checked_sub(LOOKS_APART);
+    assert!(is_looked_at());
 }
 
 /// node writes a map of what it compiles, while it does.

@@ -101,6 +101,16 @@ fn the_time_is_bounded_by_the_size() {
     assert!(started.elapsed() < Duration::from_secs(10));
 }
 
+/// Each of the names has no end before that of the table of them all.
+#[test]
+fn the_names_of_sections_cost_no_more_than_their_number() {
+    let file = crate::elf::tests::endless_names(u16::MAX, LIMIT);
+    let started = Instant::now();
+    let (conversion, ..) = convert(&file).expect("converts");
+    assert_eq!(conversion.entries, 0);
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
 /// A file may not fill the table that all share.
 #[test]
 fn a_file_adds_a_bounded_number_of_rules() {

@@ -160,7 +160,8 @@ pub fn run(args: &Args) -> Outcome {
         };
         let why = match result.served.others() {
             _ if !of_requests => "nothing of what was watched ran".to_owned(),
-            0 => "nothing ran for any request (`fathom requests` shows those that are seen)".to_owned(),
+            0 => "nothing ran for any request (`fathom requests` shows those that are seen)"
+                .to_owned(),
             others => format!(
                 "none of the {others} requests that were sampled is one of those that are wanted (`fathom requests` shows them)"
             ),

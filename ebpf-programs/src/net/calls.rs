@@ -57,8 +57,12 @@ pub fn connected(sock: u64, result: i32, address: impl FnOnce(&mut Endpoints)) {
                 send(sock, FlowKind::CONNECT_FAILED, flow::SYN_SENT, now, errno);
             }
             flow::forget(sock, state);
+            return;
         }
-        return;
+        // Of a sock that is closed an entry is of a connection before, whose end was not seen.
+        if u64::from(sock::state(sock)) != flow::CLOSE {
+            return;
+        }
     }
     let tgid = connection::current_tgid();
     // What else connect(2) returns is of the caller's making, of a connect that goes on, or of one that has failed before.

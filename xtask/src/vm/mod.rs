@@ -28,13 +28,10 @@ use self::{
     image::Image,
     kernels::{Kernel, LINES},
     matrix::Column,
-    qemu::Qemu,
+    qemu::{BOOT_LIMIT, Qemu},
     verifier::Walked,
 };
 use crate::{build_ebpf, shell};
-
-/// From QEMU's start to the first step, at most.
-const BOOT_LIMIT: Duration = Duration::from_secs(90);
 
 /// How long a line of shell may run in a guest.
 const EXEC_LIMIT_S: u64 = 300;

@@ -17,6 +17,13 @@ use crate::shell;
 /// The oldest QEMU that runs these guests without fail: 7.2 lets newer kernels crash at random under TCG.
 const OLDEST: u32 = 10;
 
+/// From QEMU's start to the guest's first step, at most.
+pub const BOOT_LIMIT: Duration = Duration::from_secs(90);
+
+/// How often a guest is started that does not come up. Under TCG one in some dozens of boots stands still in its kernel's first second, before there is anything of
+/// fathom's in it; what has come up is never started again.
+const STARTS: u32 = 3;
+
 /// How many processors a guest has.
 pub const CPUS: u32 = 2;
 
@@ -119,9 +126,6 @@ impl Qemu {
         fs::create_dir_all(logs).with_context(|| format!("cannot create {}", logs.display()))?;
         let console = logs.join("console");
         let records = logs.join("records");
-        for file in [&console, &records] {
-            File::create(file).with_context(|| format!("cannot create {}", file.display()))?;
-        }
         let mut command = Command::new(&self.program);
         match self.accelerator {
             Accelerator::Kvm => command.args(["-accel", "kvm", "-cpu", "host"]),
@@ -149,16 +153,32 @@ impl Qemu {
         }
         let stderr = logs.join("qemu");
         command.stdin(Stdio::null()).stderr(File::create(&stderr)?);
-        let started = Instant::now();
-        let mut qemu = command.spawn().context("cannot start QEMU")?;
-        let ended = wait(&mut qemu, limit)?;
-        let took = started.elapsed();
+        let is_up = || fs::metadata(&records).is_ok_and(|records| records.len() > 0);
+        let mut starts = 1;
+        let (ended, took) = loop {
+            for file in [&console, &records] {
+                File::create(file).with_context(|| format!("cannot create {}", file.display()))?;
+            }
+            let started = Instant::now();
+            let mut qemu = command.spawn().context("cannot start QEMU")?;
+            let ended = wait(&mut qemu, limit, is_up)?;
+            if ended != End::NotUp || starts == STARTS {
+                break (ended, started.elapsed());
+            }
+            eprintln!(
+                "{}: the guest is not up after {} s; it is started again ({starts} of {STARTS})",
+                kernel.release,
+                BOOT_LIMIT.as_secs()
+            );
+            starts += 1;
+        };
         let records = read_records(&records)?;
         let whole = matches!(records.last(), Some(Record::Done));
         let crash = (!whole).then(|| {
             let how = match ended {
-                None => format!("did not end in {} s", limit.as_secs()),
-                Some(_) => "ended before its plan did".to_owned(),
+                End::NotUp => format!("did not come up in {} s", BOOT_LIMIT.as_secs()),
+                End::TooLate => format!("did not end in {} s", limit.as_secs()),
+                End::ByItself => "ended before its plan did".to_owned(),
             };
             let said = fs::read_to_string(&stderr).unwrap_or_default();
             format!(
@@ -175,17 +195,32 @@ impl Qemu {
     }
 }
 
-/// Waits for `qemu`; after `limit` it is killed, and there is no status.
-fn wait(qemu: &mut Child, limit: Duration) -> Result<Option<std::process::ExitStatus>> {
-    let deadline = Instant::now() + limit;
+/// How a guest ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    ByItself,
+    /// It was killed at its limit.
+    TooLate,
+    /// It was killed as nothing had come of it.
+    NotUp,
+}
+
+/// Waits for `qemu`; after `limit` it is killed, and after [`BOOT_LIMIT`] where it is not up then.
+fn wait(qemu: &mut Child, limit: Duration, is_up: impl Fn() -> bool) -> Result<End> {
+    let started = Instant::now();
     loop {
-        if let Some(status) = qemu.try_wait()? {
-            return Ok(Some(status));
+        if qemu.try_wait()?.is_some() {
+            return Ok(End::ByItself);
         }
-        if Instant::now() >= deadline {
+        let end = match started.elapsed() {
+            took if took >= limit => Some(End::TooLate),
+            took if took >= BOOT_LIMIT && !is_up() => Some(End::NotUp),
+            _ => None,
+        };
+        if let Some(end) = end {
             qemu.kill()?;
             qemu.wait()?;
-            return Ok(None);
+            return Ok(end);
         }
         thread::sleep(Duration::from_millis(50));
     }

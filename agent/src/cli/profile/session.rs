@@ -29,17 +29,22 @@ use crate::{
         usage,
     },
     identity::Identity,
-    probes::profile::{Busy, ProfileOptions, Ticks},
-    profile::{Gear, Limits, Namer, Outcome as RecordOutcome, Profile, Quality},
+    probes::{
+        mappings::Event,
+        profile::{Busy, ProfileOptions, Ticks},
+    },
+    profile::{Gear, Item, Limits, Namer, Outcome as RecordOutcome, Profile, Quality},
     telemetry::Clock,
 };
 
-/// How often the ring buffer is emptied: before copies of stacks fill their half of it, of which there are many in the first moments; and soon after a process has begun, for until
-/// then only a copy of its stack is known, and compilers' are deeper than that.
-const DRAIN: Duration = Duration::from_millis(10);
+/// How often the ring buffer is emptied: before copies of stacks fill their half of it, of which there are many in the first moments.
+const DRAIN: Duration = Duration::from_millis(50);
 
-/// How long a busy machine may keep it from that: the ring has room for so much.
-const LATE: Duration = Duration::from_millis(50);
+/// The same while processes begin: until one is known to the kernel's program no more than a copy of its stack is, and compilers' are deeper than that.
+const DRAIN_SOON: Duration = Duration::from_millis(10);
+
+/// How long processes are said to begin after one has.
+const RESTLESS: Duration = Duration::from_secs(1);
 
 /// How often the progress line is written.
 const PROGRESS: Duration = Duration::from_millis(100);
@@ -147,6 +152,8 @@ pub(super) struct Session {
     started: Instant,
     /// When the progress line was last written.
     progress: Instant,
+    /// When a process was last seen to begin.
+    begun: Instant,
 }
 
 /// What a session goes by.
@@ -171,7 +178,7 @@ impl Session {
                 joined: choice.requests.is_some(),
                 ..ProfileOptions::default()
             },
-            interval: LATE,
+            interval: DRAIN,
             events: EVENTS,
             limits: limits(),
             gear: if args.no_inlines {
@@ -187,6 +194,7 @@ impl Session {
             processes: HashSet::new(),
             started: Instant::now(),
             progress: Instant::now(),
+            begun: Instant::now(),
         })
     }
 
@@ -246,13 +254,13 @@ impl Session {
                 }
             };
             tokio::pin!(time);
-            let mut drain = tokio::time::interval(DRAIN);
             loop {
+                let pause = self.pause();
                 tokio::select! {
                     () = &mut time => return,
                     _ = interrupt.recv() => return,
                     _ = terminate.recv() => return,
-                    _ = drain.tick() => self.drain(&mut course.choice),
+                    () = tokio::time::sleep(pause) => self.drain(&mut course.choice),
                 }
                 let is_over = match &mut course.live {
                     Some(live) => self.show_live(live),
@@ -269,8 +277,22 @@ impl Session {
     }
 
     fn drain(&mut self, choice: &mut Choice) {
-        self.sampling
-            .drain(|profiler, item| choice.take(profiler, item));
+        let begun = &mut self.begun;
+        self.sampling.drain(|profiler, item| {
+            if let Item::Event(_, Event::Exec { .. }) = &item {
+                *begun = Instant::now();
+            }
+            choice.take(profiler, item);
+        });
+    }
+
+    /// How long to wait for the next look at the rings.
+    fn pause(&self) -> Duration {
+        if self.begun.elapsed() < RESTLESS {
+            DRAIN_SOON
+        } else {
+            DRAIN
+        }
     }
 
     /// Shows the next frame if it is due; whether it is the last.

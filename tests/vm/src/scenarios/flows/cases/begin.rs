@@ -106,12 +106,24 @@ pub fn non_blocking(ground: &Ground) -> Result<Went> {
     Ok(Went::Done)
 }
 
+/// A socket at a port that was asked for. One that the kernel chose is the socket's only until a connect fails.
+fn asked() -> Result<(OwnedFd, SocketAddr)> {
+    const TRIES: usize = 20;
+    let mut last = None;
+    for _ in 0..TRIES {
+        match bound((Ipv4Addr::LOCALHOST, free_port()?).into()) {
+            Ok(bound) => return Ok(bound),
+            // A process that another case has just started has the socket that looked for the port until it executes its program.
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.context("no try")?)
+}
+
 /// A socket that was refused connects again: two connects, of the same two addresses.
 pub fn retried(ground: &Ground) -> Result<Went> {
     let (later, remote) = bound((Ipv4Addr::LOCALHOST, 0).into())?;
-    // A port that the kernel chose is the socket's only until a connect fails; one that was asked for stays.
-    let asked = (Ipv4Addr::LOCALHOST, free_port()?).into();
-    let (socket, local) = bound(asked)?;
+    let (socket, local) = asked()?;
     ensure!(
         connect(&socket, &remote) == Err(Errno::CONNREFUSED),
         "somebody listens at {remote}"

@@ -37,8 +37,6 @@ counters! {
         MessageRingFull = "message_ring_full",
         /// TCP I/O calls with at least one byte that the tap saw.
         IoSeen = "io_seen",
-        /// TCP I/O calls that took what was left in a socket whose connection is over and told: they are in its bytes, and no part of an exchange.
-        AfterEnd = "after_end",
         /// I/O on a connection that the full CONNECTIONS map could not take.
         ConnectionsFull = "connections_full",
         /// I/O calls whose first bytes could not be read from user memory.

@@ -59,7 +59,7 @@ pub fn connected(sock: u64, result: i32, address: impl FnOnce(&mut Endpoints)) {
             flow::forget(sock, state);
             return;
         }
-        // Of a sock that is closed an entry is of a connection before, whose end was not seen.
+        // Of a sock that is closed an entry is of a connection before: what was left in it has been read behind its end.
         if u64::from(sock::state(sock)) != flow::CLOSE {
             return;
         }

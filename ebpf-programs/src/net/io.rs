@@ -11,7 +11,7 @@ use fathom_abi::{
 };
 
 use crate::{
-    connection, flow, goroutine, kernel,
+    connection, goroutine, kernel,
     maps::{self, SCRATCH, Scratch},
     pieces, report,
     sock::{self, Protocol},
@@ -154,11 +154,6 @@ pub fn on_io(
     let state = match connection::find(sock) {
         Some(state) => state,
         None => match sock::protocol(sock) {
-            // Its end has been told, and nothing would take an entry away again.
-            Protocol::Tcp if u64::from(sock::state(sock)) == flow::CLOSE => {
-                maps::count(NetCounter::AfterEnd);
-                return false;
-            }
             Protocol::Tcp => match connection::make(sock, Role::UNKNOWN) {
                 Some(state) => state,
                 None => return false,

@@ -43,7 +43,6 @@ pub(super) fn register_taps(events: &Events, net: &Net, read: &Arc<Read>) {
     let misses = Arc::clone(&net.misses);
     events.register(Stage::Tap, "io", move |give| {
         for counter in [
-            NetCounter::AfterEnd,
             NetCounter::ConnectionsFull,
             NetCounter::InflightFull,
             NetCounter::ReturnMissed,

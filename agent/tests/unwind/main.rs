@@ -279,18 +279,22 @@ fn addresses_in_no_mapping_are_copied_at_first_and_then_at_times() {
     let Some(mut sampler) = Sampler::start("copies", subject.pid()) else {
         return;
     };
-    let published = sampler.tables.publish(subject.pid(), 0, &[]);
-    published.expect("room for a process");
-    let samples = sampler.samples(SAMPLES);
-    assert!(
-        samples
-            .iter()
-            .all(|sample| sample.end == UserEnd::NoMapping)
-    );
-    let at_once = samples.iter().take_while(|sample| sample.stopped.is_some());
-    // Some may have come before the ring was read for the first time.
-    let at_once = at_once.count();
-    assert!((4..=17).contains(&at_once), "{at_once}");
+    // All may have come before the ring is read for the first time, on a machine that is busy.
+    let first = (0..10).find_map(|_| {
+        let published = sampler.tables.publish(subject.pid(), 0, &[]);
+        published.expect("room for a process");
+        let samples = sampler.samples(SAMPLES);
+        assert!(
+            samples
+                .iter()
+                .all(|sample| sample.end == UserEnd::NoMapping)
+        );
+        let at_once = samples.iter().take_while(|sample| sample.stopped.is_some());
+        let at_once = at_once.count();
+        assert!(at_once <= 17, "{at_once}");
+        (at_once >= 4).then_some((samples, at_once))
+    });
+    let (samples, at_once) = first.expect("copies of the first ones in a row");
     let copied = samples.iter().filter(|sample| sample.stopped.is_some());
     let tenths = (samples[samples.len() - 1].at_ns - samples[0].at_ns) / 100_000_000;
     let most = at_once as u64 + tenths + 1;

@@ -20,7 +20,7 @@ mod wrk;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 
 use crate::{build, setup, shell};
 
@@ -65,6 +65,12 @@ fn ensure_root() -> Result<()> {
         "measuring loads kernel programs: start it as root"
     );
     Ok(())
+}
+
+/// The parts of a benchmark that were asked for, in the order in which they are declared; all where none was.
+fn chosen<Part: ValueEnum + PartialEq>(asked: &[Part]) -> impl Iterator<Item = &Part> {
+    let all = Part::value_variants().iter();
+    all.filter(|part| asked.is_empty() || asked.contains(part))
 }
 
 /// The binary to measure: the one that was given, else one that is built now.

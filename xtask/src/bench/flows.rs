@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 
-use super::{ensure_root, under_test};
+use super::{chosen, ensure_root, under_test};
 
 /// How to measure.
 #[derive(Args)]
@@ -68,10 +68,7 @@ pub fn run(options: &Options) -> Result<()> {
         "no pairs or no seconds: nothing to measure"
     );
     let binary = under_test(options.binary.as_deref())?;
-    for part in Part::value_variants() {
-        if !options.part.is_empty() && !options.part.contains(part) {
-            continue;
-        }
+    for part in chosen(&options.part) {
         match part {
             Part::Churn => churn::run(options, &binary)?,
             Part::Million => million::run(options, &binary)?,

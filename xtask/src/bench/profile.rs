@@ -19,7 +19,7 @@ use fathom_scenarios::pairs::{Pair, Sample};
 
 use self::watcher::{Kind, Left, Watcher};
 use super::{
-    ensure_root,
+    chosen, ensure_root,
     report::{Machine, NOISE, Report, Row, line},
     statistics::Spread,
     summary::summary,
@@ -73,10 +73,7 @@ pub fn run(options: &Options) -> Result<()> {
         "no pairs or no seconds: nothing to measure"
     );
     let binary = under_test(options.binary.as_deref())?;
-    for part in Part::value_variants() {
-        if !options.part.is_empty() && !options.part.contains(part) {
-            continue;
-        }
+    for part in chosen(&options.part) {
         match part {
             Part::Compute => compute::run(options, &binary)?,
             Part::Web => web::run(options, &binary)?,

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     io::{BufRead as _, BufReader},
-    net::{TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
@@ -51,6 +51,9 @@ pub struct Flows {
     lines: Vec<Line>,
     log: PathBuf,
     patience: u32,
+    /// Where the connections go that show whether it is attached. It is held until the end, or another connection of the scenario's may have its address, and these
+    /// would be taken for one that nobody noted.
+    probe: TcpListener,
 }
 
 impl Flows {
@@ -77,18 +80,18 @@ impl Flows {
             lines: Vec::new(),
             log,
             patience: context.patience,
+            probe: TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
         };
         flows.wait_until_attached()?;
         Ok(flows)
     }
 
     fn wait_until_attached(&mut self) -> Result<()> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
+        let address = self.probe.local_addr()?;
         let deadline = Instant::now() + LIMIT * self.patience;
         loop {
             drop(TcpStream::connect(address)?);
-            drop(listener.accept()?);
+            drop(self.probe.accept()?);
             thread::sleep(Duration::from_millis(20));
             self.read()?;
             if self.lines.iter().any(|line| line.remote == address) {
@@ -156,6 +159,9 @@ impl Flows {
             self.log()
         );
         self.read()?;
+        let probe = self.probe.local_addr()?;
+        self.lines
+            .retain(|line| line.local != probe && line.remote != probe);
         let log = self.log();
         let kept = log.split_once("the kernel kept ").and_then(|(_, rest)| {
             let (changes, rest) = rest.split_once(" changes of state and ")?;

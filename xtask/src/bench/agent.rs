@@ -101,6 +101,14 @@ impl Agent {
         Ok(Metrics(get(self.port, "/metrics")?).connections())
     }
 
+    /// CPU samples that it lost on their way to it or in it.
+    pub fn lost_samples(&self) -> Result<Option<f64>> {
+        let metrics = Metrics(get(self.port, "/metrics")?);
+        Ok(metrics.sum("fathom_events_total", |labels| {
+            labels.contains("signal=\"samples\"") && !labels.contains("outcome=\"delivered\"")
+        }))
+    }
+
     /// Ends it as a service manager would.
     pub fn stop(mut self) -> Result<()> {
         self.process.stop("TERM")?;

@@ -3,7 +3,7 @@
 //! - `compute`: an application that only computes, on every CPU, in pairs of runs as in `bench overhead`.
 //! - `web`: nginx under wrk.
 //! - `start`: how long it takes to the first sample, and to a flame graph of one second.
-//! - `storm`: memory while a thousand processes start in each second.
+//! - `storm`: memory of the command and of the agent while a thousand processes start in each second.
 
 mod compute;
 mod start;

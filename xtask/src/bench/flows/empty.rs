@@ -9,13 +9,17 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::shell;
 
-/// The events of a connection as the raw tracepoint tap and the flow tap are attached to them, each as often as they are.
-const EVENTS: [&str; 5] = [
+/// The events of a connection as the raw tracepoint tap and the flow tap are attached to them where the kernel refuses fexit, each as often as they are. With
+/// a tracepoint of a system call each system call of each process takes the kernel's slower way (`SYSCALL_WORK_SYSCALL_TRACEPOINT`).
+const EVENTS: [&str; 8] = [
     "inet_sock_set_state",
     "inet_sock_set_state",
     "inet_sock_set_state",
     "sock_send_length",
     "sock_recv_length",
+    "syscalls/sys_exit_accept",
+    "syscalls/sys_exit_accept4",
+    "syscalls/sys_exit_connect",
 ];
 
 /// They are attached as long as this lives.

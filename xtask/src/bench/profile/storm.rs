@@ -1,4 +1,5 @@
-//! Memory while processes start in their thousands: each has a space of its own for a moment, and nothing may be kept of it.
+//! Memory while processes start in their thousands, each with a space of its own for a moment. The agent may keep nothing of them; `fathom profile` keeps what it
+//! has sampled, which it shows at its end.
 
 use std::{
     path::Path,
@@ -10,7 +11,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use fathom_scenarios::pairs::AgentSample;
 
-use super::{super::process, Kind, Options, Watcher};
+use super::{
+    super::{agent::Agent, process},
+    Kind, Options, Watcher,
+};
 use crate::shell;
 
 /// How often memory is looked at.
@@ -19,65 +23,111 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long the profiler has for what was there before it, until it is looked at first.
 const REST: Duration = Duration::from_secs(3);
 
+/// Where the agent sends its profiles: nobody listens, so that it keeps what it can for another try.
+const BACKEND: &str = "http://127.0.0.1:9";
+
 pub fn run(options: &Options, binary: &Path) -> Result<()> {
     let program = process::compile("storm")?;
+
     let watcher = Watcher::start(Kind::Fathom, binary)?;
-    thread::sleep(REST);
-    let before = watcher.sample()?;
-    let begun = Instant::now();
-    let mut storm = shell::command(&program);
-    storm.args([
-        options.starts.to_string(),
-        options.storm_seconds.to_string(),
-    ]);
-    let storm = start(&mut storm)?;
-    let mut looks = Vec::new();
-    let limit = Duration::from_secs(options.storm_seconds.into());
-    while begun.elapsed() < limit {
-        thread::sleep(LOOK);
-        looks.push(watcher.sample()?);
-    }
-    let output = storm.wait_with_output()?;
-    thread::sleep(REST);
-    let after = watcher.sample()?;
+    let storm = Storm::watch(options, &program, || watcher.sample())?;
     let left = watcher.stop()?;
-    ensure!(
-        output.status.success(),
-        "the storm ended with {}",
-        output.status
-    );
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut numbers = said.split_whitespace().map(str::parse::<f64>);
-    let (started, seconds) = numbers
-        .next()
-        .and_then(Result::ok)
-        .zip(numbers.next().and_then(Result::ok))
-        .with_context(|| format!("not what storm says of its processes: {said:?}"))?;
-    let most = looks.iter().max_by_key(|look| look.resident);
-    let half = looks.get(looks.len() / 2);
-    println!(
-        "{started:.0} processes in {seconds:.1} s ({:.0} a second), each executes a program and ends; `fathom profile` of the whole machine.\n",
-        started / seconds
-    );
-    println!("| | resident (MiB) | maps (MiB) |\n|---|---|---|");
-    for (name, sample) in [
-        ("before", Some(&before)),
-        ("half-way", half),
-        ("most", most),
-        ("3 s after", Some(&after)),
-    ] {
-        if let Some(sample) = sample {
-            println!("| {name} | {} |", memory(sample));
-        }
-    }
-    let cpu = (after.cpu - before.cpu) / seconds * 100.0;
-    println!(
-        "\n{cpu:.1} % of a core, {:.1} µs a process; {} samples lost",
-        (after.cpu - before.cpu) / started * 1e6,
-        left.lost
-            .map_or_else(|| "?".to_owned(), |lost| format!("{lost:.0}"))
-    );
+    storm.print("`fathom profile` of the whole machine", left.lost);
+
+    let arguments = ["--capabilities", "profile", "--otlp-endpoint", BACKEND];
+    let agent = Agent::start(&binary.to_owned(), options.port, &arguments)?;
+    let storm = Storm::watch(options, &program, || agent.sample(agent.cpu_seconds()?))?;
+    let lost = agent.lost_samples()?;
+    agent.stop()?;
+    storm.print("the agent, whose backend is dead", lost);
     Ok(())
+}
+
+/// What became of a watcher in the storm.
+struct Storm {
+    started: f64,
+    seconds: f64,
+    before: AgentSample,
+    during: Vec<AgentSample>,
+    after: AgentSample,
+}
+
+impl Storm {
+    /// Makes one, and looks at the watcher before, meanwhile and after.
+    fn watch(
+        options: &Options,
+        program: &Path,
+        look: impl Fn() -> Result<AgentSample>,
+    ) -> Result<Self> {
+        thread::sleep(REST);
+        let before = look()?;
+        let begun = Instant::now();
+        let mut storm = shell::command(program);
+        storm.args([
+            options.starts.to_string(),
+            options.storm_seconds.to_string(),
+        ]);
+        let storm = start(&mut storm)?;
+        let mut during = Vec::new();
+        let limit = Duration::from_secs(options.storm_seconds.into());
+        while begun.elapsed() < limit {
+            thread::sleep(LOOK);
+            during.push(look()?);
+        }
+        let output = storm.wait_with_output()?;
+        thread::sleep(REST);
+        let after = look()?;
+        ensure!(
+            output.status.success(),
+            "the storm ended with {}",
+            output.status
+        );
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut numbers = said.split_whitespace().map(str::parse::<f64>);
+        let (started, seconds) = numbers
+            .next()
+            .and_then(Result::ok)
+            .zip(numbers.next().and_then(Result::ok))
+            .with_context(|| format!("not what storm says of its processes: {said:?}"))?;
+        Ok(Self {
+            started,
+            seconds,
+            before,
+            during,
+            after,
+        })
+    }
+
+    fn print(&self, watcher: &str, lost: Option<f64>) {
+        println!(
+            "{:.0} processes in {:.1} s ({:.0} a second), each executes a program and ends; {watcher}.\n",
+            self.started,
+            self.seconds,
+            self.started / self.seconds
+        );
+        println!("| | resident (MiB) | maps (MiB) |\n|---|---|---|");
+        let most = self.during.iter().max_by_key(|look| look.resident);
+        let at = |quarter: usize| self.during.get(self.during.len() * quarter / 4);
+        for (name, sample) in [
+            ("before", Some(&self.before)),
+            ("after a quarter", at(1)),
+            ("half-way", at(2)),
+            ("after three quarters", at(3)),
+            ("most", most),
+            ("3 s after", Some(&self.after)),
+        ] {
+            if let Some(sample) = sample {
+                println!("| {name} | {} |", memory(sample));
+            }
+        }
+        let cpu = self.after.cpu - self.before.cpu;
+        println!(
+            "\n{:.1} % of a core, {:.1} µs a process; {} samples lost\n",
+            cpu / self.seconds * 100.0,
+            cpu / self.started * 1e6,
+            lost.map_or_else(|| "?".to_owned(), |lost| format!("{lost:.0}"))
+        );
+    }
 }
 
 fn start(command: &mut Command) -> Result<std::process::Child> {

@@ -5,6 +5,7 @@
 //! whatever theirs says. Later than that an address has no name, rather than one that it may have lost.
 
 use std::{
+    iter,
     net::IpAddr,
     num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
@@ -58,6 +59,14 @@ struct Inner {
 
 #[derive(Clone)]
 struct Entry {
+    now: Span,
+    /// What the address was called until the answer that replaced it: a connection from before that answer may still be on its way here.
+    before: Option<Span>,
+}
+
+/// A name, and for how long an address has it.
+#[derive(Clone)]
+struct Span {
     name: Arc<str>,
     since_ns: u64,
     until_ns: u64,
@@ -85,11 +94,11 @@ impl Names {
         }
     }
 
-    /// A process was told at `at_ns` that `name` has this address, for `ttl` seconds. A later answer for the same address replaces the name; one that
-    /// says the same while it holds lengthens it: records of connections from before that answer may still be on their way.
+    /// A process was told at `at_ns` that `name` has this address, for `ttl` seconds. A later answer for the same address replaces the name from then on; one
+    /// that says the same while it holds lengthens it: records of connections from before that answer may still be on their way.
     pub fn learn(&self, tgid: u32, ip: IpAddr, name: &Arc<str>, ttl: u32, at_ns: u64) {
         let holds_ns = (u64::from(ttl) * 1_000_000_000).clamp(FLOOR_NS, CEILING_NS);
-        let entry = Entry {
+        let told = Span {
             name: Arc::clone(name),
             since_ns: at_ns,
             until_ns: at_ns.saturating_add(holds_ns),
@@ -98,12 +107,11 @@ impl Names {
         inner.counts.learned += 1;
         for key in [(tgid, ip), (NODE, ip)] {
             let entry = match inner.names.peek(&key) {
-                Some(known) if known.name == *name && known.holds(at_ns) => Entry {
-                    since_ns: known.since_ns,
-                    until_ns: known.until_ns.max(entry.until_ns),
-                    ..entry.clone()
+                Some(known) => known.clone().told(told.clone()),
+                None => Entry {
+                    now: told.clone(),
+                    before: None,
                 },
-                _ => entry.clone(),
             };
             inner.put(key, entry, self.limits.bytes);
         }
@@ -114,8 +122,8 @@ impl Names {
     pub fn name(&self, tgid: u32, ip: IpAddr, at_ns: u64) -> Option<Arc<str>> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         [(tgid, ip), (NODE, ip)].iter().find_map(|key| {
-            let entry = inner.names.get(key)?;
-            entry.holds(at_ns).then(|| Arc::clone(&entry.name))
+            let span = inner.names.get(key)?.at(at_ns)?;
+            Some(Arc::clone(&span.name))
         })
     }
 
@@ -133,6 +141,40 @@ impl Names {
 }
 
 impl Entry {
+    /// What is known behind one more answer.
+    fn told(self, told: Span) -> Self {
+        let Self { now, before } = self;
+        if !now.holds(told.since_ns) {
+            return Self {
+                now: told,
+                before: None,
+            };
+        }
+        if now.name == told.name {
+            let until_ns = now.until_ns.max(told.until_ns);
+            return Self {
+                now: Span { until_ns, ..now },
+                before,
+            };
+        }
+        Self {
+            before: Some(Span {
+                until_ns: told.since_ns,
+                ..now
+            }),
+            now: told,
+        }
+    }
+
+    /// The name at a time.
+    fn at(&self, at_ns: u64) -> Option<&Span> {
+        iter::once(&self.now)
+            .chain(&self.before)
+            .find(|span| span.holds(at_ns))
+    }
+}
+
+impl Span {
     fn holds(&self, at_ns: u64) -> bool {
         (self.since_ns..self.until_ns).contains(&at_ns)
     }
@@ -156,7 +198,8 @@ impl Inner {
 }
 
 fn cost(entry: &Entry) -> usize {
-    ENTRY + entry.name.len()
+    let before = entry.before.as_ref().map_or(0, |span| span.name.len());
+    ENTRY + entry.now.name.len() + before
 }
 
 #[cfg(test)]

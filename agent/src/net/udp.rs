@@ -59,10 +59,19 @@ impl Traffic {
 /// What was read so far of the kernel's table.
 pub struct Udp {
     capacity: usize,
-    /// What each entry said when it was looked at last, and in which look that was.
-    known: HashMap<UdpKey, (UdpFlow, u64)>,
+    known: HashMap<UdpKey, Known>,
     looks: u64,
     counts: Arc<UdpCounts>,
+}
+
+/// An entry of the kernel's table.
+struct Known {
+    /// What it said when it was looked at last.
+    flow: UdpFlow,
+    /// In which look that was.
+    look: u64,
+    /// What the other end was called when it was first known. A conversation goes on longer than its name's TTL.
+    name: Option<Arc<str>>,
 }
 
 /// What came out of the table.
@@ -94,37 +103,39 @@ impl Udp {
         Arc::clone(&self.counts)
     }
 
-    /// Hands on what went by since the last look. Returns the entries that are idle, which are to be taken out of the kernel's table.
+    /// Hands on what went by since the last look, each with the place for the other end's name, which stays as long as the entry. Returns the entries that are idle, which are to be taken out of the kernel's table.
     pub fn look(
         &mut self,
         entries: impl Iterator<Item = (UdpKey, UdpFlow)>,
         now_ns: u64,
-        emit: &mut impl FnMut(&Traffic),
+        emit: &mut impl FnMut(&Traffic, &mut Option<Arc<str>>),
     ) -> Vec<UdpKey> {
         self.looks += 1;
         let look = self.looks;
         for (key, flow) in entries {
-            let before = self.known.insert(key, (flow, look));
             // One that was taken out and made again starts anew; so does what a hostile kernel would say of it.
-            let before = before.map(|(before, _)| before).filter(|before| {
+            let before = self.known.remove(&key).filter(|Known { flow: before, .. }| {
                 before.born_ns == flow.born_ns
                     && before.packets[0] <= flow.packets[0]
                     && before.packets[1] <= flow.packets[1]
             });
-            let traffic = traffic(&key, &flow, &before.unwrap_or_default());
+            let (before, mut name) =
+                before.map_or_else(Default::default, |known| (known.flow, known.name));
+            let traffic = traffic(&key, &flow, &before);
             let packets = traffic.packets[0].saturating_add(traffic.packets[1]);
             if packets > 0 {
                 self.counts.packets.fetch_add(packets, Relaxed);
-                emit(&traffic);
+                emit(&traffic, &mut name);
             }
+            self.known.insert(key, Known { flow, look, name });
         }
         // Those that are gone from the table.
-        self.known.retain(|_, (_, seen)| *seen == look);
+        self.known.retain(|_, known| known.look == look);
         let is_scarce = self.known.len() > self.capacity / 4 * 3;
         let idle_ns = if is_scarce { SCARCE_NS } else { IDLE_NS };
         self.known
             .iter()
-            .filter(|(_, (flow, _))| flow.last_ns.saturating_add(idle_ns) < now_ns)
+            .filter(|(_, known)| known.flow.last_ns.saturating_add(idle_ns) < now_ns)
             .map(|(key, _)| *key)
             .collect()
     }

@@ -43,10 +43,26 @@ fn asking_again_lengthens_a_name_and_takes_nothing_from_it() {
     // What has ended begins anew: between the two nobody had the name.
     names.learn(7, ip(1), &"x.example".into(), 60, 100 * SECOND);
     assert!(names.name(7, ip(1), 50 * SECOND).is_none());
-    // Another name has only its own time.
+}
+
+#[test]
+fn another_name_holds_from_its_answer_on_and_takes_nothing_from_the_one_before() {
+    let names = names();
+    names.learn(7, ip(1), &"x.example".into(), 60, 100 * SECOND);
     names.learn(7, ip(1), &"y.example".into(), 60, 101 * SECOND);
-    assert!(names.name(7, ip(1), 100 * SECOND).is_none());
-    assert_eq!(names.bytes(), 2 * (super::ENTRY + "y.example".len()));
+    let at = |at_ns| names.name(7, ip(1), at_ns);
+    assert_eq!(at(100 * SECOND - 1), None);
+    // The record of a connection from between the two comes after both.
+    assert_eq!(at(101 * SECOND - 1).as_deref(), Some("x.example"));
+    assert_eq!(at(101 * SECOND).as_deref(), Some("y.example"));
+    assert_eq!(at(160 * SECOND).as_deref(), Some("y.example"));
+    assert_eq!(at(161 * SECOND), None);
+    let both = "x.example".len() + "y.example".len();
+    assert_eq!(names.bytes(), 2 * (super::ENTRY + both));
+    // One that has ended is not kept beside the next.
+    names.learn(7, ip(1), &"z.example".into(), 60, 200 * SECOND);
+    assert_eq!(at(150 * SECOND), None);
+    assert_eq!(names.bytes(), 2 * (super::ENTRY + "z.example".len()));
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn flow(born_ns: u64, last_ns: u64, packets: [u64; 2]) -> UdpFlow {
 
 fn look(udp: &mut Udp, entries: &[(UdpKey, UdpFlow)], now_ns: u64) -> (Vec<Traffic>, Vec<UdpKey>) {
     let mut seen = Vec::new();
-    let idle = udp.look(entries.iter().copied(), now_ns, &mut |traffic| {
+    let idle = udp.look(entries.iter().copied(), now_ns, &mut |traffic, _| {
         seen.push(*traffic);
     });
     (seen, idle)
@@ -61,6 +61,27 @@ fn an_entry_that_is_made_again_starts_anew() {
     look(&mut udp, &[], 10);
     let (seen, _) = look(&mut udp, &[(key(1), flow(9, 9, [1, 0]))], 10);
     assert_eq!(seen[0].packets, [1, 0]);
+}
+
+#[test]
+fn a_name_that_was_found_stays_until_the_entry_is_made_again() {
+    let mut udp = Udp::new(100);
+    let mut named = |flow, found: Option<&str>| {
+        let mut seen = None;
+        udp.look([(key(1), flow)].into_iter(), 10, &mut |_, name| {
+            if name.is_none() {
+                *name = found.map(Into::into);
+            }
+            seen.clone_from(name);
+        });
+        seen
+    };
+    assert_eq!(named(flow(5, 6, [1, 0]), None), None);
+    let name = named(flow(5, 7, [2, 0]), Some("a.example"));
+    assert_eq!(name.as_deref(), Some("a.example"));
+    let name = named(flow(5, 8, [3, 0]), Some("b.example"));
+    assert_eq!(name.as_deref(), Some("a.example"));
+    assert_eq!(named(flow(9, 9, [1, 0]), None), None);
 }
 
 #[test]

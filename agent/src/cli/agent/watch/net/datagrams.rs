@@ -151,7 +151,7 @@ impl Datagrams {
             udp,
             ..
         } = self;
-        let idle = flows.look(net.udp.read(), now_ns, &mut |traffic| {
+        let idle = flows.look(net.udp.read(), now_ns, &mut |traffic, name| {
             identity.name(traffic.tgid, traffic.comm);
             let process = identity.process(traffic.tgid, now_ns);
             let is_dns = |peer: std::net::SocketAddr| {
@@ -164,9 +164,11 @@ impl Datagrams {
             } else {
                 Protocol::Unknown
             };
-            let name = traffic
-                .remote
-                .and_then(|ip| names.name(traffic.tgid, ip, traffic.last_ns));
+            if name.is_none() {
+                *name = traffic
+                    .remote
+                    .and_then(|ip| names.name(traffic.tgid, ip, traffic.last_ns));
+            }
             udp.record(traffic, &process, protocol, name.as_deref());
         });
         for key in idle {

@@ -2,6 +2,8 @@
 
 mod choice;
 mod edges;
+mod limits;
+mod remembered;
 mod resolved;
 mod show;
 mod table;
@@ -16,7 +18,7 @@ use std::{
 
 use fathom_abi::{Role, counters::NetCounter};
 
-use self::{resolved::Resolved, view::View};
+use self::{limits::Unshown, remembered::Remembered, resolved::Resolved, view::View};
 use super::live::{self, Live, Ring, Subject};
 use crate::{
     cli::{Failure, Outcome},
@@ -113,8 +115,10 @@ pub fn run(args: &Args) -> Outcome {
         open: Open::new(OPEN),
         reports: Reports::new(interval),
         interval,
+        unshown: Unshown::of(&existing.counts()),
         existing,
         before,
+        remembered: Remembered::default(),
         far: FarEnds::new(resolved.names(), "/proc".as_ref()),
         resolved,
         filter,
@@ -130,9 +134,14 @@ pub fn run(args: &Args) -> Outcome {
     let kept = watch.live.probes.net.misses.flows();
     let calls = watch.live.kept_calls();
     let shown = watch.shown;
+    let unshown: String = watch
+        .unshown
+        .texts()
+        .map(|text| format!("; {text}"))
+        .collect();
     // Standard error holds no data, so that this disturbs no reader of JSON.
     eprintln!(
-        "{shown} records; {refused} more found the ring buffer full; the kernel kept {kept} changes of state and {calls} calls from the programs"
+        "{shown} records; {refused} more found the ring buffer full; the kernel kept {kept} changes of state and {calls} calls from the programs{unshown}"
     );
     Ok(())
 }
@@ -166,10 +175,12 @@ struct Watch {
     before: Before,
     resolved: Resolved,
     far: FarEnds,
+    remembered: Remembered,
     filter: Filter,
     view: View,
     /// Why open connections can't be read, where they can't.
     unread: Option<String>,
+    unshown: Unshown,
     shown: u64,
 }
 
@@ -253,8 +264,12 @@ impl Watch {
         let process = self.process(flow);
         let service = process.as_ref().map(|process| &process.service);
         let far = self.far.of(flow, service);
+        let far = self.remembered.best(flow, far);
         let number = self.view.number(process.as_ref(), flow.role, &far.peer);
+        let followed = self.open.len();
         let progress = self.open.take(flow, number);
+        let is_beyond = progress.begins && !progress.ends && self.open.len() == followed;
+        self.unshown.beyond += u64::from(is_beyond);
         self.give(flow, progress, process.as_ref(), &far, number)
     }
 
@@ -311,6 +326,7 @@ impl Watch {
         let lost: Vec<String> = counts
             .map(|(count, what)| format!("{count} {what}"))
             .chain(unread)
+            .chain(self.unshown.texts())
             .collect();
         if lost.is_empty() {
             "nothing".to_owned()

@@ -30,6 +30,15 @@ pub enum Peer {
 }
 
 impl Peer {
+    /// How much it says of the other end: a service on this node is known by its process, a name only by its address.
+    pub const fn detail(&self) -> u8 {
+        match self {
+            Self::Service(_) => 2,
+            Self::Name(_) => 1,
+            Self::Class(_) => 0,
+        }
+    }
+
     /// Where it is, without its name: for when there are too many names.
     #[must_use]
     pub fn anywhere(self) -> Self {
@@ -89,31 +98,15 @@ impl Class {
 
 /// The services of this node by their addresses, as flows show them.
 pub struct Peers {
-    servers: LruCache<Address, Arc<str>>,
-    clients: LruCache<Address, Arc<str>>,
-}
-
-/// A loopback address means something else in each network namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Address {
-    netns: u32,
-    at: SocketAddr,
-}
-
-impl Address {
-    fn new(netns: u32, at: SocketAddr) -> Self {
-        Self {
-            netns: if at.ip().is_loopback() { netns } else { 0 },
-            at,
-        }
-    }
+    servers: Holders,
+    clients: Holders,
 }
 
 impl Default for Peers {
     fn default() -> Self {
         Self {
-            servers: LruCache::new(SERVERS),
-            clients: LruCache::new(CLIENTS),
+            servers: Holders::new(SERVERS),
+            clients: Holders::new(CLIENTS),
         }
     }
 }
@@ -130,27 +123,99 @@ impl Peers {
             }
             _ => return,
         };
-        let address = Address::new(flow.netns, flow.local);
-        if known.get(&address).is_none_or(|known| known != service) {
-            known.put(address, Arc::clone(service));
-        }
+        known.learn(flow.netns, flow.local, service);
     }
 
     /// Whose the other end of a connection is. `name` is what the process has looked up for it, if anything is known of that; `real` is where the
     /// connection goes, where the address that the process sees is translated on the way.
     pub fn of(&mut self, flow: &Flow, name: Option<Arc<str>>, real: Option<SocketAddr>) -> Peer {
         let remote = real.unwrap_or(flow.remote);
-        let address = Address::new(flow.netns, remote);
-        let service = match flow.role {
-            // A client's port is not a server's, but its address may be.
-            Role::SERVER => self.clients.get(&address),
-            _ => self.servers.get(&address),
+        // A client's port is not a server's, but its address may be.
+        let known = match flow.role {
+            Role::SERVER => &mut self.clients,
+            _ => &mut self.servers,
         };
-        match (service, name) {
-            (Some(service), _) => Peer::Service(Arc::clone(service)),
+        match (known.of(flow.netns, remote), name) {
+            (Some(service), _) => Peer::Service(service),
             (None, Some(name)) => Peer::Name(name),
             (None, None) => Peer::Class(Class::of(remote.ip())),
         }
+    }
+}
+
+/// Who has which address. Most addresses mean the same in every network namespace; a loopback address does in none, and a private one may be given again
+/// in another.
+struct Holders(LruCache<Address, Holder>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Address {
+    /// `None` for who was last seen to have it in whichever namespace.
+    netns: Option<u32>,
+    at: SocketAddr,
+}
+
+impl Address {
+    fn within(netns: u32, at: SocketAddr) -> Self {
+        Self {
+            netns: Some(netns),
+            at,
+        }
+    }
+
+    fn anywhere(at: SocketAddr) -> Self {
+        Self { netns: None, at }
+    }
+}
+
+/// Who has an address, and in which namespace.
+struct Holder {
+    netns: u32,
+    service: Arc<str>,
+}
+
+impl Holders {
+    fn new(limit: NonZeroUsize) -> Self {
+        Self(LruCache::new(limit))
+    }
+
+    /// An address takes one entry, and one more for each other namespace in which it is another service's.
+    fn learn(&mut self, netns: u32, at: SocketAddr, service: &Arc<str>) {
+        let own = Address::within(netns, at);
+        let address = if at.ip().is_loopback() {
+            own
+        } else {
+            Address::anywhere(at)
+        };
+        let known = self.0.get(&address);
+        let (is_same, is_own) = known.map_or((false, false), |known| {
+            (known.service == *service, known.netns == netns)
+        });
+        if !is_own {
+            // Whose it was there before counts no more.
+            self.0.pop(&own);
+        }
+        if is_same {
+            return;
+        }
+        let holder = Holder {
+            netns,
+            service: Arc::clone(service),
+        };
+        if let Some(before) = self.0.put(address, holder)
+            && before.netns != netns
+        {
+            self.0.put(Address::within(before.netns, at), before);
+        }
+    }
+
+    /// Whose it is, as seen from a namespace.
+    fn of(&mut self, netns: u32, at: SocketAddr) -> Option<Arc<str>> {
+        let own = Address::within(netns, at);
+        let holder = match self.0.get(&own) {
+            Some(holder) => holder,
+            None => self.0.get(&Address::anywhere(at))?,
+        };
+        Some(Arc::clone(&holder.service))
     }
 }
 

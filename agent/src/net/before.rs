@@ -27,8 +27,8 @@ const MET: usize = 1 << 16;
 /// How long the walk over the descriptors of all processes may take.
 const WALK_LIMIT: Duration = Duration::from_secs(2);
 
-/// The two ends, this node's first.
-type Ends = (SocketAddr, SocketAddr);
+/// The network namespace in which the two ends mean something, and the ends, this node's first.
+type Ends = (u32, SocketAddr, SocketAddr);
 
 /// One connection of the list.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +57,10 @@ impl Listed {
         })
     }
 
+    fn ends(&self) -> Ends {
+        ends(self.netns, self.socket.local, self.socket.remote)
+    }
+
     /// As a flow that has just been found. Its times are not known.
     pub fn flow(&self, now_ns: u64) -> Flow {
         let info = self.info.as_ref();
@@ -74,11 +78,7 @@ impl Listed {
             outcome: None,
             role: self.role,
             tgid: self.pid,
-            owner: if self.pid == 0 {
-                Owner::UNKNOWN
-            } else {
-                Owner::USER
-            },
+            owner: owner_of(self.pid),
             comm: [0; 16],
             netns: self.netns,
             cgroup: None,
@@ -115,9 +115,9 @@ pub fn is_bare(flow: &Flow) -> bool {
 /// A list of sockets that is being made.
 type Listing = JoinHandle<(Vec<Listed>, sockets::Listed)>;
 
-/// A listed connection of which no record has told: no byte has moved on it.
+/// What was told of a connection when it was listed.
 #[derive(Clone, Copy, Debug)]
-struct Resting {
+struct Told {
     id: ConnectionId,
     pid: u32,
     role: Role,
@@ -130,13 +130,13 @@ pub struct Before {
     walk: Option<JoinHandle<Vec<Listed>>>,
     /// Who was met meanwhile.
     met: HashSet<Ends>,
-    /// Those of which no record has told.
-    resting: HashMap<Ends, Resting>,
+    /// Those of which no record has told: no byte has moved on them.
+    resting: HashMap<Ends, Told>,
     /// The look at where they stand, under way, and when the one before began.
     look: Option<Listing>,
     looked: Option<Instant>,
-    /// Listed ones by the ids that their records have.
-    known: HashMap<ConnectionId, ConnectionId>,
+    /// The others by the ids that their records have.
+    known: HashMap<ConnectionId, Told>,
 }
 
 impl Before {
@@ -166,11 +166,7 @@ impl Before {
     }
 
     fn unmet(&mut self, mut list: Vec<Listed>) -> Vec<Listed> {
-        list.retain(|one| {
-            !self
-                .met
-                .contains(&ends(one.socket.local, one.socket.remote))
-        });
+        list.retain(|one| !self.met.contains(&one.ends()));
         self.met = HashSet::new();
         list
     }
@@ -195,13 +191,13 @@ impl Before {
 
     fn stand(&self, found: &[Listed], now_ns: u64) -> Vec<Flow> {
         let of = |one: &Listed| {
-            let resting = self
+            let told = self
                 .resting
-                .get(&ends(one.socket.local, one.socket.remote))
-                .filter(|resting| resting.id.sock == one.socket.cookie)?;
+                .get(&one.ends())
+                .filter(|told| told.id.sock == one.socket.cookie)?;
             let known = Listed {
-                pid: resting.pid,
-                role: resting.role,
+                pid: told.pid,
+                role: told.role,
                 ..*one
             };
             Some(Flow {
@@ -214,21 +210,21 @@ impl Before {
 
     /// Remembers one of the list, which `flow` was made of.
     pub fn remember(&mut self, flow: &Flow) {
-        let resting = Resting {
+        let told = Told {
             id: flow.id,
             pid: flow.tgid,
             role: flow.role,
         };
-        self.resting.insert(ends(flow.local, flow.remote), resting);
+        self.resting.insert(ends_of(flow), told);
     }
 
-    /// Has a record of a connection that was listed go on with what was told of it: it gets that id.
+    /// Has a record of a connection that was listed go on with what was told of it: it gets that id, and what the record itself lacks.
     pub fn resume(&mut self, flow: &mut Flow) {
-        if self.walk.is_some() && self.met.len() < MET {
-            self.met.insert(ends(flow.local, flow.remote));
+        if self.walk.is_some() && self.met.len() < MET && names_its_namespace(flow) {
+            self.met.insert(ends_of(flow));
         }
-        if let Some(id) = self.met_as(flow) {
-            flow.id = id;
+        if let Some(told) = self.met_as(flow) {
+            told.fill(flow);
             if !flow.change.is_end() {
                 // It is known to exist.
                 flow.change = Change::Alive;
@@ -236,32 +232,60 @@ impl Before {
         }
     }
 
-    fn met_as(&mut self, flow: &Flow) -> Option<ConnectionId> {
+    fn met_as(&mut self, flow: &Flow) -> Option<Told> {
         let is_end = flow.change.is_end();
-        if let Some(&id) = self.known.get(&flow.id) {
+        if let Some(&told) = self.known.get(&flow.id) {
             if is_end {
                 self.known.remove(&flow.id);
             }
-            return Some(id);
+            return Some(told);
         }
-        if self.resting.is_empty() {
+        if self.resting.is_empty() || !names_its_namespace(flow) {
             return None;
         }
-        let Resting { id, .. } = self.resting.remove(&ends(flow.local, flow.remote))?;
+        let told = self.resting.remove(&ends_of(flow))?;
         // One that begins now has the ends of one whose end was not seen.
         if matches!(flow.change, Change::Established | Change::ConnectFailed) {
             return None;
         }
         if !is_end {
-            self.known.insert(flow.id, id);
+            self.known.insert(flow.id, told);
         }
-        Some(id)
+        Some(told)
     }
 
     /// The ids that records have of those among the listed ones that are open, and of which a record has told.
     pub fn ids(&self) -> impl Iterator<Item = ConnectionId> {
         self.known.keys().copied()
     }
+}
+
+impl Told {
+    /// Where no call was seen on it, as when the other end resets one that rests, its record has nobody.
+    fn fill(self, flow: &mut Flow) {
+        flow.id = self.id;
+        if flow.tgid == 0 {
+            flow.tgid = self.pid;
+            flow.owner = owner_of(self.pid);
+        }
+        if flow.role == Role::UNKNOWN {
+            flow.role = self.role;
+        }
+    }
+}
+
+/// How the process was learned that a list has a socket with.
+fn owner_of(pid: u32) -> Owner {
+    if pid == 0 {
+        Owner::UNKNOWN
+    } else {
+        Owner::USER
+    }
+}
+
+/// Whether a record says in which namespace its ends are: of a connection whose end was not seen, the kernel can't be asked any more.
+fn names_its_namespace(flow: &Flow) -> bool {
+    flow.change != Change::Lost
 }
 
 /// Begins to list all connections, with where they stand.
@@ -278,10 +302,14 @@ fn look(limit: Duration) -> io::Result<Listing> {
     )
 }
 
-fn ends(local: SocketAddr, remote: SocketAddr) -> Ends {
+fn ends_of(flow: &Flow) -> Ends {
+    ends(flow.netns, flow.local, flow.remote)
+}
+
+fn ends(netns: u32, local: SocketAddr, remote: SocketAddr) -> Ends {
     // Records have neither flow labels nor scopes.
     let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
-    (plain(local), plain(remote))
+    (netns, plain(local), plain(remote))
 }
 
 /// Fills in the processes. Of a socket that several have open, the first that is found counts.

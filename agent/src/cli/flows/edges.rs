@@ -91,7 +91,7 @@ impl Edges {
         number
     }
 
-    /// Takes a flow on the edge with this number.
+    /// Takes a flow on the edge with this number, or on the one where its connection began, where no more is known now than was then.
     pub(super) fn take(&mut self, seen: &Seen, number: u32) {
         let (flow, progress) = (seen.flow, &seen.progress);
         // How many are open counts where the connection began: since then more may have come to be known of it.
@@ -101,6 +101,7 @@ impl Edges {
         {
             began.open = began.open.saturating_sub(1);
         }
+        let number = self.better(progress.tag, number);
         let Some((_, edge)) = self.edges.get_mut(number as usize) else {
             return;
         };
@@ -115,6 +116,21 @@ impl Edges {
         edge.retransmits += progress.retransmits;
         edge.worst_srtt_us = edge.worst_srtt_us.max(flow.srtt_us);
         edge.worst_connect_ns = edge.worst_connect_ns.max(flow.connect_duration_ns());
+    }
+
+    /// Which of two edges a connection is on: it keeps its first one, unless the other says more of its ends, and of none less.
+    fn better(&self, first: u32, now: u32) -> u32 {
+        let detail = |number: u32| {
+            let (key, _) = self.edges.get(number as usize)?;
+            let is_known = key.service != self.unknown;
+            let has_role = key.role != Role::UNKNOWN;
+            Some([is_known.into(), has_role.into(), key.peer.detail()])
+        };
+        let (Some(then), Some(is)) = (detail(first), detail(now)) else {
+            return now;
+        };
+        let is_less = is.iter().zip(&then).any(|(is, then)| is < then);
+        if is == then || is_less { first } else { now }
     }
 
     /// Those on which anything was seen, those that moved most first.

@@ -15,7 +15,7 @@ use crate::{
     identity::{Peer, Process},
     net::{
         before::is_bare,
-        flows::{Flow, Side},
+        flows::{Change, Flow, Side},
     },
     telemetry::tcp::errno_name,
 };
@@ -65,10 +65,10 @@ pub(super) fn line(seen: &Seen) -> String {
     let dash = || "-".to_owned();
     let how = flow.outcome.map_or("-", |outcome| outcome.name());
     let count = |count: u64| {
-        if is_bare(flow) {
-            dash()
-        } else {
+        if is_counted(flow) {
             count.to_string()
+        } else {
+            dash()
         }
     };
     format!(
@@ -128,6 +128,11 @@ pub(super) fn owner(process: Option<&Process>) -> String {
     )
 }
 
+/// Whether its bytes and segments are known: not those of one that is only listed, nor those of one whose end was not seen.
+pub(super) fn is_counted(flow: &Flow) -> bool {
+    !is_bare(flow) && flow.change != Change::Lost
+}
+
 /// The error or the signal that ended it.
 pub(super) fn why(flow: &Flow) -> Option<String> {
     match (flow.error, flow.signal) {
@@ -159,8 +164,7 @@ pub(super) fn document(show: &Show, seen: &Seen) -> serde_json::Value {
         Side::Local => "local",
         Side::Remote => "remote",
     };
-    let is_counted = !is_bare(flow);
-    let count = |count: u64| is_counted.then_some(count);
+    let count = |count: u64| is_counted(flow).then_some(count);
     json!({
         "at_unix_ns": seen.at_unix_ns,
         "id": show.id(flow.id),

@@ -16,7 +16,7 @@ use super::Seen;
 use crate::cli::{screen::Size, text};
 use crate::{
     identity::{Peer, Process},
-    net::{Flow, before::is_bare, filter::has_failed, flows::Change, open::Progress},
+    net::{Flow, filter::has_failed, flows::Change, open::Progress},
 };
 
 /// Open connections that have a row, at some 450 bytes each; of more, the headline tells.
@@ -226,11 +226,6 @@ impl Row {
         let seconds = gap_ns.max(SECOND_NS) as f64 / 1e9;
         self.sent = progress.sent as f64 / seconds;
         self.received = progress.received as f64 / seconds;
-    }
-
-    /// Whether nothing but its ends and its process is known.
-    fn is_listed(&self) -> bool {
-        is_bare(&self.flow)
     }
 }
 

@@ -46,6 +46,44 @@ fn loopback_is_told_apart_by_network_namespace() {
 }
 
 #[test]
+fn an_address_that_two_namespaces_have_is_each_time_the_own_one_s() {
+    let mut peers = Peers::default();
+    let to: SocketAddr = ([10, 0, 0, 7], 80).into();
+    let mut learn = |netns, service: &str| peers.learn(&server(80, netns), &service.into());
+    learn(1, "orders");
+    learn(2, "billing");
+    let of = |peers: &mut Peers, netns| peers.of(&client(to, netns), None, None);
+    let service = |name: &str| Peer::Service(name.into());
+    for _ in 0..2 {
+        assert_eq!(of(&mut peers, 1), service("orders"));
+        assert_eq!(of(&mut peers, 2), service("billing"));
+        // Their next records, the other way round.
+        peers.learn(&server(80, 2), &"billing".into());
+        peers.learn(&server(80, 1), &"orders".into());
+    }
+    assert_eq!(
+        of(&mut peers, 3),
+        service("orders"),
+        "the last that was seen"
+    );
+    // Another service has it in one of them.
+    peers.learn(&server(80, 2), &"orders".into());
+    assert_eq!(of(&mut peers, 2), service("orders"));
+    assert!(peers.servers.0.len() <= 2);
+}
+
+#[test]
+fn only_so_many_addresses_are_remembered() {
+    let mut peers = Peers::default();
+    for netns in 1..=2 {
+        for port in 1..=u16::try_from(SERVERS.get()).expect("a port") {
+            peers.learn(&server(port, netns), &format!("s{netns}").into());
+        }
+    }
+    assert_eq!(peers.servers.0.len(), SERVERS.get());
+}
+
+#[test]
 fn a_translated_address_goes_before_the_one_that_the_process_sees() {
     let mut peers = Peers::default();
     peers.learn(&server(80, 1), &"orders".into());

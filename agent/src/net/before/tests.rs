@@ -139,3 +139,91 @@ fn one_that_rests_stands_where_the_kernel_says_under_its_own_id() {
         "the other socket has the same ends, and is another"
     );
 }
+
+/// The same two ends, elsewhere.
+fn elsewhere(number: u64, change: Change) -> Flow {
+    Flow {
+        netns: 2,
+        ..flow(number, change)
+    }
+}
+
+#[test]
+fn the_same_ends_in_another_namespace_are_another_connection() {
+    let mut before = Before::default();
+    let shown = one(3, flow(9, Change::Alive).local).flow(5);
+    before.remember(&shown);
+    for change in [Change::Established, Change::Alive, Change::Closed] {
+        let mut other = elsewhere(8, change);
+        before.resume(&mut other);
+        assert_eq!(other, elsewhere(8, change));
+    }
+    // Of a lost end nobody can say in which namespace it was.
+    let lost = Flow {
+        netns: 0,
+        ..flow(8, Change::Lost)
+    };
+    let mut record = lost;
+    before.resume(&mut record);
+    assert_eq!(record, lost);
+    let mut end = flow(9, Change::Closed);
+    before.resume(&mut end);
+    assert_eq!(end.id, shown.id);
+}
+
+#[test]
+fn what_records_told_of_elsewhere_leaves_the_list_as_it_is() {
+    let mut before = Before {
+        walk: Some(thread::spawn(Vec::new)),
+        ..Before::default()
+    };
+    let mut record = elsewhere(9, Change::Established);
+    before.resume(&mut record);
+    let listed = one(1, record.local);
+    assert_eq!(before.unmet(vec![listed]).len(), 1);
+}
+
+#[test]
+fn one_whose_end_is_lost_after_a_record_goes_on_without_its_namespace() {
+    let mut before = Before::default();
+    let shown = one(3, flow(9, Change::Alive).local).flow(5);
+    before.remember(&shown);
+    before.resume(&mut flow(9, Change::Existing));
+    let mut lost = Flow {
+        netns: 0,
+        ..flow(9, Change::Lost)
+    };
+    before.resume(&mut lost);
+    assert_eq!((lost.id, before.known.len()), (shown.id, 0));
+}
+
+#[test]
+fn a_record_without_a_process_has_the_one_that_was_listed() {
+    let nobody_s = |change| Flow {
+        tgid: 0,
+        owner: Owner::UNKNOWN,
+        role: Role::UNKNOWN,
+        ..flow(9, change)
+    };
+    for changes in [
+        &[Change::Closed][..],
+        &[Change::Existing, Change::Alive, Change::Closed],
+    ] {
+        let mut before = Before::default();
+        before.remember(&one(3, flow(9, Change::Alive).local).flow(5));
+        for &change in changes {
+            let mut record = nobody_s(change);
+            before.resume(&mut record);
+            assert_eq!(
+                (record.tgid, record.owner, record.role),
+                (7, Owner::USER, Role::CLIENT),
+                "{change:?}"
+            );
+        }
+    }
+    let mut before = Before::default();
+    before.remember(&one(3, flow(9, Change::Alive).local).flow(5));
+    let mut record = flow(9, Change::Closed);
+    before.resume(&mut record);
+    assert_eq!(record.tgid, 10, "what the record says goes before the list");
+}

@@ -93,6 +93,47 @@ fn what_is_open_counts_where_it_began() {
 }
 
 #[test]
+fn a_connection_of_which_less_becomes_known_stays_on_its_edge() {
+    for (service, peer) in [
+        ("shop", Peer::Class(Class::Private)),
+        ("shop", Peer::Name("other.example".into())),
+        ("unknown", Peer::Name("db.example".into())),
+        ("other-shop", Peer::Name("db.example".into())),
+    ] {
+        let (mut edges, mut open) = (Edges::default(), Open::new(10));
+        let mut take = |change, service, peer: &Peer| {
+            take(&mut edges, &mut open, &flow(1, change), service, peer);
+        };
+        take(
+            Change::Established,
+            "shop",
+            &Peer::Name("db.example".into()),
+        );
+        take(Change::Closed, service, &peer);
+        let documents = edges.documents();
+        assert_eq!(documents.len(), 1, "{documents:?}");
+        assert_eq!(
+            (&documents[0]["connections"], &documents[0]["bytes_sent"]),
+            (&json!(1), &json!(100)),
+        );
+    }
+}
+
+#[test]
+fn a_connection_whose_process_becomes_known_goes_on_as_its() {
+    let (mut edges, mut open) = (Edges::default(), Open::new(10));
+    let peer = Peer::Class(Class::Private);
+    let mut take = |change, service| take(&mut edges, &mut open, &flow(1, change), service, &peer);
+    take(Change::Established, "unknown");
+    take(Change::Closed, "shop");
+    let documents = edges.documents();
+    assert_eq!(
+        (&documents[0]["service"], &documents[0]["bytes_sent"]),
+        (&json!("shop"), &json!(100))
+    );
+}
+
+#[test]
 fn those_that_moved_most_are_first() {
     let (mut edges, mut open) = (Edges::default(), Open::new(10));
     let peer = Peer::Class(Class::Public);

@@ -48,3 +48,38 @@ fn a_line_names_the_other_end() {
     });
     assert!(line.contains(" 127.0.0.2:80 db.example "), "{line}");
 }
+
+#[test]
+fn of_a_lost_end_no_count_is_known() {
+    let flow = Flow {
+        bytes_sent: 0,
+        bytes_received: 0,
+        segments_sent: 0,
+        segments_received: 0,
+        srtt_us: None,
+        retransmits: 0,
+        ..flow(1, Change::Lost)
+    };
+    let seen = Seen {
+        flow: &flow,
+        progress: Progress::default(),
+        process: None,
+        peer: &Peer::Class(Class::Loopback),
+        destination: None,
+        at_unix_ns: 0,
+    };
+    let document = document(&Show::default(), &seen);
+    for field in [
+        "bytes_sent",
+        "bytes_received",
+        "segments_sent",
+        "segments_received",
+        "retransmits",
+    ] {
+        assert_eq!(document[field], serde_json::Value::Null, "{field}");
+    }
+    let line = line(&seen);
+    let cells: Vec<&str> = line.split_whitespace().collect();
+    // Sent, received, round-trip time and retransmits.
+    assert_eq!(cells[5..9], ["-"; 4], "{line}");
+}

@@ -98,9 +98,10 @@ impl Column {
         let flow = &row.flow;
         let dash = || "-".to_owned();
         let is_over = flow.change.is_end();
-        let counted = |text: String| if row.is_listed() { dash() } else { text };
+        let is_counted = show::is_counted(flow);
+        let counted = |text: String| if is_counted { text } else { dash() };
         let rate = |bytes: f64| {
-            if is_over || row.is_listed() {
+            if is_over || !is_counted {
                 dash()
             } else {
                 text::size(bytes)

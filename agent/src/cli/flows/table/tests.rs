@@ -275,3 +275,14 @@ fn a_connection_that_is_not_wanted_any_more_goes() {
     table.forget(open.id);
     assert_eq!(frame(&mut table, WIDE, SECOND).len(), HEADING + 1);
 }
+
+#[test]
+fn of_a_lost_end_no_count_is_shown() {
+    let mut table = Table::new(0, SECOND);
+    take(&mut table, &numbered(1, Change::Lost, SECOND), 0, 0);
+    let lines = frame(&mut table, WIDE, SECOND);
+    let cells: Vec<&str> = lines[3].split_whitespace().collect();
+    // Both rates, sent, received; behind the round-trip time and its unit, retransmits.
+    assert_eq!(cells[4..8], ["-"; 4], "{}", lines[3]);
+    assert_eq!(cells[10], "-", "{}", lines[3]);
+}

@@ -240,12 +240,27 @@ struct Existing {
     _listeners: [TcpListener; 2],
 }
 
+/// How one of them ends.
+#[derive(Clone, Copy)]
+enum Ending {
+    /// In order, after some more words.
+    InOrder,
+    /// With a RST, after some more words.
+    Reset,
+    /// With a RST and without a word: no call on the server's end tells whose it is.
+    ResetAtRest,
+}
+
+impl Ending {
+    const ALL: [Self; 3] = [Self::InOrder, Self::Reset, Self::ResetAtRest];
+}
+
 impl Existing {
     fn open() -> Result<Self> {
         let mut pairs = Vec::new();
         let listeners = [listener()?, listener_v6()?];
         for listener in &listeners {
-            for _ in 0..2 {
+            for _ in Ending::ALL {
                 let (mut client, mut server) = pair("existing", listener)?;
                 client.write(1234)?;
                 server.read(1234)?;
@@ -264,19 +279,23 @@ impl Existing {
         })
     }
 
-    /// Says some more on each and ends them: in order, and with a RST.
+    /// Ends them, in each of the ways as many.
     fn close(self, dir: &Path) -> Result<Vec<Note>> {
         let path = dir.join("existing.jsonl");
         let notes = Notes::create(&path)?;
-        for (at, (mut client, mut server)) in self.pairs.into_iter().enumerate() {
-            server.write(89)?;
-            client.read(89)?;
-            if at.is_multiple_of(2) {
-                part(client, server, &notes)?;
-            } else {
-                client.abort(&notes)?;
-                server.read_reset()?;
-                server.close(&notes)?;
+        let endings = Ending::ALL.into_iter().cycle();
+        for ((mut client, mut server), ending) in self.pairs.into_iter().zip(endings) {
+            if !matches!(ending, Ending::ResetAtRest) {
+                server.write(89)?;
+                client.read(89)?;
+            }
+            match ending {
+                Ending::InOrder => part(client, server, &notes)?,
+                Ending::Reset | Ending::ResetAtRest => {
+                    client.abort(&notes)?;
+                    server.read_reset()?;
+                    server.close(&notes)?;
+                }
             }
         }
         Notes::read(&path)

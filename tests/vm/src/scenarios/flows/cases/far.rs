@@ -158,9 +158,10 @@ pub fn silent(ground: &Ground) -> Result<Went> {
             thread::sleep(Duration::from_millis(200));
             let least = began.elapsed();
             drop(socket);
+            let most = before.elapsed() + CHILD * ground.patience;
             let mut note = Note::failed("abandoned", local, remote, Outcome::Abandoned, None)?;
             // It began within the call, and ended within the drop.
-            note.bound("connect_ns", nanos(least), nanos(before.elapsed() + CHILD));
+            note.bound("connect_ns", nanos(least), nanos(most));
             ground.notes.write(&note)
         })?;
         Ok(())
@@ -256,7 +257,7 @@ pub fn stalled(ground: &Ground) -> Result<Went> {
             client.note.outcome = Outcome::TimedOut;
         }
         // The last word of the one that was idle is a RST, which is to be lost as well.
-        thread::sleep(DELAY);
+        thread::sleep(DELAY * ground.patience);
         relay.stall(false);
         for (client, mut server) in [talks, idles] {
             client.close(&ground.notes)?;

@@ -144,3 +144,46 @@ fn what_only_calls_tell_is_told_from_what_else_is_wrong() {
         "long: 1 times alive, not 2; first noted: first_sent_ns"
     ));
 }
+
+#[test]
+fn a_kept_accept_leaves_no_wait_for_it() {
+    let mut queued = note();
+    queued.case = "queue".to_owned();
+    queued.bounds[0].field = "accept_wait_ns".to_owned();
+    let wrong = judge(&[queued], &lines());
+    assert_eq!(wrong.len(), 1);
+    assert!(super::is_of_calls(&wrong[0]), "{}", wrong[0]);
+}
+
+#[test]
+fn a_kept_connect_leaves_nothing_of_a_connect_that_fails_at_once() {
+    for (case, expected) in [
+        ("no-route", true),
+        ("no-route-v6", true),
+        ("unreachable-route", true),
+        ("icmp", false),
+        ("silent", false),
+    ] {
+        let failed = Note {
+            case: case.to_owned(),
+            began: false,
+            ..note()
+        };
+        let wrong = judge(std::slice::from_ref(&failed), &[]);
+        assert_eq!(super::is_of_calls(&wrong[0]), expected, "{}", wrong[0]);
+        // Told of, and otherwise than it was.
+        let wrong = judge(&[failed], &lines());
+        assert!(!super::is_of_calls(&wrong[0]), "{}", wrong[0]);
+    }
+}
+
+#[test]
+fn of_a_lost_end_the_bytes_are_not_known() {
+    let mut lines = lines();
+    lines[2]["what"] = json!("lost");
+    for field in ["bytes_sent", "bytes_received", "outcome"] {
+        lines[2][field] = Value::Null;
+    }
+    let wrong = judge(&[note()], &lines);
+    assert!(wrong[0].contains("its end was lost"), "{}", wrong[0]);
+}

@@ -1,15 +1,17 @@
 //! Functions that compilers made while a program ran, as these say themselves: perf maps and jitdumps.
 //!
-//! Both kinds of file only grow while a program runs, and so are read on from where the last reading ended.
+//! Both kinds of file mostly only grow while a program runs, and so are read on from where the last reading ended, as long as what was read still
+//! stands there.
 
 use std::{fs::File, os::unix::fs::FileExt as _};
 
-use self::{codes::Codes, dump::Dump};
+use self::{codes::Codes, dump::Dump, traces::Traces};
 use crate::{Error, Frame, Frames, Source};
 
 pub(crate) mod codes;
 mod dump;
 mod perf_map;
+mod traces;
 
 /// What the compilers of one process have said of the functions that they made. [`Symbolizer::symbolize_process`](crate::Symbolizer::symbolize_process)
 /// finds their files by itself; this reads those that come from elsewhere.
@@ -31,6 +33,7 @@ struct Said {
     position: u64,
     /// Bytes that were read, those that were read again included.
     read: usize,
+    traces: Traces,
     codes: Codes,
     unread: Option<Unread>,
 }
@@ -94,6 +97,7 @@ impl JitCode {
             form: kind.into(),
             position: 0,
             read: 0,
+            traces: Traces::default(),
             codes: Codes::default(),
             unread: None,
         });
@@ -101,7 +105,22 @@ impl JitCode {
 
     /// Whether a file of that name was added.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.said.iter().any(|said| said.name == name)
+        self.file(name).is_some()
+    }
+
+    /// The file that was added by a name.
+    pub(crate) fn file(&self, name: &str) -> Option<&File> {
+        let said = self.said.iter().find(|said| said.name == name)?;
+        Some(&said.file)
+    }
+
+    /// Puts another file in the place of the one of that name, and forgets what that one said.
+    pub(crate) fn replace(&mut self, name: &str, file: File) {
+        if let Some(said) = self.said.iter_mut().find(|said| said.name == name) {
+            said.file = file;
+            said.traces = Traces::default();
+            said.restart();
+        }
     }
 
     /// Whether one more dump may be opened. Of one that may not it is said where nothing else knows an address.
@@ -198,13 +217,16 @@ impl JitCode {
 impl Said {
     /// Reads on until it takes more than `limit` bytes of memory, or as many bytes were read as are left of this look.
     fn read_on(&mut self, limit: usize, look: &mut usize) -> Result<(), Error> {
-        let length = self
+        let metadata = self
             .file
             .metadata()
-            .map_err(Error::read(&self.name, "its size"))?
-            .len();
-        if length < self.position {
-            // It was begun anew.
+            .map_err(Error::read(&self.name, "its size"))?;
+        let length = metadata.len();
+        let is_as_it_was = self
+            .traces
+            .hold(&self.file, &metadata, self.position)
+            .map_err(Error::read(&self.name, "the file"))?;
+        if !is_as_it_was {
             self.restart();
         }
         if let Some(Unread::Next(_)) = self.unread {
@@ -231,6 +253,7 @@ impl Said {
             self.read += read;
             *look = look.saturating_sub(read);
             let taken = self.take(&buffer[..read], limit);
+            self.traces.note(&buffer[..read], taken);
             self.position += taken as u64;
             if self.bytes() > limit {
                 self.unread = Some(Unread::Memory);
@@ -275,6 +298,7 @@ impl Said {
         self.form = kind.into();
         self.position = 0;
         self.read = 0;
+        self.traces.clear();
         self.codes = Codes::default();
         self.unread = None;
     }

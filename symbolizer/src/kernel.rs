@@ -35,8 +35,21 @@ pub struct KernelSymbol<'a> {
 
 /// The longest line that is taken in; `KSYM_NAME_LEN` is 512.
 const MAX_LINE: u64 = 4096;
-/// The size of the last function, which nothing follows.
-const LAST_SIZE: u64 = 4096;
+/// How far the kernel's own last function reaches, behind which modules may come, or nothing.
+const LAST_REACH: u64 = 4096;
+/// How far a function of a module or of BPF reaches where nothing follows it: what is loaded later may stand there. As many instructions as a BPF
+/// program of any user may have (`BPF_MAXINSNS`, 4096) are 64 KiB of 16 bytes each, more than any just-in-time compiler needs on average, and each
+/// of its functions has a symbol of its own; no function of a module comes near it.
+const LOADED_REACH: u64 = 64 << 10;
+
+/// A line of the file.
+struct Line {
+    address: u64,
+    /// `name\t[module]` of code; none of data.
+    name: Option<Box<[u8]>>,
+    /// The kernel's own, and no module's.
+    is_own: bool,
+}
 
 impl Kernel {
     /// Reads `/proc/kallsyms`, or a file of its form.
@@ -54,7 +67,7 @@ impl Kernel {
     /// # Errors
     /// As [`Self::read`].
     pub fn parse(mut text: impl BufRead, name: &str) -> Result<Self, Error> {
-        let mut all: Vec<(u64, Option<Box<[u8]>>)> = Vec::new();
+        let mut all = Vec::new();
         let mut hidden = false;
         let mut line = Vec::new();
         loop {
@@ -67,8 +80,11 @@ impl Kernel {
             }
             match parse_line(&line) {
                 Some((0, ..)) => hidden = true,
-                Some((address, true, symbol)) => all.push((address, Some(symbol.into()))),
-                Some((address, false, _)) => all.push((address, None)),
+                Some((address, is_code, symbol)) => all.push(Line {
+                    address,
+                    name: is_code.then(|| symbol.into()),
+                    is_own: !symbol.contains(&b'\t'),
+                }),
                 None => {}
             }
         }
@@ -80,28 +96,27 @@ impl Kernel {
         Ok(Self::of_lines(all))
     }
 
-    /// A function reaches to whatever comes next: the file gives no sizes, but data ends a function as code does.
-    fn of_lines(mut all: Vec<(u64, Option<Box<[u8]>>)>) -> Self {
+    /// A function reaches to whatever comes next, within bounds: the file gives no sizes, but data ends a function as code does.
+    fn of_lines(mut all: Vec<Line>) -> Self {
         // Of one address the last line counts, and data after code: the sort is stable.
-        all.sort_by_key(|(address, _)| *address);
+        all.sort_by_key(|line| line.address);
         let mut entries = Vec::new();
         let mut names = Vec::new();
-        let mut next = None;
-        let mut after = None;
-        for (address, name) in all.iter().rev() {
-            if after != Some(*address) {
-                next = after.replace(*address);
+        let mut next: Option<&Line> = None;
+        let mut after: Option<&Line> = None;
+        for line in all.iter().rev() {
+            if after.is_none_or(|after| after.address != line.address) {
+                next = after.replace(line);
             }
             // Names beyond the first 4 GiB are left out: no kernel has a thousandth of that.
-            let (Some(name), Ok(at)) = (name, u32::try_from(names.len())) else {
+            let (Some(name), Ok(at)) = (&line.name, u32::try_from(names.len())) else {
                 continue;
             };
             names.extend_from_slice(name);
             names.push(0);
-            let size = next.map_or(LAST_SIZE, |next| next - address);
             entries.push(Entry {
-                address: *address,
-                size: u32::try_from(size).unwrap_or(u32::MAX),
+                address: line.address,
+                size: u32::try_from(line.reach(next)).unwrap_or(u32::MAX),
                 name: at,
                 file: 0,
             });
@@ -150,6 +165,20 @@ impl Kernel {
     /// Bytes of memory that this takes.
     pub fn bytes(&self) -> usize {
         self.functions.bytes() + self.names.len()
+    }
+}
+
+impl Line {
+    /// How far a function reaches before what comes next.
+    fn reach(&self, next: Option<&Self>) -> u64 {
+        let up_to_next = next.map_or(u64::MAX, |next| next.address - self.address);
+        let bound = match next {
+            // Nothing is loaded in between.
+            Some(next) if self.is_own && next.is_own => u64::MAX,
+            _ if self.is_own => LAST_REACH,
+            _ => LOADED_REACH,
+        };
+        up_to_next.min(bound)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Files as a process sees them: no symbolic link leads out of its root.
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     os::fd::AsRawFd as _,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
@@ -18,8 +18,26 @@ use crate::Error;
 /// # Errors
 /// When nothing is there, it may not be read, or it is no regular file.
 pub fn open_in(root: &Path, path: &Path) -> Result<File, Error> {
-    let name = || shown(root, path).to_string_lossy().into_owned();
-    let failed = |error: rustix::io::Errno| Error::read(&name(), "the file")(error.into());
+    let (place, metadata) = find_in(root, path)?;
+    if !metadata.is_file() {
+        return Err(Error::NotRegular {
+            file: shown(root, path),
+        });
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let again = format!("/proc/self/fd/{}", place.as_raw_fd());
+    open(again, flags, Mode::empty())
+        .map(File::from)
+        .map_err(|error| Error::read(&shown(root, path), "the file")(error.into()))
+}
+
+/// What is at a path that is found as [`open_in`] finds it, which is looked at and not opened.
+///
+/// # Errors
+/// When nothing is there, or it is out of reach.
+pub(crate) fn find_in(root: &Path, path: &Path) -> Result<(File, Metadata), Error> {
+    let failed =
+        |error: rustix::io::Errno| Error::read(&shown(root, path), "the file")(error.into());
     let directory = open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
     let place = openat2(
         &directory,
@@ -30,18 +48,14 @@ pub fn open_in(root: &Path, path: &Path) -> Result<File, Error> {
     )
     .map_err(failed)?;
     let place = File::from(place);
-    let kind = place.metadata().map_err(Error::read(&name(), "its kind"))?;
-    if !kind.is_file() {
-        return Err(Error::NotRegular { file: name() });
-    }
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let again = format!("/proc/self/fd/{}", place.as_raw_fd());
-    open(again, flags, Mode::empty())
-        .map(File::from)
-        .map_err(failed)
+    let metadata = place
+        .metadata()
+        .map_err(Error::read(&shown(root, path), "its kind"))?;
+    Ok((place, metadata))
 }
 
 /// The path as it is from here.
-fn shown(root: &Path, path: &Path) -> PathBuf {
-    root.join(path.strip_prefix("/").unwrap_or(path))
+fn shown(root: &Path, path: &Path) -> String {
+    let path = root.join(path.strip_prefix("/").unwrap_or(path));
+    path.to_string_lossy().into_owned()
 }

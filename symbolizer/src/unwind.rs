@@ -12,7 +12,7 @@
 //! 1. `.eh_frame`, found by its section header, or else by `PT_GNU_EH_FRAME`;
 //! 2. `.debug_frame`, where the first says nothing: Go's own code, for one. It may be compressed with zlib or zstd;
 //! 3. code that no table covers and whose shape is known: the trampolines of musl, Go and the vDSO that signal handlers return
-//!    to, procedure linkage tables, the first instructions of a program;
+//!    to, procedure linkage tables, the first instructions of a program, V8's builtins where a symbol table names them;
 //! 4. frame pointers ([`Rule::FramePointer`]), for what is left of a Go program and for files without any table;
 //! 5. [`Rule::None`].
 //!
@@ -68,6 +68,7 @@ mod rules;
 mod store;
 mod table;
 mod translate;
+mod v8;
 
 pub use self::{
     pages::{Page, Row},

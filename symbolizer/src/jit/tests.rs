@@ -1,4 +1,8 @@
-use std::{fs, io::Write as _};
+use std::{
+    fs,
+    io::Write as _,
+    time::{Duration, SystemTime},
+};
 
 use super::*;
 
@@ -34,6 +38,50 @@ fn a_perf_map_is_read_on_as_it_grows() {
     jit.read_on().expect("readable");
     assert_eq!(name(&jit, 0x7f00_0000_3007), None);
     assert_eq!(name(&jit, 0x10).as_deref(), Some("other"));
+}
+
+/// The JVM's `Compiler.perfmap` writes the whole map each time that it is asked to. The first lines stay what they were.
+#[test]
+fn a_map_that_was_written_anew_is_read_anew_however_long_it_is() {
+    let stubs: String = (0..10)
+        .map(|stub| format!("{:x} 10 stub\n", 0x10 * (stub + 1)))
+        .collect();
+    let before = format!("{stubs}1000 10 first\n2000 10 second\n3000 10 third\n");
+    for after in [
+        // Longer, as long, and longer with the same lines at the end.
+        "1000 10 another\n2000 10 one\n4000 10 later\n5000 10 last\n",
+        "1000 10 other\n2000 10 third_\n4000 10 later\n",
+        "1000 10 other\n2000 10 a_longer_name\n3000 10 third\n4000 10 later\n",
+    ] {
+        let (mut jit, file) = jit(JitFormat::PerfMap);
+        fs::write(file.path(), &before).expect("written");
+        jit.read_on().expect("readable");
+        assert_eq!(name(&jit, 0x2000).as_deref(), Some("second"));
+        fs::write(file.path(), format!("{stubs}{after}")).expect("written");
+        // A clock tick may not have passed since.
+        let later = SystemTime::now() + Duration::from_secs(1);
+        file.as_file().set_modified(later).expect("set");
+        jit.read_on().expect("readable");
+        let second = after
+            .lines()
+            .nth(1)
+            .and_then(|line| line.rsplit(' ').next());
+        assert_eq!(name(&jit, 0x2000).as_deref(), second);
+        assert_eq!(name(&jit, 0x4000).as_deref(), Some("later"));
+        assert_eq!(name(&jit, 0x10).as_deref(), Some("stub"));
+    }
+}
+
+/// What was read is not read again when more is written.
+#[test]
+fn a_map_that_grew_is_not_read_anew() {
+    let (mut jit, mut file) = jit(JitFormat::PerfMap);
+    for index in 0..100 {
+        writeln!(file, "{:x} 10 function_{index}", 0x1000 + index * 16).expect("written");
+        jit.read_on().expect("readable");
+    }
+    let length = file.as_file().metadata().expect("it is there").len();
+    assert_eq!(jit.said[0].read as u64, length);
 }
 
 #[test]

@@ -49,6 +49,34 @@ fn data_and_gaps_are_no_functions() {
     assert_eq!(name(&kernel, 0x1000), None);
 }
 
+/// The gaps are where what is loaded later comes to stand.
+#[test]
+fn what_is_loaded_reaches_over_no_large_gap() {
+    const GAP: u64 = 0x1d_9c74;
+    const BPF: u64 = 0xffff_ffff_a000_0000;
+    const MODULE: u64 = 0xffff_ffff_c000_0000;
+    let text = format!(
+        "ffffffff81000000 T _stext\nffffffff81200000 T _etext\n\
+         {BPF:x} t bpf_prog_6deef7357e7b4530_copy_stack\t[bpf]\n{:x} t bpf_prog_1_later\t[bpf]\n\
+         {MODULE:x} t first\t[nf_tables]\n{:x} t last\t[nf_tables]\n{:x} d data\t[nf_tables]\n",
+        BPF + GAP,
+        MODULE + 0x40,
+        MODULE + GAP,
+    );
+    let kernel = Kernel::parse(text.as_bytes(), "kallsyms").expect("parses");
+    let is_known = |address| name(&kernel, address).is_some();
+    for (start, reach) in [
+        // The kernel's own function is as long as it is, and its last one not.
+        (0xffff_ffff_8100_0000, 0x20_0000 + LAST_REACH),
+        (BPF, LOADED_REACH),
+        (BPF + GAP, LOADED_REACH),
+        (MODULE, 0x40 + LOADED_REACH),
+    ] {
+        assert!(is_known(start) && is_known(start + reach - 1), "{start:x}");
+        assert!(!is_known(start + reach), "{start:x}");
+    }
+}
+
 #[test]
 fn hidden_addresses_are_an_error_that_says_what_to_do() {
     let text = "0000000000000000 T _stext\n0000000000000000 t x\n";

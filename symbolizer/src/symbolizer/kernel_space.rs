@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Gear, Located, Symbolizer};
-use crate::{Error, Frame, Frames, Kernel, Name, Source};
+use crate::{Error, Frame, Frames, Kernel, KernelSymbol, Name, Source};
 
 /// The kernel's symbols as they were read last, or why they can't be.
 #[derive(Debug, Default)]
@@ -19,7 +19,8 @@ struct Read {
     outcome: Result<Arc<Kernel>, Error>,
 }
 
-/// How long the symbols are taken as they are when an address is in none of them: modules and BPF programs come and go.
+/// How long the symbols are taken as they are when an address is in none of the kernel's own: modules and BPF programs come and go, and another may
+/// stand where one stood.
 const TRUST: Duration = Duration::from_secs(60);
 /// By which the addresses of `vmlinux` and of the running kernel are compared: both have it, and it moves with the kernel.
 const ANCHOR: &str = "_stext";
@@ -33,7 +34,8 @@ impl Symbolizer {
     pub fn symbolize_kernel(&self, gear: Gear, addresses: &[u64]) -> Result<Vec<Located>, Error> {
         let mut kernel = self.kernel(Duration::MAX)?;
         let mut answer = |&address: &u64| {
-            if kernel.symbol(address).is_none() {
+            let is_own = |symbol: KernelSymbol<'_>| symbol.module.is_none();
+            if !kernel.symbol(address).is_some_and(is_own) {
                 kernel = self.kernel(TRUST)?;
             }
             let symbol = kernel.symbol(address);

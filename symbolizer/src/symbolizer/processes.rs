@@ -1,13 +1,13 @@
 //! Processes: what each has mapped, kept from when it was first seen.
 
-use std::{fs::File, path::PathBuf, sync::Arc};
+use std::{fs::File, path::PathBuf, sync::Arc, time::Instant};
 
 use self::remembered::Process;
 pub(super) use self::remembered::Processes;
 use super::{Gear, Symbolizer};
 use crate::{
     Error, FileId, Frames, Mapping, MappingKind, Module, elf::Image, mappings, module::Whereabouts,
-    open_mapped, process::status::started, read_vdso,
+    open_mapped, process::status::Identity, read_vdso,
 };
 
 mod remembered;
@@ -54,7 +54,8 @@ impl Symbolizer {
     ///
     /// An address that a call returns to is behind the call, and may be another line's or another function's: take one off it.
     ///
-    /// For an address that is in none of its mappings the process is looked at again, but not within a tenth of a second of a look in vain.
+    /// For an address that is in none of its mappings the process is looked at again, but not within a tenth of a second of a look in vain; and in
+    /// any case when that was a second ago, or a hundred times as long as the look took.
     ///
     /// # Errors
     /// When the process is gone or may not be looked at, and was never seen before. A file that can't be read is told in
@@ -215,15 +216,19 @@ impl Symbolizer {
 
     /// A process that is there, or that was.
     fn process(&self, pid: u32) -> Result<Arc<Process>, Error> {
-        let started = started(pid);
+        // It is asked for before the mappings are: were it another by then, that is seen the next time.
+        let identity = Identity::of(pid);
         if let Some(known) = self.processes.get(pid)
-            && started.is_none_or(|started| started == known.started)
+            && identity.is_none_or(|now| known.identity.is_still(&now))
         {
+            if identity.is_some() && known.is_due() {
+                self.look_again(&known);
+            }
             return Ok(known);
         }
         // If it was gone before, there were no mappings to read.
         let mapped = self.mapped(pid)?;
-        let process = Process::new(pid, started.unwrap_or(0), mapped, self.share());
+        let process = Process::new(pid, identity.unwrap_or_default(), mapped, self.share());
         process.find_jit();
         let process = Arc::new(process);
         self.processes.insert(&process);
@@ -242,7 +247,13 @@ impl Symbolizer {
 
     /// Adds what was mapped since. What was unmapped goes, as something else may be in its place.
     fn look_again(&self, process: &Process) {
-        if let Ok(mapped) = self.mapped(process.pid) {
+        let began = Instant::now();
+        let mapped = self.mapped(process.pid);
+        process.note_time(began);
+        // Of one that ended meanwhile nothing may have been left to read, or a part: what it had stays.
+        if let Ok(mapped) = mapped
+            && process.still_runs()
+        {
             process.set_mapped(mapped);
             process.find_jit();
         }

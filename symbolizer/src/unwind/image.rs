@@ -7,7 +7,7 @@ use object::{
     read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _},
 };
 
-use super::{go, rule::Machine};
+use super::{go, rule::Machine, v8};
 use crate::{
     Error,
     elf::{
@@ -29,6 +29,8 @@ pub(super) struct Image<'a> {
     pub(super) is_go: bool,
     /// The functions of Go's runtime that its tables describe wrongly.
     pub(super) special: Vec<(Range<u64>, go::Special)>,
+    /// The functions that V8 brings compiled, which keep frame pointers.
+    pub(super) builtins: Vec<Range<u64>>,
     /// It names no other file that it needs: a C library, or a program that holds its own.
     pub(super) stands_alone: bool,
     pub(super) eh_frame: Option<Part>,
@@ -89,6 +91,7 @@ impl<'a> Image<'a> {
             text: text(source, &headers)?,
             is_go: false,
             special: Vec::new(),
+            builtins: Vec::new(),
             stands_alone: stands_alone(source, &headers)?,
             eh_frame: None,
             debug_frame: None,
@@ -124,6 +127,8 @@ impl<'a> Image<'a> {
         if self.is_go {
             self.special = go::special(self.source, endian, sections)?;
         }
+        // Symbols that can't be read take nothing away from the tables.
+        self.builtins = v8::builtins(self.source, endian, sections).unwrap_or_default();
         Ok(true)
     }
 

@@ -1,5 +1,5 @@
 //! Code that tables don't cover, or wrongly, and whose shape says how it is unwound: the trampolines that signal handlers return to, stubs
-//! of procedure linkage tables, the functions that no other one calls, and one that rustc makes.
+//! of procedure linkage tables, the functions that no other one calls, one that rustc makes, and V8's builtins.
 
 use std::ops::Range;
 
@@ -48,6 +48,11 @@ pub(super) fn find(image: &Image<'_>) -> Result<Vec<Known>, Error> {
     go::find(image, &mut known)?;
     entry(image, &mut known)?;
     rust_main::find(image, &mut known)?;
+    known.extend(image.builtins.iter().map(|builtins| Known {
+        addresses: builtins.clone(),
+        rule: Rule::FramePointer,
+        is_certain: false,
+    }));
     for part in &image.stubs {
         stubs(image, part, &mut known)?;
     }

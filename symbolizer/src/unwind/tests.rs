@@ -8,6 +8,7 @@ pub(super) mod cfi;
 mod hostile;
 mod real;
 mod sources;
+mod v8;
 
 const LIMIT: usize = 1 << 24;
 

@@ -278,10 +278,11 @@ impl<'a> Parser<'a> {
     pub(super) fn source_name(&mut self) -> Option<&'a str> {
         let length: usize = self.number(false).parse().ok()?;
         let from = self.at;
-        if length == 0 || from + length > self.text.len() {
+        let end = from.checked_add(length)?;
+        if length == 0 || end > self.text.len() {
             return None;
         }
-        self.at += length;
+        self.at = end;
         self.slice(from)
     }
 }

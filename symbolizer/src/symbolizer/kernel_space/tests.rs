@@ -47,6 +47,37 @@ fn functions_of_the_kernel_its_modules_and_of_bpf_have_names() {
     assert!(symbolizer.memory().bytes > 0);
 }
 
+/// A program may be loaded where another one stood, or right behind it. The list is read again in time, and not for the kernel's own functions.
+#[test]
+fn what_was_loaded_since_has_its_own_name_in_time() {
+    const OWN: &str = "ffffffff81000000 T _stext\nffffffff81000100 T _etext\n";
+    const BPF: u64 = 0xffff_ffff_a000_0000;
+    let bpf = |name: &str, at: u64| format!("{at:x} t bpf_prog_1_{name}\t[bpf]\n");
+    let (symbolizer, folder) = kernel(&format!("{OWN}{}", bpf("first", BPF)));
+    let ask = |address| {
+        let located = symbolizer.symbolize_kernel(Gear::Names, &[address]);
+        let located = located.expect("readable").remove(0);
+        name(&located).map(|(name, _)| name.to_owned())
+    };
+    let first = Some("bpf_prog_1_first".to_owned());
+    assert_eq!(ask(BPF + 0x100), first);
+    let later = format!("{OWN}{}{}", bpf("other", BPF), bpf("behind", BPF + 0x80));
+    fs::write(folder.path().join("kallsyms"), later).expect("written");
+    assert_eq!(ask(BPF + 0x100), first, "it was read just now");
+    let read_at = || {
+        let read = symbolizer.kernel.0.lock().expect("no thread failed");
+        read.as_ref().expect("it was read").at
+    };
+    let mut read = symbolizer.kernel.0.lock().expect("no thread failed");
+    let old = Instant::now().checked_sub(TRUST).expect("up long enough");
+    read.as_mut().expect("it was read").at = old;
+    drop(read);
+    assert_eq!(ask(0xffff_ffff_8100_0001).as_deref(), Some("_stext"));
+    assert_eq!(read_at(), old);
+    assert_eq!(ask(BPF).as_deref(), Some("bpf_prog_1_other"));
+    assert_eq!(ask(BPF + 0x100).as_deref(), Some("bpf_prog_1_behind"));
+}
+
 #[test]
 fn hidden_addresses_are_an_error_each_time() {
     let (symbolizer, _folder) = kernel("0000000000000000 T _stext\n");

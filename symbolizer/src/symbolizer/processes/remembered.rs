@@ -17,15 +17,15 @@ use crate::{
     Error, Frames, MappingKind,
     jit::{JitCode, JitFormat},
     open_mapped,
-    process::status::{own_pid, started, time_of_start},
-    root::open_in,
+    process::status::{Identity, own_pid, started, time_of_start},
+    root::{find_in, open_in},
 };
 
 /// A process as it was seen.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(super) pid: u32,
-    pub(super) started: u64,
+    pub(super) identity: Identity,
     mapped: Mutex<Arc<[Mapped]>>,
     /// Held while what compilers wrote is read, which can take long.
     jit: Mutex<JitCode>,
@@ -36,6 +36,8 @@ pub(crate) struct Process {
     used: AtomicU64,
     /// When it was last looked at in vain, for an address that it had not mapped.
     missed: Mutex<Option<Instant>>,
+    /// When the last look at its mappings began, and how long it took. Not so the first, which opens every file: it says nothing of the next.
+    looked: Mutex<(Instant, Duration)>,
 }
 
 /// The processes that were seen.
@@ -50,21 +52,26 @@ pub(crate) struct Processes {
 pub(super) const MAX_PROCESSES: usize = 1024;
 /// How long a process is not looked at again when a look did not find what was asked for: stacks that are broken are full of such addresses.
 pub(super) const LOOKS_APART: Duration = Duration::from_millis(100);
+/// How long the mappings of a process that runs are taken as they are: a library may be where another one was.
+pub(super) const TRUST: Duration = Duration::from_secs(1);
+/// How many times as long as a look took, too: where there is much to see, it is looked at for a hundredth of the time.
+const REST: u32 = 100;
 /// How much later than a file a process may seem to have started that wrote it: the time of day is set now and then.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
 
 impl Process {
     /// Of compiled functions there are `limit` bytes at most.
-    pub(super) fn new(pid: u32, started: u64, mapped: Vec<Mapped>, limit: usize) -> Self {
+    pub(super) fn new(pid: u32, identity: Identity, mapped: Vec<Mapped>, limit: usize) -> Self {
         let process = Self {
             pid,
-            started,
+            identity,
             mapped: Mutex::new([].into()),
             jit: Mutex::new(JitCode::new(limit)),
             mapped_bytes: AtomicUsize::new(0),
             jit_bytes: AtomicUsize::new(0),
             used: AtomicU64::new(0),
             missed: Mutex::new(None),
+            looked: Mutex::new((Instant::now(), Duration::ZERO)),
         };
         process.set_mapped(mapped);
         process
@@ -88,8 +95,32 @@ impl Process {
     /// Whether it is worth while to look again for an address that it had not mapped.
     pub(super) fn may_have_more(&self) -> bool {
         let missed = *self.missed();
-        missed.is_none_or(|missed| missed.elapsed() >= LOOKS_APART)
-            && started(self.pid) == Some(self.started)
+        missed.is_none_or(|missed| missed.elapsed() >= LOOKS_APART) && self.still_runs()
+    }
+
+    /// Whether its mappings are to be looked at again, though nothing was missed in them. Who is told so looks; others go on meanwhile.
+    pub(super) fn is_due(&self) -> bool {
+        let mut looked = self.looked();
+        let (at, took) = *looked;
+        let is_due = at.elapsed() >= TRUST.max(took * REST);
+        if is_due {
+            *looked = (Instant::now(), took);
+        }
+        is_due
+    }
+
+    /// Notes a look at its mappings that began then.
+    pub(super) fn note_time(&self, began: Instant) {
+        *self.looked() = (began, began.elapsed());
+    }
+
+    /// Whether its mappings can be read, and are those of the program that it ran when it was seen.
+    pub(super) fn still_runs(&self) -> bool {
+        Identity::of(self.pid).is_some_and(|now| self.identity.still_runs(&now))
+    }
+
+    pub(super) fn looked(&self) -> MutexGuard<'_, (Instant, Duration)> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes whether a look found all that was asked for.
@@ -123,11 +154,30 @@ impl Process {
                 jit.add(JitFormat::Dump, file, name);
             }
         }
+        self.open_map(jit, &root);
+    }
+
+    /// A map is at a known path: the file that is there now, as a compiler may write each map beside that place and move it there.
+    fn open_map(&self, jit: &mut JitCode, root: &Path) {
         let map = format!("/tmp/perf-{}.map", own_pid(self.pid));
-        if !jit.has(&map)
-            && let Ok(file) = open_in(&root, Path::new(&map))
-            && self.may_have_written(&file)
-        {
+        let path = Path::new(&map);
+        let is_open = jit.file(&map).and_then(|open| open.metadata().ok());
+        if let Some(open) = &is_open {
+            let is_another = find_in(root, path)
+                .is_ok_and(|(_, there)| (there.dev(), there.ino()) != (open.dev(), open.ino()));
+            if !is_another {
+                return;
+            }
+        }
+        let Ok(file) = open_in(root, path) else {
+            return;
+        };
+        if !self.may_have_written(&file) {
+            return;
+        }
+        if is_open.is_some() {
+            jit.replace(&map, file);
+        } else {
             jit.add(JitFormat::PerfMap, file, map);
         }
     }
@@ -140,7 +190,7 @@ impl Process {
             return false;
         };
         let is_older = || {
-            let started = time_of_start(self.started)?.checked_sub(CLOCKS_DIFFER)?;
+            let started = time_of_start(self.identity.started)?.checked_sub(CLOCKS_DIFFER)?;
             Some(file.modified().ok()? < started)
         };
         (file.uid() == 0 || file.uid() == user) && !is_older().unwrap_or(false)
@@ -242,7 +292,7 @@ impl Processes {
     /// Forgets processes that are gone.
     pub(crate) fn forget_ended(&self) {
         let mut ended = self.all();
-        ended.retain(|process| started(process.pid) != Some(process.started));
+        ended.retain(|process| started(process.pid) != Some(process.identity.started));
         for process in &ended {
             self.forget(process);
         }

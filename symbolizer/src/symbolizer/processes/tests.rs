@@ -1,6 +1,6 @@
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::MetadataExt as _,
     path::Path,
     process::{Child, Command, Stdio},
@@ -10,12 +10,12 @@ use std::{
 };
 
 use super::{
-    remembered::{LOOKS_APART, MAX_PROCESSES},
+    remembered::{LOOKS_APART, MAX_PROCESSES, TRUST},
     *,
 };
 use crate::{
     Options, Source,
-    process::status::{own_pid, time_of_start},
+    process::status::{Identity, own_pid, started, time_of_start},
     root::open_in,
 };
 
@@ -136,19 +136,21 @@ fn the_mapped_file_answers_when_another_is_in_its_place() {
 /// In a mount namespace with a root of its own, and a pid namespace: what a container is.
 #[test]
 fn a_container_is_seen_by_its_own_paths_and_numbers() {
+    // Of it the kernel keeps 15 bytes, the last of which is half a letter.
+    const NAME: &str = "/its_program_at\u{fc}";
     let test = "a_container_is_seen_by_its_own_paths_and_numbers";
     let folder = tempfile::tempdir().expect("a folder");
     let program = {
         fs::write(folder.path().join("main.c"), PROGRAM).expect("written");
         let built = Command::new("gcc")
-            .args(["-g", "-static", "main.c", "-o", "program"])
+            .args(["-g", "-static", "main.c", "-o", &NAME[1..]])
             .current_dir(folder.path())
             .status();
         if !built.is_ok_and(|status| status.success()) {
             eprintln!("SKIPPED {test}: no gcc here");
             return;
         }
-        "/program"
+        NAME
     };
     fs::create_dir(folder.path().join("tmp")).expect("made");
     let root = folder.path().to_str().expect("text");
@@ -205,7 +207,7 @@ fn a_container_is_seen_by_its_own_paths_and_numbers() {
     )
     .expect("written");
     let started = started(pid).expect("it lives");
-    let jit = Process::new(pid, started, Vec::new(), 1 << 20);
+    let jit = Process::new(pid, Identity::of_start(started), Vec::new(), 1 << 20);
     let found = jit.compiled([code.start + 1].into_iter()).remove(0);
     let frames = found.expect("readable");
     assert_eq!(frames[0].source, Source::PerfMap);
@@ -224,7 +226,7 @@ fn a_container_is_seen_by_its_own_paths_and_numbers() {
 fn a_map_of_an_earlier_process_is_none() {
     let pid = std::process::id();
     let started = started(pid).expect("it lives");
-    let process = Process::new(pid, started, Vec::new(), 1 << 20);
+    let process = Process::new(pid, Identity::of_start(started), Vec::new(), 1 << 20);
     let map = tempfile::NamedTempFile::new().expect("a file");
     assert!(process.may_have_written(map.as_file()));
     let start = time_of_start(started).expect("a time");
@@ -235,6 +237,31 @@ fn a_map_of_an_earlier_process_is_none() {
         map.as_file().set_modified(written).expect("set");
         assert_eq!(process.may_have_written(map.as_file()), is_ours);
     }
+}
+
+/// As compilers do that write beside the place and move it there.
+#[test]
+fn a_map_that_was_replaced_is_opened_anew() {
+    let other = start("cat", &[]).expect("cat is there");
+    let process = Process::new(other.pid(), Identity::of_start(0), Vec::new(), 1 << 20);
+    let map = PathBuf::from(format!("/tmp/perf-{}.map", other.pid()));
+    let beside = tempfile::NamedTempFile::new_in("/tmp").expect("a file");
+    fs::write(&map, "1000 10 first\n").expect("written");
+    let name = || {
+        let found = process.compiled([0x1000].into_iter()).remove(0);
+        let frames = found.expect("readable");
+        frames.first().map(|frame| frame.to_string())
+    };
+    let before = name();
+    fs::write(beside.path(), "1000 10 other\n2000 10 more\n").expect("written");
+    beside.persist(&map).expect("it is moved there");
+    let after = name();
+    fs::remove_file(&map).expect("it is ours");
+    // One that is gone is answered from what was read of it.
+    assert_eq!(
+        [before, after, name()],
+        ["first", "other", "other"].map(|name| Some(name.to_owned()))
+    );
 }
 
 #[test]
@@ -263,7 +290,12 @@ fn a_process_has_a_few_dumps_open_and_says_which_was_left_out() {
         });
         Mapped::new(mapping, module)
     });
-    let process = Process::new(std::process::id(), 0, mapped.collect(), 1 << 20);
+    let process = Process::new(
+        std::process::id(),
+        Identity::of_start(0),
+        mapped.collect(),
+        1 << 20,
+    );
     for _ in 0..2 {
         let found = process.compiled([0x1000].into_iter()).remove(0);
         let error = found.expect_err("two were left out");
@@ -299,7 +331,7 @@ fn a_process_whose_map_is_being_read_keeps_no_other_waiting() {
 
 /// A process of which nothing is known but what it takes.
 fn taking(pid: u32, mapped: usize, compiled: usize) -> Arc<Process> {
-    let process = Process::new(pid, 0, Vec::new(), 1 << 20);
+    let process = Process::new(pid, Identity::of_start(0), Vec::new(), 1 << 20);
     process.mapped_bytes.store(mapped, Relaxed);
     process.jit_bytes.store(compiled, Relaxed);
     Arc::new(process)
@@ -400,17 +432,100 @@ fn a_process_is_not_looked_at_over_and_over_for_what_it_has_not_mapped() {
     let pid = std::process::id();
     let symbolizer = Symbolizer::default();
     let process = symbolizer.process(pid).expect("it lives");
+    // As if that had been just now, however long this test is kept from going on.
+    *process.looked() = (Instant::now() + Duration::from_secs(3600), Duration::ZERO);
     let is_looked_at = || {
         let before = process.mapped();
         ask(&symbolizer, pid, 1);
         !Arc::ptr_eq(&before, &process.mapped())
     };
     assert!(is_looked_at());
-    // As if that had been just now, however long this test was kept from going on.
     *process.missed() = Some(Instant::now() + Duration::from_secs(3600));
     assert!(!is_looked_at());
     *process.missed() = Instant::now().checked_sub(LOOKS_APART);
     assert!(is_looked_at());
+}
+
+/// Nothing is where it was, and the number and the start of the process are the same.
+#[test]
+fn a_process_that_ran_another_program_since_is_that_one() {
+    let test = "a_process_that_ran_another_program_since_is_that_one";
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = |name: &str, then: &str| {
+        format!(
+            "#include <stdio.h>\n#include <unistd.h>\n\
+             __attribute__((noinline)) void {name}(void) {{ __asm__ volatile(\"\"); }}\n\
+             int main(int count, char **given) {{ printf(\"%p\\n\", (void *){name}); fflush(stdout); {name}(); getchar(); {then} return 0; }}\n"
+        )
+    };
+    let build = |name: &str, then: &str| {
+        fs::write(folder.path().join("main.c"), source(name, then)).expect("written");
+        let built = Command::new("gcc")
+            .args(["-static", "-no-pie", "main.c", "-o", name])
+            .current_dir(folder.path())
+            .status();
+        built.is_ok_and(|status| status.success())
+    };
+    if !build("before", "execl(given[1], given[1], (char *)0);") || !build("after_", "") {
+        eprintln!("SKIPPED {test}: no gcc here");
+        return;
+    }
+    let path = |name: &str| folder.path().join(name).to_str().expect("text").to_owned();
+    let mut running = start(path("before"), &[&path("after_")]).expect("it was built");
+    let symbolizer = Symbolizer::default();
+    let pid = running.pid();
+    let before = address(&running.line());
+    assert_eq!(name(&ask(&symbolizer, pid, before)), Some("before"));
+    let known = symbolizer.processes.get(pid).expect("it is remembered");
+    *known.looked() = (Instant::now() + Duration::from_secs(3600), Duration::ZERO);
+    let input = running.0.stdin.as_mut().expect("piped");
+    input.write_all(b"\n").expect("it reads");
+    let after = address(&running.line());
+    assert!(mapping_at(&known.mapped(), after).is_some());
+    assert_eq!(name(&ask(&symbolizer, pid, after)), Some("after_"));
+    // What ended and was not waited for has no program, and is the same process.
+    running.0.kill().expect("it lives");
+    let is_zombie =
+        || fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "));
+    for _ in 0..500 {
+        if is_zombie() {
+            break;
+        }
+        sleep(Duration::from_millis(10));
+    }
+    assert!(is_zombie());
+    let known = symbolizer.processes.get(pid).expect("it is remembered");
+    *known.looked() = (Instant::now() - TRUST, Duration::ZERO);
+    // In none of its mappings.
+    ask(&symbolizer, pid, 1);
+    assert_eq!(name(&ask(&symbolizer, pid, after)), Some("after_"));
+}
+
+/// What `dlclose` and `dlopen` do, with one library where another one was.
+#[test]
+fn what_was_mapped_in_place_of_something_else_is_seen_in_time() {
+    let symbolizer = Symbolizer::default();
+    let pid = std::process::id();
+    let process = symbolizer.process(pid).expect("it lives");
+    let at = ask as fn(_, _, _) -> _ as usize as u64;
+    let mut other = process.mapped().to_vec();
+    for mapped in &mut other {
+        mapped.module = Err(Error::NotRegular {
+            file: String::new(),
+        });
+    }
+    process.set_mapped(other);
+    *process.looked() = (Instant::now() + Duration::from_secs(3600), Duration::ZERO);
+    assert_eq!(name(&ask(&symbolizer, pid, at)), None);
+    // A look that took long is not repeated as soon.
+    let before = Instant::now()
+        .checked_sub(2 * TRUST)
+        .expect("up long enough");
+    *process.looked() = (before, TRUST);
+    assert_eq!(name(&ask(&symbolizer, pid, at)), None);
+    *process.looked() = (before, Duration::ZERO);
+    assert!(name(&ask(&symbolizer, pid, at)).is_some());
+    assert!(process.looked().0 > before);
 }
 
 /// node writes a map of what it compiles, while it does.

@@ -23,7 +23,7 @@ use super::{
 
 /// To be increased with every change of these bytes, of the rules, or of what a conversion makes of a file; a test holds the
 /// last of them against a file made by hand.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 const MAGIC: [u8; 8] = *b"fathomUT";
 /// Magic, version and checksum.

@@ -7,8 +7,10 @@ pub mod diff;
 mod live;
 mod output;
 mod requests;
+mod say;
 mod selection;
 mod session;
+mod signals;
 mod summary;
 mod top;
 mod unfinished;
@@ -30,6 +32,7 @@ use self::{
     live::LiveTop,
     output::{Form, Target, is_stdout, write},
     requests::{Requests, Wanted},
+    say::say,
     selection::{Family, Selection},
     session::{Course, End, Expected, Finished, Session},
     unfinished::Unfinished,
@@ -116,9 +119,10 @@ pub fn run(args: &Args) -> Outcome {
         .iter()
         .map(|path| Target::open(path))
         .collect::<Result<Vec<_>, _>>()?;
+    // At once: a signal leaves no empty file. Not before: opening a pipe may wait for its reader for as long as somebody likes.
+    let mut end = End::new(args.duration.map(Duration::from_secs_f64))?;
     let of_requests = wanted.is_some();
     let requests = wanted.map(watch).transpose()?;
-    let mut end = End::new(args.duration.map(Duration::from_secs_f64))?;
     let mut choice = Choice::new(args, selection, requests);
     let mut session = Session::start(args, &choice)?;
     let expected = Expected::of(&mut choice, !args.command.is_empty());
@@ -133,13 +137,14 @@ pub fn run(args: &Args) -> Outcome {
             .transpose()?,
     };
     if let Some(command) = &course.command {
-        course.choice.selection.of_family(Family::of(command.pid()));
+        let family = Family::of(command.pid(), std::process::id());
+        course.choice.selection.of_family(family);
     }
     let named = course.choice.selection.targets().len();
     if named > 0 {
         // Their tables may have taken a while: whoever starts a load by hand waits for this.
         let plural = if named == 1 { "" } else { "es" };
-        eprintln!("sampling {named} process{plural}");
+        say!("sampling {named} process{plural}");
     }
     if goes_on {
         session.run(&mut end, &mut course);
@@ -148,7 +153,7 @@ pub fn run(args: &Args) -> Outcome {
     unfinished.clone().end_with(end);
     let result = session.finish(&mut course)?;
     if let Some(command) = course.command {
-        eprintln!("{}", command.end());
+        say!("{}", command.end());
     }
     result.print();
     if result.quality.samples == 0 {
@@ -159,6 +164,7 @@ pub fn run(args: &Args) -> Outcome {
             format!("; {} was not written", names.join(", "))
         };
         let why = match result.served.others() {
+            0 if let Some(frameless) = result.frameless() => frameless,
             _ if !of_requests => "nothing of what was watched ran".to_owned(),
             0 => "nothing ran for any request (`fathom requests` shows those that are seen)"
                 .to_owned(),
@@ -187,14 +193,13 @@ fn write_all(
     let mut failed = Ok(());
     for (file, form) in files {
         let name = file.name();
-        let new = file.new_path().map(Path::to_owned);
         match file.write(|out| write(result, form, out)) {
             Ok(()) => {
-                new.iter().for_each(|path| unfinished.finished(path));
-                eprintln!("wrote {name}");
+                unfinished.finished(&name);
+                say!("wrote {name}");
             }
             Err(error) if failed.is_ok() => failed = Err(error.into()),
-            Err(error) => eprintln!("fathom: {error:#}"),
+            Err(error) => say!("fathom: {error:#}"),
         }
     }
     failed

@@ -114,11 +114,14 @@ impl Udp {
         let look = self.looks;
         for (key, flow) in entries {
             // One that was taken out and made again starts anew; so does what a hostile kernel would say of it.
-            let before = self.known.remove(&key).filter(|Known { flow: before, .. }| {
-                before.born_ns == flow.born_ns
-                    && before.packets[0] <= flow.packets[0]
-                    && before.packets[1] <= flow.packets[1]
-            });
+            let before = self
+                .known
+                .remove(&key)
+                .filter(|Known { flow: before, .. }| {
+                    before.born_ns == flow.born_ns
+                        && before.packets[0] <= flow.packets[0]
+                        && before.packets[1] <= flow.packets[1]
+                });
             let (before, mut name) =
                 before.map_or_else(Default::default, |known| (known.flow, known.name));
             let traffic = traffic(&key, &flow, &before);

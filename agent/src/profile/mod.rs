@@ -11,6 +11,7 @@ mod counts;
 pub mod debuginfod;
 mod feed;
 mod files;
+mod frames;
 mod lookups;
 mod model;
 mod namer;
@@ -28,6 +29,7 @@ pub use fathom_symbolizer::Gear;
 
 pub use counts::{Counts, Outcome};
 pub use feed::{Feed, Item};
+pub use frames::Frames;
 pub use lookups::LookupCounts;
 pub use model::{Function, Known, Line, Location, Mapping, Profile, Quality, Stack};
 pub use namer::{Namer, Window};

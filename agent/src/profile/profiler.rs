@@ -8,6 +8,7 @@ use super::{
     backtraces::{Backtrace, Backtraces},
     counts::{Counts, Outcome},
     files::Files,
+    frames::Frames,
     lookups::LookupCounts,
     model::Profile,
     namer::{Namer, Window},
@@ -77,6 +78,9 @@ pub struct Profiler {
     /// Those that are to be counted; here so that it is not allocated each time.
     ready: Vec<Backtrace>,
     stacks: Stacks,
+    frames: Frames,
+    /// Samples that had none of the frames that are wanted.
+    frameless: u64,
     gear: Gear,
     namer: Namer,
     /// Processes whose compilers are to be asked, each with an address of theirs, as long as they live.
@@ -117,6 +121,8 @@ impl Profiler {
             lookups,
             ready: Vec::new(),
             stacks: Stacks::new(limits.stacks),
+            frames: Frames::All,
+            frameless: 0,
             gear,
             namer,
             compiled: Vec::new(),
@@ -134,6 +140,16 @@ impl Profiler {
         let tables = FileTables::new(maps.into(), self.limits.section)?;
         self.backtraces = backtraces(&self.symbolizer, Some(tables), self.limits, &self.lookups);
         Ok(self)
+    }
+
+    /// From now on only these frames go into profiles.
+    pub fn keep_frames(&mut self, frames: Frames) {
+        self.frames = frames;
+    }
+
+    /// Samples that are left out as they had no frame that was wanted ([`Self::keep_frames`]). They are not among [`Self::counts`].
+    pub fn frameless(&self) -> u64 {
+        self.frameless
     }
 
     /// What came of the records so far.
@@ -168,7 +184,11 @@ impl Profiler {
     }
 
     /// Takes one sample. It may have to wait for a table before it is counted.
-    pub fn sample(&mut self, sample: Sample) {
+    pub fn sample(&mut self, mut sample: Sample) {
+        if !self.frames.trim(&mut sample) {
+            self.frameless += 1;
+            return;
+        }
         self.backtraces.sample(sample, &mut self.ready);
         self.count_ready();
     }
@@ -188,7 +208,11 @@ impl Profiler {
     }
 
     fn count_ready(&mut self) {
-        for backtrace in self.ready.drain(..) {
+        for mut backtrace in self.ready.drain(..) {
+            if !self.frames.keep(&mut backtrace) {
+                self.frameless += 1;
+                continue;
+            }
             let (pid, at_ns) = (backtrace.sample.tgid, backtrace.sample.at_ns);
             let backtraces = &mut self.backtraces;
             let open = |region: &_| backtraces.module(pid, region, at_ns);

@@ -1,6 +1,7 @@
 //! Whose samples are wanted.
 
 mod family;
+mod hierarchies;
 
 use std::{
     collections::BTreeSet,
@@ -13,10 +14,8 @@ use anyhow::{Context as _, anyhow, bail};
 use lru::LruCache;
 
 pub(super) use self::family::Family;
+use self::hierarchies::Hierarchies;
 use crate::{identity::container, probes::profile::MAX_TARGETS};
-
-/// Where cgroups are, in all of its forms: one hierarchy, or a folder for each.
-const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// Processes of which it is remembered whether they are wanted.
 const PROCESSES: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
@@ -97,7 +96,13 @@ impl Selection {
             );
         }
         let pids: anyhow::Result<_> = args.pids.iter().map(|&pid| process_of(proc, pid)).collect();
-        let cgroups: anyhow::Result<_> = args.cgroups.iter().map(|path| cgroup(path)).collect();
+        let cgroups = if args.cgroups.is_empty() {
+            Vec::new()
+        } else {
+            let hierarchies = Hierarchies::mounted()?;
+            let found = args.cgroups.iter().map(|path| hierarchies.find(path));
+            found.collect::<anyhow::Result<_>>()?
+        };
         let containers: anyhow::Result<_> = args
             .containers
             .iter()
@@ -106,8 +111,12 @@ impl Selection {
         Ok(Self {
             proc: proc.to_owned(),
             pids: pids?,
-            comms: args.comms.iter().map(|name| padded(name)).collect(),
-            cgroups: cgroups?,
+            comms: args
+                .comms
+                .iter()
+                .map(|name| padded(name.as_bytes()))
+                .collect(),
+            cgroups,
             containers: containers?,
             family: None,
             processes: LruCache::new(PROCESSES),
@@ -132,12 +141,12 @@ impl Selection {
 
     /// Whether samples of a process are wanted that runs now, by what it runs now.
     pub(super) fn wants_process(&mut self, pid: u32) -> bool {
-        let comm = fs::read_to_string(self.proc.join(format!("{pid}/comm"))).unwrap_or_default();
+        let comm = comm(&self.proc.join(pid.to_string())).unwrap_or_default();
         let undecided = self.undecided;
         let wants = self.wants(Subject {
             tgid: pid,
             space: 0,
-            comm: padded(comm.trim_end_matches('\n')),
+            comm,
         });
         // That is a count of samples.
         self.undecided = undecided;
@@ -180,12 +189,10 @@ impl Selection {
         }
         let folder = self.proc.join(subject.tgid.to_string());
         let known = Known {
-            is_within: fs::read_to_string(folder.join("cgroup"))
+            is_within: text(&folder.join("cgroup"))
                 .ok()
                 .map(|text| self.is_within(&text)),
-            comm: fs::read_to_string(folder.join("comm"))
-                .ok()
-                .map(|name| padded(name.trim_end_matches('\n'))),
+            comm: comm(&folder),
         };
         self.processes.put(key, known);
         known
@@ -220,40 +227,11 @@ impl Selection {
 
 /// The process that a thread or process id names.
 fn process_of(proc: &Path, pid: u32) -> anyhow::Result<u32> {
-    let status = fs::read_to_string(proc.join(format!("{pid}/status")))
+    let status = text(&proc.join(format!("{pid}/status")))
         .map_err(|error| anyhow!("--pid {pid}: there is no such process ({error})"))?;
     let tgid = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
     tgid.and_then(|tgid| tgid.trim().parse().ok())
         .with_context(|| format!("--pid {pid}: /proc/{pid}/status names no process"))
-}
-
-/// A cgroup as `/proc/PID/cgroup` names it.
-fn cgroup(path: &Path) -> anyhow::Result<String> {
-    let inner = path.strip_prefix(CGROUPS).unwrap_or(path);
-    let inner = inner.strip_prefix("/").unwrap_or(inner);
-    let text = inner
-        .to_str()
-        .with_context(|| format!("--cgroup {}: no text", path.display()))?
-        .trim_end_matches('/');
-    if text.is_empty() {
-        bail!(
-            "--cgroup {}: that is the whole node; leave the flag out",
-            path.display()
-        );
-    }
-    let root = Path::new(CGROUPS);
-    // Where each controller has its own hierarchy, any of them may have it.
-    let hierarchies = fs::read_dir(root)
-        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-        .unwrap_or_else(|_: io::Error| Vec::new());
-    let is_there = root.join(text).is_dir() || hierarchies.iter().any(|at| at.join(text).is_dir());
-    if !is_there {
-        bail!(
-            "--cgroup {}: there is none in {CGROUPS} (systemd-cgls lists them)",
-            path.display()
-        );
-    }
-    Ok(format!("/{text}"))
 }
 
 /// The beginning of a container's id, if a process runs in one whose id begins so.
@@ -262,7 +240,7 @@ fn container(proc: &Path, id: &str) -> anyhow::Result<String> {
     let entries = fs::read_dir(proc).with_context(|| format!("reading {}", proc.display()))?;
     let found: BTreeSet<String> = entries
         .flatten()
-        .filter_map(|entry| fs::read_to_string(entry.path().join("cgroup")).ok())
+        .filter_map(|entry| text(&entry.path().join("cgroup")).ok())
         .filter_map(|text| container::id(&text))
         .filter(|id| !wanted.is_empty() && id.starts_with(&wanted))
         .collect();
@@ -281,10 +259,21 @@ fn container(proc: &Path, id: &str) -> anyhow::Result<String> {
     }
 }
 
+/// A file of `/proc`. Names that it has may be no text: the kernel cuts that of a process at 15 bytes, within a character or not.
+fn text(path: &Path) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&fs::read(path)?).into_owned())
+}
+
+/// The name of the process that has this folder in `/proc`.
+fn comm(folder: &Path) -> Option<[u8; 16]> {
+    let name = fs::read(folder.join("comm")).ok()?;
+    Some(padded(name.strip_suffix(b"\n").unwrap_or(&name)))
+}
+
 /// A name as the kernel keeps it: cut at 15 bytes, padded with zeros.
-fn padded(name: &str) -> [u8; 16] {
+fn padded(name: &[u8]) -> [u8; 16] {
     let mut comm = [0; 16];
-    for (to, from) in comm[..15].iter_mut().zip(name.bytes()) {
+    for (to, &from) in comm[..15].iter_mut().zip(name) {
         *to = from;
     }
     comm

@@ -2,17 +2,15 @@
 
 use std::{
     collections::HashSet,
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Write as _},
     num::NonZeroUsize,
     path::Path,
     time::{Duration, Instant},
 };
 
 use fathom_abi::counters::ProfileCounter;
-use tokio::{
-    runtime::{self, Runtime},
-    signal::unix::{Signal, SignalKind, signal},
-};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::runtime::{self, Runtime};
 
 use super::{
     Args,
@@ -21,6 +19,8 @@ use super::{
     command::Command,
     live::LiveTop,
     requests::{Requests, Served},
+    say::say,
+    signals::Signals,
 };
 use crate::{
     cli::{
@@ -33,7 +33,7 @@ use crate::{
         mappings::Event,
         profile::{Busy, ProfileOptions, Ticks},
     },
-    profile::{Gear, Item, Limits, Namer, Outcome as RecordOutcome, Profile, Quality},
+    profile::{Frames, Gear, Item, Limits, Namer, Outcome as RecordOutcome, Profile, Quality},
     telemetry::Clock,
 };
 
@@ -80,8 +80,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 pub(super) struct End {
     duration: Option<Duration>,
     runtime: Runtime,
-    interrupt: Signal,
-    terminate: Signal,
+    signals: Signals,
 }
 
 impl End {
@@ -91,31 +90,19 @@ impl End {
             .enable_all()
             .build()?;
         let context = runtime.enter();
-        let interrupt = signal(SignalKind::interrupt())?;
-        let terminate = signal(SignalKind::terminate())?;
+        let signals = Signals::handle()?;
         drop(context);
         Ok(Self {
             duration,
             runtime,
-            interrupt,
-            terminate,
+            signals,
         })
     }
 
-    /// Waits for the next signal; the exit code is that of a process that it has ended.
-    pub(super) fn next_signal(&mut self) -> i32 {
-        let Self {
-            runtime,
-            interrupt,
-            terminate,
-            ..
-        } = self;
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => 128 + SignalKind::interrupt().as_raw_value(),
-                _ = terminate.recv() => 128 + SignalKind::terminate().as_raw_value(),
-            }
-        })
+    /// Waits for a signal that follows another one; the exit code is that of a process that it has ended.
+    pub(super) fn second_signal(&mut self) -> i32 {
+        let kind = self.runtime.block_on(self.signals.second());
+        128 + kind.as_raw_value()
     }
 }
 
@@ -150,6 +137,8 @@ pub(super) struct Session {
     quality: Quality,
     processes: HashSet<u32>,
     started: Instant,
+    /// What fathom had taken of the CPUs by then.
+    cpu_before: Duration,
     /// When the progress line was last written.
     progress: Instant,
     /// When a process was last seen to begin.
@@ -187,12 +176,15 @@ impl Session {
                 Gear::Lines
             },
         };
+        let mut sampling = Sampling::load(plan, Box::new(identify))?;
+        sampling.profiler.keep_frames(choice.frames);
         Ok(Self {
-            sampling: Sampling::load(plan, Box::new(identify))?,
+            sampling,
             frequency: args.frequency,
             quality: Quality::default(),
             processes: HashSet::new(),
             started: Instant::now(),
+            cpu_before: Duration::ZERO,
             progress: Instant::now(),
             begun: Instant::now(),
         })
@@ -210,18 +202,14 @@ impl Session {
             self.sampling.profiler.expect(pid, now_ns);
         }
         let End {
-            runtime,
-            interrupt,
-            terminate,
-            ..
+            runtime, signals, ..
         } = end;
         let goes_on = runtime.block_on(async {
             let begun = Instant::now();
             let mut look = tokio::time::interval(DRAIN);
             loop {
                 tokio::select! {
-                    _ = interrupt.recv() => return false,
-                    _ = terminate.recv() => return false,
+                    _ = signals.next() => return false,
                     _ = look.tick() => self.drain(choice),
                 }
                 if !self.sampling.profiler.is_making_tables() || begun.elapsed() > expected.patience
@@ -234,6 +222,7 @@ impl Session {
         // The window is that of the samples.
         self.flush();
         self.started = Instant::now();
+        self.cpu_before = cpu_time();
         Ok(goes_on)
     }
 
@@ -242,8 +231,7 @@ impl Session {
         let End {
             duration,
             runtime,
-            interrupt,
-            terminate,
+            signals,
         } = end;
         let duration = *duration;
         runtime.block_on(async {
@@ -258,8 +246,7 @@ impl Session {
                 let pause = self.pause();
                 tokio::select! {
                     () = &mut time => return,
-                    _ = interrupt.recv() => return,
-                    _ = terminate.recv() => return,
+                    _ = signals.next() => return,
                     () = tokio::time::sleep(pause) => self.drain(&mut course.choice),
                 }
                 let is_over = match &mut course.live {
@@ -344,7 +331,9 @@ impl Session {
             let of = duration.map_or_else(String::new, |duration| {
                 format!(" of {:.1}", duration.as_secs_f64())
             });
-            eprint!(
+            // Without a terminal that can be written to it goes on.
+            let _ = write!(
+                io::stderr(),
                 "\r{:5.1}{of} s, {} samples ",
                 self.started.elapsed().as_secs_f64(),
                 self.sampling.profiler.counts().of(RecordOutcome::Delivered)
@@ -354,6 +343,10 @@ impl Session {
 
     pub(super) fn finish(mut self, course: &mut Course) -> Result<Finished, Failure> {
         let seconds = self.started.elapsed().as_secs_f64();
+        let cpu = CpuTime {
+            before: self.cpu_before,
+            sampling: cpu_time().saturating_sub(self.cpu_before),
+        };
         let ticks = self.sampling.sampler.ticks.as_ref();
         let busy = ticks.map_or_else(Busy::default, Ticks::busy);
         let programs = self.sampling.sampler.run_time();
@@ -367,7 +360,7 @@ impl Session {
             self.count(&profiles);
         }
         if io::stderr().is_terminal() && !was_live {
-            eprintln!();
+            say!();
         }
         let served = choice.requests.take().map(Requests::finish);
         if let Some(served) = &served {
@@ -381,16 +374,33 @@ impl Session {
             quality: self.quality,
             processes: self.processes.len(),
             seconds,
+            cpu,
             programs,
             frequency: self.frequency,
             cpus: self.sampling.sampler.cpus,
             undecided: choice.selection.undecided,
+            frames: choice.frames,
+            frameless: self.sampling.profiler.frameless(),
             served: served.unwrap_or_default(),
             lost: self.lost(),
             busy,
             events_lost: self.sampling.feed.lost(),
         })
     }
+}
+
+/// CPU time of fathom's own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CpuTime {
+    /// Before samples were taken.
+    pub(super) before: Duration,
+    /// While they were.
+    pub(super) sampling: Duration,
+}
+
+/// The CPU time of this process so far. Not by clock ticks of 10 ms, which are long beside a short session.
+pub(super) fn cpu_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
 }
 
 /// What came of a session.
@@ -401,12 +411,18 @@ pub(super) struct Finished {
     pub(super) processes: usize,
     pub(super) quality: Quality,
     pub(super) seconds: f64,
+    /// What fathom has taken of the CPUs by the end of these seconds.
+    pub(super) cpu: CpuTime,
     /// How long the kernel's program ran, and how often.
     pub(super) programs: Option<(Duration, u64)>,
     pub(super) frequency: u32,
     pub(super) cpus: usize,
     /// Samples of processes that were gone before it was known whether they are wanted.
     pub(super) undecided: u64,
+    /// Whose frames were wanted.
+    pub(super) frames: Frames,
+    /// Samples that had none of them.
+    pub(super) frameless: u64,
     /// The requests that samples were taken for, where that was asked.
     pub(super) served: Served,
     pub(super) lost: u64,

@@ -178,3 +178,45 @@ fn a_process_that_ended_keeps_its_names() {
     let profile = profiler.flush(1).remove(0);
     assert_eq!(*profile.functions[0].system_name, *name);
 }
+
+/// A sample of a task in the kernel, on its way to another program: the address that it has is the former one's.
+fn between_programs() -> Sample {
+    let record = record(std::process::id(), "true", 0, &[1], &[2]);
+    let mut sample = Sample::parse(&record).unwrap();
+    sample.end = fathom_abi::sample::UserEnd::NoMapping;
+    sample
+}
+
+#[test]
+fn only_the_users_frames_are_kept_and_what_has_none_is_counted() {
+    let mut profiler = profiler(Limits::default());
+    profiler.keep_frames(Frames::User);
+    let user = a_function_of_this_test as *const () as u64;
+    let own = std::process::id();
+    take(&mut profiler, &record(own, "a", 0, &[1], &[user]));
+    take(&mut profiler, &record(own, "a", 0, &[1], &[]));
+    profiler.sample(between_programs());
+    assert_eq!(profiler.frameless(), 2);
+    let profiles = profiler.flush(400);
+    assert_eq!(total(&profiles), 1);
+    assert_eq!(profiles[0].quality.in_user, 1);
+    let [location] = &profiles[0].locations[..] else {
+        panic!("{:?}", profiles[0].locations);
+    };
+    assert_eq!(location.address, user);
+}
+
+#[test]
+fn only_the_kernels_frames_are_kept_and_what_has_none_is_counted() {
+    let mut profiler = profiler(Limits::default());
+    profiler.keep_frames(Frames::Kernel);
+    take(&mut profiler, &record(GONE, "a", 0, &[1, 2], &[3]));
+    take(&mut profiler, &record(GONE, "a", 0, &[], &[3]));
+    profiler.sample(between_programs());
+    assert_eq!(profiler.frameless(), 1);
+    let profiles = profiler.flush(400);
+    assert_eq!(total(&profiles), 2);
+    let quality = profiles.iter().map(|profile| profile.quality);
+    let kernel_only = quality.map(|quality| quality.of(StackQuality::KernelOnly));
+    assert_eq!(kernel_only.sum::<u64>(), 2, "nothing is missing");
+}

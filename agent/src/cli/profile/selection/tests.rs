@@ -1,4 +1,4 @@
-use super::*;
+use super::{hierarchies::CGROUPS, *};
 
 const CONTAINER: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -36,7 +36,7 @@ fn subject(tgid: u32, comm: &str) -> Subject {
     Subject {
         tgid,
         space: 1,
-        comm: padded(comm),
+        comm: padded(comm.as_bytes()),
     }
 }
 
@@ -195,4 +195,28 @@ fn what_is_not_there_is_said() {
         };
         assert!(says(&containers).contains("begins so"), "{id:?}");
     }
+}
+
+#[test]
+fn a_name_that_is_no_text_hides_no_process() {
+    let proc = node();
+    let folder = proc.path().join("14");
+    fs::create_dir(&folder).unwrap();
+    // As the kernel cuts it: within the ü.
+    let name = b"fourteen_bytes\xc3";
+    let mut status = b"Name:\t".to_vec();
+    status.extend(name);
+    status.extend(b"\nTgid:\t14\n");
+    fs::write(folder.join("status"), status).unwrap();
+    fs::write(folder.join("comm"), name).unwrap();
+    fs::write(folder.join("cgroup"), "0::/system.slice/\u{e4}\n").unwrap();
+    let args = Args {
+        pids: vec![14],
+        comms: vec!["fourteen_bytes\u{fc}".into()],
+        ..Args::default()
+    };
+    let mut named = Selection::new(&args, proc.path()).unwrap();
+    assert_eq!(named.targets(), [14]);
+    assert!(named.wants_process(14));
+    assert!(named.wants(subject(14, "a_thread_of_it")));
 }

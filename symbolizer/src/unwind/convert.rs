@@ -41,6 +41,7 @@ pub(super) fn convert(
         pages: Pages::new(sink),
         numbers: Numbers::new(rules),
         known: known.iter().peekable(),
+        trampoline: None,
         conversion,
     };
     let gap = if image.is_go || !has_tables {
@@ -183,17 +184,38 @@ impl<'a> Merged<'a> {
     }
 }
 
+/// Whether an entry says of code that signal handlers return to it.
+fn is_trampoline(rule: Rule) -> bool {
+    match rule {
+        Rule::SignalFrame => true,
+        Rule::Frame(frame) => frame.is_signal,
+        _ => false,
+    }
+}
+
 /// Writes ranges of code into pages, with the known code among them.
 struct Writer<'a, Sink> {
     pages: Pages<Sink>,
     numbers: Numbers<'a>,
     known: Peekable<slice::Iter<'a, Known>>,
+    /// Where the trampoline of signal handlers ends that was written last, with its rule, until something else was.
+    trampoline: Option<(u64, Rule)>,
     conversion: Conversion,
 }
 
 impl<Sink: FnMut(Page<'_>)> Writer<'_, Sink> {
     /// A range that no entry is for.
-    fn gap(&mut self, range: Range<u64>, rule: Rule) {
+    fn gap(&mut self, mut range: Range<u64>, rule: Rule) {
+        if range.is_empty() {
+            return;
+        }
+        // A trampoline's last instruction is the system call. What is in that has its address behind it, which is in no entry (glibc's `__restore_rt`).
+        if let Some((end, trampoline)) = self.trampoline.take()
+            && end == range.start
+        {
+            range.start += 1;
+            self.write(end..range.start, trampoline, true);
+        }
         self.write(range, rule, true);
     }
 
@@ -227,6 +249,7 @@ impl<Sink: FnMut(Page<'_>)> Writer<'_, Sink> {
         if let Rule::Unsupported(kind) = translated.rule {
             self.conversion.count(kind, 1);
         }
+        self.trampoline = is_trampoline(translated.rule).then_some((range.end, translated.rule));
         self.write(range, translated.rule, false);
     }
 

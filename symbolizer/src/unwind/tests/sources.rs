@@ -326,6 +326,37 @@ fn trampolines_are_found_wherever_they_are() {
     assert_eq!(rows(&convert(&image.bytes()).expect("converts")), expected);
 }
 
+/// glibc's has an entry, which ends with its system call.
+#[test]
+fn what_is_in_a_trampolines_system_call_has_its_address_behind_the_entry() {
+    let mut eh = cfi::cie("zS", &[], &[]);
+    let augmentation = [0];
+    eh.extend(cfi::fde(eh.len(), 0, START + 16, 9, &augmentation));
+    let Rule::Frame(frame) = leaf(sp(8)) else {
+        unreachable!("it is a frame's")
+    };
+    let signal = Rule::Frame(Frame {
+        is_signal: true,
+        ..frame
+    });
+    let image = |eh| Image::new(64).with(".eh_frame", 2, eh).bytes();
+    let expected = [(START + 16, signal), (START + 26, Rule::None)];
+    assert_eq!(
+        rows(&convert(&image(eh.clone())).expect("converts")),
+        expected
+    );
+    // What follows at once says for itself how it is unwound.
+    let other = eh.len();
+    eh.extend(cfi::cie("", &[], &[]));
+    eh.extend(cfi::fde(eh.len(), other, START + 25, 16, &[]));
+    let expected = [
+        (START + 16, signal),
+        (START + 25, leaf(sp(8))),
+        (START + 41, Rule::None),
+    ];
+    assert_eq!(rows(&convert(&image(eh)).expect("converts")), expected);
+}
+
 #[test]
 fn rules_keep_their_numbers_from_file_to_file() {
     let mut rules = Rules::new();

@@ -1,16 +1,18 @@
 //! `fathom profile` against a program whose time is known, and against `perf`.
 
+mod burning;
 mod running;
 
 use std::{
     collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use burning::{build, skips};
 use running::Running;
 
 /// The truth about `tests/programs/burn.c`, in percent.
@@ -20,40 +22,11 @@ const TRUTH: [(&str, f64); 3] = [
     ("burn_ten", 10.0),
 ];
 
-/// Prints why a test does nothing here, and says so.
-fn skips(test: &str) -> bool {
-    if rustix::process::geteuid().is_root() {
-        return false;
-    }
-    eprintln!("SKIPPED {test}: to sample other processes takes root");
-    true
-}
-
 /// One test at a time: they burn CPU time, and measure it.
 static TURN: Mutex<()> = Mutex::new(());
 
 fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn build(folder: &Path) -> PathBuf {
-    let program = folder.join("burn");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/programs/burn.c");
-    let built = Command::new("cc")
-        .args([
-            "-O1",
-            "-fno-omit-frame-pointer",
-            "-pthread",
-            "-Wall",
-            "-Werror",
-            "-o",
-        ])
-        .arg(&program)
-        .arg(&source)
-        .status()
-        .expect("cc is installed by `cargo xtask setup`");
-    assert!(built.success());
-    program
 }
 
 /// Starts the program and waits until it burns. It goes before what else this machine does: on a busy one it would be
@@ -178,7 +151,7 @@ fn shares_are_the_programs_own_and_perf_agrees() {
     }
     let _turn = turn();
     let folder = tempfile::tempdir().expect("a folder");
-    let burn = start(&build(folder.path()), &["120"]);
+    let burn = start(&build(folder.path(), "burn"), &["120"]);
     let pid = burn.0.id();
     let data = folder.path().join("perf.data");
     let perf = Command::new("perf")
@@ -276,7 +249,7 @@ fn a_signal_ends_it_early_and_the_file_is_written() {
     }
     let _turn = turn();
     let folder = tempfile::tempdir().expect("a folder");
-    let burn = start(&build(folder.path()), &["120", "spawn"]);
+    let burn = start(&build(folder.path(), "burn"), &["120", "spawn"]);
     let path = folder.path().join("out.svg");
     let begun = Instant::now();
     let child = fathom(burn.0.id(), "300", &path)
@@ -302,7 +275,7 @@ fn a_pprof_file_is_gzip() {
     }
     let _turn = turn();
     let folder = tempfile::tempdir().expect("a folder");
-    let burn = start(&build(folder.path()), &["60"]);
+    let burn = start(&build(folder.path(), "burn"), &["60"]);
     let path = folder.path().join("out.pb.gz");
     let output = fathom(burn.0.id(), "1", &path)
         .output()

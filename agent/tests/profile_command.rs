@@ -1,41 +1,21 @@
 //! `fathom profile` as a command: whose samples it has, what ends it, and what it says of itself.
 
+mod burning;
 mod running;
 
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write as _},
     num::NonZeroUsize,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
+use burning::{build, skips};
 use running::Running;
 use rustix::process::{Pid, Signal, kill_process};
-
-fn skips(test: &str) -> bool {
-    if rustix::process::geteuid().is_root() {
-        return false;
-    }
-    eprintln!("SKIPPED {test}: to sample other processes takes root");
-    true
-}
-
-/// A program that works until the time is over, under a name of its own.
-fn build(folder: &Path, name: &str) -> PathBuf {
-    let program = folder.join(name);
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/programs/burn.c");
-    let built = Command::new("cc")
-        .args(["-O1", "-fno-omit-frame-pointer", "-pthread", "-o"])
-        .arg(&program)
-        .arg(&source)
-        .status()
-        .expect("cc is installed by `cargo xtask setup`");
-    assert!(built.success());
-    program
-}
 
 fn profile(output: &Path, words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_fathom"))

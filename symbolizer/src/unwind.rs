@@ -66,6 +66,7 @@ mod pages;
 mod rule;
 mod rules;
 mod store;
+mod symbols;
 mod table;
 mod translate;
 mod v8;

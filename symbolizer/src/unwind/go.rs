@@ -1,13 +1,11 @@
 //! Functions of Go's runtime that its `.debug_frame` describes wrongly: those that have no caller, and those that are on another stack than it says.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use memchr::memmem::Finder;
-use object::{
-    Endianness, elf, pod,
-    read::elf::{SectionHeader as _, Sym as _},
-};
+use object::{Endianness, elf, read::elf::Sym as _};
 
+use super::symbols::{SectionHeader, SymbolTable, addresses};
 use crate::{Error, elf::source::Source};
 
 /// What is to be known of a function.
@@ -40,11 +38,6 @@ const NAMES: [(&[u8], Special); 13] = [
     (b"\0time.now\0", Moves),
     (b"\0time.now.abi0\0", Moves),
 ];
-/// How many symbols are read at a time.
-const AT_ONCE: u64 = 1 << 12;
-
-type SectionHeader = elf::SectionHeader64<Endianness>;
-type Symbol = elf::Sym64<Endianness>;
 
 /// The addresses of these functions, by the symbol table if there is one.
 ///
@@ -55,40 +48,25 @@ pub(super) fn special(
     endian: Endianness,
     sections: &[SectionHeader],
 ) -> Result<Vec<(Range<u64>, Special)>, Error> {
-    const WHAT: &str = "the section .symtab";
-    let is_table = |section: &&SectionHeader| section.sh_type(endian) == elf::SHT_SYMTAB;
-    let Some(table) = sections.iter().find(is_table) else {
+    let Some(table) = SymbolTable::find(sections, endian, elf::SHT_SYMTAB) else {
         return Ok(Vec::new());
     };
-    let names = sections.get(table.sh_link(endian) as usize);
-    let (Some((start, length)), Some((names_at, names_length))) = (
-        table.file_range(endian),
-        names.and_then(|names| names.file_range(endian)),
-    ) else {
-        return Ok(Vec::new());
-    };
+    let (names_at, names_length) = table.names;
     let wanted = wanted(&source.read("the symbols' string table", names_at, names_length)?);
-    source.check(WHAT, start, length)?;
-    let size = size_of::<Symbol>() as u64;
     let mut found = Vec::new();
-    let mut read = 0;
-    while read < length / size && !wanted.is_empty() {
-        let count = AT_ONCE.min(length / size - read);
-        let bytes = source.read(WHAT, start + read * size, count * size)?;
-        let symbols: &[Symbol] = pod::slice_from_all_bytes(&bytes).unwrap_or_default();
-        for symbol in symbols {
-            let name = symbol.st_name(endian);
-            let is_wanted = wanted.iter().find(|(wanted, _)| *wanted == name);
-            if let Some(&(_, special)) = is_wanted
-                && found.len() < NAMES.len()
-            {
-                let address = symbol.st_value(endian);
-                let end = address.saturating_add(symbol.st_size(endian));
-                found.push((address..end, special));
-            }
+    table.each(source, "the section .symtab", |symbol| {
+        if wanted.is_empty() {
+            return ControlFlow::Break(());
         }
-        read += count;
-    }
+        let name = symbol.st_name(endian);
+        let is_wanted = wanted.iter().find(|(wanted, _)| *wanted == name);
+        if let Some(&(_, special)) = is_wanted
+            && found.len() < NAMES.len()
+        {
+            found.push((addresses(symbol, endian), special));
+        }
+        ControlFlow::Continue(())
+    })?;
     Ok(found)
 }
 

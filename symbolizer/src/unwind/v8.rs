@@ -2,14 +2,12 @@
 //! JavaScript. They lie in the text of node and of what embeds V8 and keep frame pointers, but no table describes them
 //! (src/snapshot/embedded/embedded-file-writer.cc writes them as data with symbols). Every stack of JavaScript leads through some of them.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use memchr::memmem::Finder;
-use object::{
-    Endianness, elf, pod,
-    read::elf::{SectionHeader as _, Sym as _},
-};
+use object::{Endianness, elf, read::elf::Sym as _};
 
+use super::symbols::{SectionHeader, SymbolTable, addresses};
 use crate::{Error, elf::source::Source};
 
 /// How all their symbols begin, behind the end of the name before in a string table.
@@ -18,12 +16,8 @@ const PREFIX: &[u8] = b"\0Builtins_";
 const MAX_BUILTINS: usize = 1 << 14;
 /// How far they lie apart where they are neighbours (`kCodeAlignment` in src/common/globals.h).
 const APART: u64 = 64;
-/// How much of a string table, and how many symbols, are read at a time.
+/// How much of a string table is read at a time.
 const NAMES_AT_ONCE: u64 = 1 << 18;
-const SYMBOLS_AT_ONCE: u64 = 1 << 12;
-
-type SectionHeader = elf::SectionHeader64<Endianness>;
-type Symbol = elf::Sym64<Endianness>;
 
 /// Where they lie, by address, as far as a symbol table tells: mostly one range.
 ///
@@ -35,22 +29,25 @@ pub(super) fn builtins(
     sections: &[SectionHeader],
 ) -> Result<Vec<Range<u64>>, Error> {
     let mut found = Vec::new();
-    // A file has one of each.
     for kind in [elf::SHT_SYMTAB, elf::SHT_DYNSYM] {
-        let is_kind = |section: &&SectionHeader| section.sh_type(endian) == kind;
-        let Some(table) = sections.iter().find(is_kind) else {
+        let Some(table) = SymbolTable::find(sections, endian, kind) else {
             continue;
         };
-        let names = sections.get(table.sh_link(endian) as usize);
-        if let (Some(symbols), Some(names)) = (
-            table.file_range(endian),
-            names.and_then(|names| names.file_range(endian)),
-        ) {
-            let names = names_in(source, names)?;
-            if !names.is_empty() {
-                functions(source, endian, symbols, &names, &mut found)?;
-            }
+        let names = names_in(source, table.names)?;
+        if names.is_empty() {
+            continue;
         }
+        table.each(source, "a symbol table", |symbol| {
+            if found.len() == MAX_BUILTINS {
+                return ControlFlow::Break(());
+            }
+            let is_builtin = symbol.st_type() == elf::STT_FUNC
+                && names.binary_search(&symbol.st_name(endian)).is_ok();
+            if is_builtin {
+                found.push(addresses(symbol, endian));
+            }
+            ControlFlow::Continue(())
+        })?;
     }
     Ok(joined(found))
 }
@@ -73,45 +70,6 @@ fn names_in(source: &Source<'_>, (offset, size): (u64, u64)) -> Result<Vec<u32>,
     }
     names.truncate(MAX_BUILTINS);
     Ok(names)
-}
-
-/// The addresses of the functions of these names, in the order of the symbol table.
-fn functions(
-    source: &Source<'_>,
-    endian: Endianness,
-    (offset, length): (u64, u64),
-    names: &[u32],
-    into: &mut Vec<Range<u64>>,
-) -> Result<(), Error> {
-    const WHAT: &str = "a symbol table";
-    source.check(WHAT, offset, length)?;
-    let size = size_of::<Symbol>() as u64;
-    let count = length / size;
-    let mut buffer = Vec::new();
-    let mut read = 0;
-    while read < count {
-        let now = SYMBOLS_AT_ONCE.min(count - read);
-        source.read_into(
-            &mut buffer,
-            WHAT,
-            offset + read * size,
-            (now * size) as usize,
-        )?;
-        let symbols: &[Symbol] = pod::slice_from_all_bytes(&buffer).unwrap_or_default();
-        for symbol in symbols {
-            if into.len() == MAX_BUILTINS {
-                return Ok(());
-            }
-            let is_builtin = symbol.st_type() == elf::STT_FUNC
-                && names.binary_search(&symbol.st_name(endian)).is_ok();
-            if is_builtin {
-                let start = symbol.st_value(endian);
-                into.push(start..start.saturating_add(symbol.st_size(endian)));
-            }
-        }
-        read += now;
-    }
-    Ok(())
 }
 
 /// In the order of addresses, those that are neighbours in one.

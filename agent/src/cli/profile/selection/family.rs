@@ -111,6 +111,7 @@ mod tests {
         family.forked(20, 10);
         assert!(family.has(20, proc), "and so is this one");
     }
+
     #[test]
     fn its_own_making_leaves_it_what_it_is() {
         let proc = tempfile::tempdir().unwrap();

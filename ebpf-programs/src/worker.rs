@@ -1,6 +1,6 @@
 //! Who serves a request: the key of `ACTIVE`, for the program that fills it and the one that reads it.
 
-use crate::{kernel::read, maps::GO_PROCESSES, task};
+use crate::{kernel::Memory as _, maps::GO_PROCESSES, task};
 
 /// Where Go (1.17, register ABI) keeps the goroutine, `*runtime.g`, as a word of `struct pt_regs` (`arch/x86/include/asm/ptrace.h`): R14.
 #[cfg(bpf_target_arch = "x86_64")]
@@ -13,7 +13,7 @@ pub const GOROUTINE: usize = 28;
 /// The goroutine that the current task runs, if it runs one: what the register held in user mode.
 #[inline(always)]
 pub fn goroutine() -> u64 {
-    read(task::registers(), (GOROUTINE * 8) as u32)
+    task::registers().read((GOROUTINE * 8) as u32)
 }
 
 /// The current task: its process and thread, or, in a Go program, its process and goroutine, which goes from thread to thread. A program's kind

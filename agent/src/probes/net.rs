@@ -23,7 +23,7 @@ use fathom_abi::{
 use self::{
     attachment::{Attachment, Walker, attach, kernel_btf, load, load_walker, put},
     state::FramingsRecord,
-    tap::{FLOW_PROGRAMS, FLOW_REPORT, Kind},
+    tap::{FLOW_REPORT, FLOW_RESET, Kind, flow_programs},
 };
 pub use self::{
     go_processes::GoProcesses,
@@ -166,11 +166,7 @@ impl Net {
 
     fn load_with(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Self, Error> {
         let mut ebpf = object::load(tap, options, facts)?;
-        let btf = if tap == Tap::Fentry {
-            Some(kernel_btf()?)
-        } else {
-            None
-        };
+        let btf = Some(kernel_btf()?);
         let of_tap = |kind| {
             let of_udp = tap.udp_programs(kind, facts.has_udpv6);
             let of_tcp = tap.programs(kind, facts.has_sendpage);
@@ -179,7 +175,10 @@ impl Net {
         for walker in tap.walkers(Kind::First, facts.has_sendpage) {
             load_walker(&mut ebpf, walker, btf.as_ref())?;
         }
-        for attachment in FLOW_PROGRAMS.into_iter().chain(of_tap(Kind::First)) {
+        let is_preemptible = kernel_is_at_least(TRACEPOINTS_PREEMPTIBLE);
+        let flow = flow_programs(is_preemptible);
+        let others = of_tap(Kind::First).chain([FLOW_RESET]);
+        for attachment in flow.iter().copied().chain(others) {
             load(&mut ebpf, attachment, btf.as_ref())?;
             attach(&mut ebpf, attachment)?;
         }
@@ -193,8 +192,8 @@ impl Net {
             Counted::of(names.iter().filter_map(|name| ebpf.program(name)))
         };
         let misses = Misses::new(
-            // A change of state is lost only where the last of three is kept from it, too.
-            of(vec!["flow_state_last"]),
+            // A change of state is lost only where the last one is kept from it, too.
+            of(flow.last().map(|last| last.name()).into_iter().collect()),
             of(socket_calls
                 .iter()
                 .flat_map(|calls| calls.programs())
@@ -243,7 +242,7 @@ impl Net {
         net.messages
             .wakes_for(&net.flows)
             .map_err(|error| map_error("FLOWS")(MapError::IoError(error)))?;
-        if tap == Tap::RawTracepoint && kernel_is_at_least(TRACEPOINTS_PREEMPTIBLE) {
+        if tap == Tap::RawTracepoint && is_preemptible {
             // Sooner or later it will, and what is lost until then need not be.
             net.attach_spares()?;
         }
@@ -264,11 +263,7 @@ impl Net {
     }
 
     fn attach_spares(&mut self) -> Result<(), Error> {
-        let btf = if self.tap == Tap::Fentry {
-            Some(kernel_btf()?)
-        } else {
-            None
-        };
+        let btf = Some(kernel_btf()?);
         let spares = std::mem::take(&mut self.spares);
         for walker in spares.walkers {
             load_walker(&mut self.ebpf, walker, btf.as_ref())?;

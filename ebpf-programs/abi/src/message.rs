@@ -198,6 +198,8 @@ pub struct ConnectionState {
     pub bytes: u64,
     /// When the current message's last I/O call returned.
     pub last_ns: u64,
+    /// The cgroup that the socket was made in; see [`crate::flow::FlowEvent`].
+    pub cgroup: u64,
     /// The current message's number; 0 before the first.
     pub message: u32,
     /// The process that owns the socket; see `owner`.
@@ -252,12 +254,10 @@ pub struct ConnectionState {
     pub netns: u32,
     /// Segments that had moved, both ways together, when a report was last sent; see [`crate::flow::ANYWAY`].
     pub reported: u32,
-    /// Which end sent its FIN first.
-    pub closed_by: crate::flow::End,
     /// How the process that closed it was ending, if it was.
     pub exit: crate::flow::Exit,
     /// Resets that were seen.
     pub resets: crate::flow::Resets,
     /// Zero.
-    pub reserved: u8,
+    pub reserved: [u8; 2],
 }

@@ -3,8 +3,7 @@
 use core::mem::{MaybeUninit, offset_of};
 
 use aya_ebpf::helpers::{
-    bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns,
-    generated::bpf_get_current_comm,
+    bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_get_current_comm,
 };
 
 use fathom_abi::{
@@ -16,10 +15,10 @@ use fathom_abi::{
 
 use crate::{
     globals::SELF_TGID,
-    kernel::{self, read},
+    kernel::{self, Memory},
     maps::{self, CONNECTIONS, LISTENERS, ListenerKey},
     sock,
-    task::offset,
+    task::{self, offset},
 };
 
 /// `linux/sched.h`.
@@ -53,23 +52,36 @@ pub fn make(sock: u64, role: Role) -> Option<&'static mut ConnectionState> {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn make_connection(sock: u64, role: u32) -> u32 {
+    u32::from(!insert(sock, sock, Role(role as u8), |_| {}))
+}
+
+/// Makes the state of a sock, with what `fill` knows of it; says whether there was room.
+#[inline(always)]
+pub fn insert(
+    key: u64,
+    sock: impl Memory,
+    role: Role,
+    fill: impl FnOnce(&mut ConnectionState),
+) -> bool {
     let mut state = MaybeUninit::<ConnectionState>::uninit();
     let at = state.as_mut_ptr();
     // SAFETY: the state is aligned to eight bytes, and so are the two ends in it; all zeros are a valid one.
     let state = unsafe {
         kernel::clear(at);
         (*at).born_ns = bpf_ktime_get_ns();
-        (*at).role = Role(role as u8);
+        (*at).role = role;
         (*at).sent = sock::progress(sock, Direction::SENT);
         (*at).netns = sock::netns(sock);
+        (*at).cgroup = sock::cgroup(sock);
         sock::endpoints(sock, &raw mut (*at).endpoints);
-        state.assume_init_ref()
+        state.assume_init_mut()
     };
-    if CONNECTIONS.insert(sock, state, 0).is_err() {
+    fill(state);
+    let is_there = CONNECTIONS.insert(key, &*state, 0).is_ok();
+    if !is_there {
         maps::count(NetCounter::ConnectionsFull);
-        return 1;
     }
-    0
+    is_there
 }
 
 /// The process that runs now, in the initial pid namespace.
@@ -87,7 +99,15 @@ pub fn is_own(tgid: u32) -> bool {
 /// Notes who owns the socket, if that is better than what is known.
 #[inline(always)]
 pub fn own(state: &mut ConnectionState, tgid: u32, how: Owner) {
-    if how.0 > state.owner.0 && (how == Owner::LISTENER || !is_kernel_thread()) {
+    if how.0 <= state.owner.0 {
+        return;
+    }
+    if state.tgid == tgid && state.owner > Owner::LISTENER {
+        // Its name is known.
+        state.owner = how;
+        return;
+    }
+    if how == Owner::LISTENER || !is_kernel_thread() {
         state.owner = how;
         state.tgid = tgid;
         let comm = &raw mut state.comm;
@@ -104,19 +124,19 @@ pub fn own(state: &mut ConnectionState, tgid: u32, how: Owner) {
     }
 }
 
-/// Looks up who listens where the sock was accepted.
+/// Looks up who listens, or did, where the sock's connection came in.
 #[inline(always)]
-pub fn own_by_listener(state: &mut ConnectionState, sock: u64) {
-    let key = listener_key(sock, sock::local_port(sock));
+pub fn own_by_listener(state: &mut ConnectionState, sock: impl Memory) {
+    let key = listener_key(sock, state.endpoints.local_port);
     if let Some(tgid) = LISTENERS.get_ptr(key) {
         // SAFETY: as in `find`.
         own(state, unsafe { *tgid }, Owner::LISTENER);
     }
 }
 
-/// What a listening sock and its children have in common; `port` is the sock's own.
+/// What a listening sock and its children have in common; `port` is their own.
 #[inline(always)]
-pub fn listener_key(sock: u64, port: u16) -> ListenerKey {
+pub fn listener_key(sock: impl Memory, port: u16) -> ListenerKey {
     ListenerKey {
         net: sock::net(sock),
         port: u32::from(port),
@@ -127,20 +147,17 @@ pub fn listener_key(sock: u64, port: u16) -> ListenerKey {
 /// Whether a thread of the kernel runs now: it works for others (MPTCP's workers read and write for the process that has the connection).
 #[inline(always)]
 fn is_kernel_thread() -> bool {
-    // SAFETY: has no preconditions.
-    let task = unsafe { bpf_get_current_task() };
-    read::<u32>(task, offset!(task_flags)) & PF_KTHREAD != 0
+    task::current().read::<u32>(offset!(task_flags)) & PF_KTHREAD != 0
 }
 
 /// How the process that runs now is ending, if it is. It has its exit code before its files are closed (`do_exit`).
 #[inline(always)]
 pub fn current_exit() -> Exit {
-    // SAFETY: has no preconditions.
-    let task = unsafe { bpf_get_current_task() };
-    if read::<u32>(task, offset!(task_flags)) & PF_EXITING == 0 {
+    let task = task::current();
+    if task.read::<u32>(offset!(task_flags)) & PF_EXITING == 0 {
         return Exit::NONE;
     }
-    let code: u32 = read(task, offset!(task_exit_code));
+    let code: u32 = task.read(offset!(task_exit_code));
     Exit(Exit::EXITING | (code & SIGNAL) as u8)
 }
 

@@ -1,11 +1,16 @@
-//! The flow tap: one raw tracepoint that sees each change of a TCP socket's state (`inet_sock_set_state`, 4.16).
+//! The flow tap: one tracepoint that sees each change of a TCP socket's state (`inet_sock_set_state`, 4.16), with typed arguments (5.5): all that is
+//! read of a sock here is a load, and no call.
 //!
-//! Three programs with the same content are attached to it. A change in a process can be interrupted by one that a packet makes, and
-//! on newer kernels be preempted by another process's; the kernel then keeps that other change from a program that is at work on this CPU,
-//! and the next one has it. Each change is taken once: each program notes what it has done for the next one on its CPU, which passes over
+//! Two programs with the same content are attached to it, and a third where tracepoints can be preempted. A change in a process can be interrupted by
+//! one that a packet makes, and on newer kernels be preempted by another process's; the kernel then keeps that other change from a program that is at
+//! work on this CPU, and the next one has it. Each change is taken once: each program notes what it has done for the next one on its CPU, which passes over
 //! it; where the note is gone, the connection's state tells what is done.
 
-use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_ebpf::{
+    helpers::bpf_ktime_get_ns,
+    macros::{btf_tracepoint, raw_tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
 use fathom_abi::{
     ConnectionId, Role,
     counters::NetCounter,
@@ -14,11 +19,13 @@ use fathom_abi::{
 };
 
 use crate::{
-    connection, layer,
-    maps::{self, CONNECTIONS, FAILED, FRAMINGS, LISTENERS, OWN_PORTS, PortPair, TAKEN},
-    pieces, record,
-    report::{announce, send},
-    sock,
+    connection,
+    kernel::Typed,
+    layer,
+    maps::{self, CONNECTIONS, FAILED, FRAMINGS, LISTENERS, TAKEN},
+    own_ports, pieces, record,
+    report::{Said, announce, say},
+    sock::{self, Sock as _, TypedSock},
 };
 
 // `net/tcp_states.h`
@@ -31,25 +38,26 @@ pub const CLOSE: u64 = 7;
 const CLOSE_WAIT: u64 = 8;
 const LAST_ACK: u64 = 9;
 const LISTEN: u64 = 10;
+const CLOSING: u64 = 11;
 
 /// `trace_inet_sock_set_state(sk, oldstate, newstate)`; the sock still has its old state.
-#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
-pub fn flow_state(ctx: RawTracePointContext) -> i32 {
-    changed(&ctx, None, Some(0));
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn flow_state(ctx: BtfTracePointContext) -> i32 {
+    changed(&ctx, Turn::First);
     0
 }
 
 /// The spare of [`flow_state`].
-#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
-pub fn flow_state_spare(ctx: RawTracePointContext) -> i32 {
-    changed(&ctx, Some(0), Some(1));
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn flow_state_spare(ctx: BtfTracePointContext) -> i32 {
+    changed(&ctx, Turn::Spare);
     0
 }
 
 /// The spare of [`flow_state_spare`].
-#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
-pub fn flow_state_last(ctx: RawTracePointContext) -> i32 {
-    changed(&ctx, Some(1), None);
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn flow_state_last(ctx: BtfTracePointContext) -> i32 {
+    changed(&ctx, Turn::Last);
     0
 }
 
@@ -63,94 +71,144 @@ pub fn flow_reset(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// `before` is the note of the program before, if there is one, and `own` is the own one.
+/// Which of the programs runs, in the order in which they are attached.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    First,
+    Spare,
+    Last,
+}
+
+/// A sock whose state has changed.
+struct Changed {
+    /// Its address, as a number: the connection's key.
+    key: u64,
+    /// What it says.
+    sock: Typed,
+    old: u64,
+    new: u64,
+    /// Whether it is the first program that takes the change.
+    is_first: bool,
+}
+
 #[inline(always)]
-fn changed(ctx: &RawTracePointContext, before: Option<usize>, own: Option<usize>) {
-    let sock: u64 = ctx.arg(0);
-    let old = ctx.arg::<u64>(1) & 0xff;
+fn changed(ctx: &BtfTracePointContext, turn: Turn) {
     let new = ctx.arg::<u64>(2) & 0xff;
-    const WANTED: u64 = 1 << SYN_SENT
-        | 1 << ESTABLISHED
-        | 1 << FIN_WAIT1
-        | 1 << CLOSE_WAIT
-        | 1 << LAST_ACK
-        | 1 << CLOSE
-        | 1 << LISTEN;
+    const WANTED: u64 =
+        1 << SYN_SENT | 1 << ESTABLISHED | 1 << FIN_WAIT1 | 1 << LAST_ACK | 1 << CLOSE | 1 << LISTEN;
     if (WANTED >> (new & 0x3f)) & 1 == 0 {
         return;
     }
-    let Some(notes) = TAKEN.get_ptr_mut(0) else {
+    let Some(taken) = TAKEN.get_ptr_mut(0) else {
         return;
     };
     // SAFETY: this CPU's own entry. What writes it meanwhile, where tasks preempt each other, makes a note of another change.
-    let notes = unsafe { &mut *notes };
+    let taken = unsafe { &mut *taken };
+    let sock = TypedSock::new(ctx.arg(0), &raw mut taken.words[turn as usize]);
+    let key = sock.key();
     // A sock lies at a multiple of more than sixteen.
-    let change = sock | new;
-    let is_taken = match before {
-        Some(before) if notes[before] == change => {
-            notes[before] = 0;
-            true
+    let change = key | new;
+    let is_taken = match turn {
+        Turn::First => false,
+        Turn::Spare | Turn::Last => {
+            let before = &mut taken.changes[usize::from(turn == Turn::Last)];
+            let is_taken = *before == change;
+            if is_taken {
+                *before = 0;
+            }
+            is_taken
         }
-        _ => false,
     };
-    if !is_taken && sock::changes_as_tcp(sock) {
-        take(sock, old, new, before.is_none());
+    // The tracepoint is for sockets of IPv4 and IPv6 alone (`inet_sk_set_state`).
+    if !is_taken && let Some(sock) = sock.tcp() {
+        take(&Changed {
+            key,
+            sock,
+            old: ctx.arg::<u64>(1) & 0xff,
+            new,
+            is_first: turn == Turn::First,
+        });
     }
-    if let Some(own) = own {
-        notes[own] = change;
+    match turn {
+        Turn::First => taken.changes[0] = change,
+        Turn::Spare => taken.changes[1] = change,
+        Turn::Last => {}
     }
 }
 
-/// Whether it is the first program that takes it, `is_first` says.
 #[inline(always)]
-fn take(sock: u64, old: u64, new: u64, is_first: bool) {
-    match new {
-        SYN_SENT => connecting(sock),
-        ESTABLISHED => established(sock, old),
-        FIN_WAIT1 | LAST_ACK => closing(sock),
-        CLOSE_WAIT => {
-            closed_by(sock, End::REMOTE);
-        }
-        CLOSE => closed(sock, old, is_first),
+fn take(changed: &Changed) {
+    let Changed { key, sock, old, .. } = *changed;
+    match changed.new {
         LISTEN => listening(sock),
-        _ => {}
+        CLOSE if old == LISTEN => {}
+        SYN_SENT => begins(changed, Role::CLIENT),
+        ESTABLISHED if old == SYN_RECV => begins(changed, Role::SERVER),
+        ESTABLISHED => connected(changed),
+        CLOSE => closed(changed),
+        // FIN_WAIT1 and LAST_ACK: close(2) or shutdown(2), in the process that calls it. Of one that was open before and at rest the end is seen all
+        // the same.
+        _ => {
+            let state = connection::find(key).or_else(|| connection::make(key, Role::UNKNOWN));
+            if let Some(state) = state {
+                left(state);
+            }
+        }
     }
 }
 
-/// connect(2), in the process that calls it.
+/// connect(2), in the process that calls it; or the handshake of an accepting end is done, in any process's context.
 #[inline(always)]
-fn connecting(sock: u64) {
-    let is_done = connection::find(sock).is_some_and(|state| {
-        state.role == Role::CLIENT && state.established_ns == 0 && state.failing == 0
+fn begins(changed: &Changed, role: Role) {
+    let Changed { key, sock, .. } = *changed;
+    // To the first program, what is known of the sock is of a connection before it, whose close was not seen.
+    if !changed.is_first
+        && let Some(state) = connection::find(key)
+    {
+        let is_done = if role == Role::CLIENT {
+            state.role == Role::CLIENT && state.established_ns == 0 && state.failing == 0
+        } else {
+            is_established(state, sock)
+        };
+        if is_done {
+            return;
+        }
+    }
+    connection::insert(key, sock, role, |state| {
+        if role == Role::CLIENT {
+            let tgid = connection::current_tgid();
+            connection::own(state, tgid, Owner::USER);
+            if connection::is_own(tgid) {
+                state.gear = Gear::OWN;
+            }
+            return;
+        }
+        // Its record waits for the process that accept(2) gives it to: the one that listens may be another.
+        state.established_ns = state.born_ns;
+        if own_ports::has(&state.endpoints) {
+            state.gear = Gear::OWN;
+        }
     });
-    if is_done {
-        return;
-    }
-    let Some(state) = connection::make(sock, Role::CLIENT) else {
-        return;
-    };
-    let tgid = connection::current_tgid();
-    connection::own(state, tgid, Owner::USER);
-    if connection::is_own(tgid) {
-        state.gear = Gear::OWN;
-    }
 }
 
-/// The handshake is done, in any process's context.
+/// Whether it is known that the sock's connection was established.
 #[inline(always)]
-fn established(sock: u64, old: u64) {
-    let accepted = old == SYN_RECV;
-    let found = connection::find(sock);
-    let is_done = found.as_ref().is_some_and(|state| {
-        state.established_ns != 0
-            && state.endpoints.local_port == sock::local_port(sock)
-            && state.endpoints.remote_port == sock::remote_port(sock)
-    });
-    if is_done {
+fn is_established(state: &ConnectionState, sock: Typed) -> bool {
+    state.established_ns != 0
+        && state.endpoints.local_port == sock::local_port(sock)
+        && state.endpoints.remote_port == sock::remote_port(sock)
+}
+
+/// The handshake of a connecting end is done, in any process's context.
+#[inline(always)]
+fn connected(changed: &Changed) {
+    let Changed { key, sock, .. } = *changed;
+    let found = connection::find(key);
+    if found.as_ref().is_some_and(|state| is_established(state, sock)) {
         return;
     }
-    // Anything else that is known of an accepted sock is of one before it, whose close was not seen.
-    let state = match found.filter(|state| !accepted && state.established_ns == 0) {
+    // Anything else that is known is of a connection before it.
+    let state = match found.filter(|state| state.established_ns == 0) {
         Some(state) => {
             // SAFETY: the two ends lie at a multiple of eight in it (`copy_endpoints`). The connecting one has its port and address only now.
             unsafe { sock::endpoints(sock, &mut state.endpoints) };
@@ -161,47 +219,25 @@ fn established(sock: u64, old: u64) {
             state
         }
         None => {
-            let role = if accepted {
-                Role::SERVER
-            } else {
-                Role::UNKNOWN
-            };
-            let Some(state) = connection::make(sock, role) else {
+            let Some(state) = connection::make(key, Role::UNKNOWN) else {
                 return;
             };
             state.established_ns = state.born_ns;
             state
         }
     };
-    if accepted {
-        connection::own_by_listener(state, sock);
-        let ports = PortPair {
-            local: state.endpoints.local_port,
-            remote: state.endpoints.remote_port,
-        };
-        if OWN_PORTS.get_ptr(ports).is_some() {
-            state.gear = Gear::OWN;
-        }
-        // Its record waits for the process that accept(2) gives it to: the one that listens may be another.
+    if state.gear == Gear::OWN {
+        own_ports::insert(&state.endpoints);
         return;
     }
-    if state.gear == Gear::OWN {
-        let seen_from_there = PortPair {
-            local: state.endpoints.remote_port,
-            remote: state.endpoints.local_port,
-        };
-        // A full table: the accepting end is then reported as any other, which is no loss.
-        let _ = OWN_PORTS.insert(seen_from_there, 1, 0);
-    }
-    announce(sock, state);
-}
-
-/// close(2) or shutdown(2), in the process that calls it.
-#[inline(always)]
-fn closing(sock: u64) {
-    if let Some(state) = closed_by(sock, End::LOCAL) {
-        left(state);
-    }
+    state.announced = 1;
+    let said = Said {
+        kind: FlowKind::ESTABLISHED,
+        old: SYN_RECV,
+        at: state.established_ns,
+        error: 0,
+    };
+    say(key, sock, state, &said);
 }
 
 /// The process that runs now has closed it.
@@ -215,38 +251,38 @@ fn left(state: &mut ConnectionState) {
     state.exit = connection::current_exit();
 }
 
-/// The first FIN goes out or comes in. Returns the connection's state.
+/// Which end has sent its FIN first, by the state that a connection is in or was in last: only who closes first is ever in the FIN_WAITs (RFC 9293, figure 5).
 #[inline(always)]
-fn closed_by(sock: u64, end: End) -> Option<&'static mut ConnectionState> {
-    // One that was open before and at rest: its end is seen all the same.
-    let state = connection::find(sock).or_else(|| connection::make(sock, Role::UNKNOWN))?;
-    if state.closed_by == End::NONE {
-        state.closed_by = end;
+pub fn closed_by(state: u64) -> End {
+    match state {
+        FIN_WAIT1 | FIN_WAIT2 | CLOSING => End::LOCAL,
+        CLOSE_WAIT | LAST_ACK => End::REMOTE,
+        _ => End::NONE,
     }
-    Some(state)
 }
 
 /// The sock leaves the kernel's tables.
 #[inline(always)]
-fn closed(sock: u64, old: u64, is_first: bool) {
-    if old == LISTEN {
-        let _ = LISTENERS.remove(connection::listener_key(sock, sock::last_port(sock)));
-        return;
-    }
+fn closed(changed: &Changed) {
+    let Changed { key, sock, old, .. } = *changed;
     // One that was open before and at rest. To a spare, a connection that is not there is one whose end was taken.
     let made = || {
-        if is_first && old != CLOSE && old != SYN_SENT && old != SYN_RECV {
-            connection::make(sock, Role::UNKNOWN)
+        if changed.is_first && old != CLOSE && old != SYN_SENT && old != SYN_RECV {
+            connection::make(key, Role::UNKNOWN)
         } else {
             None
         }
     };
-    let Some(state) = connection::find(sock).or_else(made) else {
+    let Some(state) = connection::find(key).or_else(made) else {
         return;
     };
     // One that connects had none when it began, and one that is seen only now has given its own up.
     if state.endpoints.local_port == 0 {
         state.endpoints.local_port = sock::last_port(sock);
+    }
+    if state.owner == Owner::UNKNOWN && state.role == Role::SERVER {
+        // Nobody has accepted it.
+        connection::own_by_listener(state, sock);
     }
     let error = sock::error(sock);
     // Without an error there are two ways to end without a FIN from here: the process left with a reset, or it never got as far.
@@ -271,34 +307,35 @@ fn closed(sock: u64, old: u64, is_first: bool) {
             left(state);
         }
         let failure = u64::from(state.tgid) << 32 | u64::from(error);
-        let _ = FAILED.insert(sock, failure, 0);
+        let _ = FAILED.insert(key, failure, 0);
     }
     if connection::is_recorded(state) {
         // SAFETY: has no preconditions.
         let now = unsafe { bpf_ktime_get_ns() };
-        end(sock, state, now);
+        end(key, state, now);
         if state.has_plain_text != 0 {
-            let key = sock | PLAIN_TEXT;
-            if let Some(state) = connection::find(key) {
-                end(key, state, now);
+            let layer = key | PLAIN_TEXT;
+            if let Some(state) = connection::find(layer) {
+                end(layer, state, now);
             }
-            layer::forget(sock);
+            layer::forget(key);
         }
-        announce(sock, state);
-        let kind = if old == SYN_SENT {
-            FlowKind::CONNECT_FAILED
-        } else {
-            FlowKind::CLOSED
+        announce(key, state);
+        let said = Said {
+            kind: if old == SYN_SENT {
+                FlowKind::CONNECT_FAILED
+            } else {
+                FlowKind::CLOSED
+            },
+            old,
+            at: now,
+            error,
         };
-        send(sock, kind, old, now, error);
+        say(key, sock, state, &said);
     } else {
-        let seen_from_there = PortPair {
-            local: state.endpoints.remote_port,
-            remote: state.endpoints.local_port,
-        };
-        let _ = OWN_PORTS.remove(seen_from_there);
+        own_ports::remove(&state.endpoints);
     }
-    forget(sock, state);
+    forget(key, state);
 }
 
 /// Nothing more will come of it.
@@ -312,9 +349,9 @@ pub fn forget(sock: u64, state: &ConnectionState) {
 
 /// listen(2), in the process that calls it.
 #[inline(always)]
-fn listening(sock: u64) {
+fn listening(sock: Typed) {
     let tgid = connection::current_tgid();
-    // A full table: accepted sockets are then owned by whoever reads or writes them first.
+    // The oldest makes room.
     let _ = LISTENERS.insert(
         connection::listener_key(sock, sock::local_port(sock)),
         tgid,

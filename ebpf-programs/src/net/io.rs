@@ -11,10 +11,11 @@ use fathom_abi::{
 };
 
 use crate::{
-    connection, goroutine, kernel,
+    connection, goroutine,
+    kernel::{self, Memory},
     maps::{self, SCRATCH, Scratch},
     pieces, report,
-    sock::{self, Protocol},
+    sock::{self, Protocol, Sock},
     syscall::Buffer,
     tls, turns, udp,
 };
@@ -55,7 +56,11 @@ const FIN: i32 = 1;
 
 /// What the sequence numbers say of a call on a connection that takes turns, and how far what was sent has come.
 #[inline(always)]
-fn order(state: &mut ConnectionState, sock: u64, direction: Direction) -> (Order, u32) {
+fn order(
+    state: &mut ConnectionState,
+    sock: impl Memory,
+    direction: Direction,
+) -> (Order, u32) {
     let sent = sock::progress(sock, Direction::SENT);
     let unseen = sent.wrapping_sub(state.sent);
     if direction == Direction::SENT {
@@ -135,31 +140,32 @@ pub const fn entry(turn: Turn, is_sent: bool) -> u32 {
 ///
 /// Returns whether the walker of the program's entry is to go on; see [`pieces::go_on`].
 #[inline(always)]
-pub fn on_io(
+pub fn on_io<S: Sock>(
     turn: Turn,
-    sock: u64,
+    sock: S,
     bytes: u64,
     direction: Direction,
     locate: impl FnOnce() -> Buffer,
 ) -> bool {
+    let key = sock.key();
     let pid_tgid = bpf_get_current_pid_tgid();
     let tgid = (pid_tgid >> 32) as u32;
     if connection::is_own(tgid) {
         // One that it accepted.
-        if let Some(state) = connection::find(sock) {
+        if let Some(state) = connection::find(key) {
             state.gear = Gear::OWN;
         }
         return false;
     }
-    let state = match connection::find(sock) {
+    let state = match connection::find(key) {
         Some(state) => state,
         None => match sock::protocol(sock) {
-            Protocol::Tcp => match connection::make(sock, Role::UNKNOWN) {
+            Protocol::Tcp => match connection::make(key, Role::UNKNOWN) {
                 Some(state) => state,
                 None => return false,
             },
             Protocol::Udp => {
-                udp::moved(sock, bytes, udp::How::new(direction, turn), 0);
+                udp::moved(key, bytes, udp::How::new(direction, turn), 0);
                 return false;
             }
             Protocol::Other => return false,
@@ -175,41 +181,53 @@ pub fn on_io(
     maps::count(NetCounter::IoSeen);
     if state.owner != Owner::USER {
         connection::own(state, tgid, Owner::USER);
-        report::announce(sock, state);
+        report::announce(key, state);
     }
-    let first = &mut state.first_us[usize::from(direction == Direction::SENT)];
-    if *first == 0 {
-        // SAFETY: has no preconditions.
-        *first = connection::microseconds_after(state.born_ns, unsafe { bpf_ktime_get_ns() });
+    let is_first = state.first_us[usize::from(direction == Direction::SENT)] == 0;
+    let is_counted = state.gear == Gear::COUNT || state.gear == Gear::OWN;
+    if is_counted && !is_first {
+        return false;
     }
-    if state.gear == Gear::COUNT || state.gear == Gear::OWN {
+    // SAFETY: has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if is_first {
+        state.first_us[usize::from(direction == Direction::SENT)] =
+            connection::microseconds_after(state.born_ns, now);
+    }
+    if is_counted {
         return false;
     }
     if state.gear == Gear::TLS {
-        tls::bind(pid_tgid, sock, direction);
+        tls::bind(pid_tgid, key, direction);
         return false;
     }
-    let entry = entry(turn, direction == Direction::SENT);
-    // SAFETY: has no preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
     if turns::interrupts(state) {
         return false;
     }
-    let (order, sent) = order(state, sock, direction);
+    let Some(tcp) = sock.tcp() else {
+        return false;
+    };
+    let (order, sent) = order(state, tcp, direction);
     if order == Order::InTurn && turns::goes_on(state, bytes, direction, now) {
         state.sent = sent;
         return false;
     }
+    let buffer = locate();
+    if order == Order::InTurn && turns::is_strange(state, &buffer, bytes, direction, now) {
+        state.sent = sent;
+        return false;
+    }
     let call = Call {
-        key: sock,
+        key,
         bytes,
         direction,
         now,
         pid_tgid,
-        buffer: locate(),
+        buffer,
         order,
         sent,
     };
+    let entry = entry(turn, direction == Direction::SENT);
     let Some(scratch) = SCRATCH.get_ptr_mut(entry) else {
         return false;
     };
@@ -222,16 +240,16 @@ pub fn on_io(
     }
     if state.gear == Gear::TLS {
         // Its first record.
-        tls::bind(pid_tgid, sock, direction);
+        tls::bind(pid_tgid, key, direction);
     }
     walks
 }
 
 /// Takes an I/O call into account that moved no bytes: an empty datagram, if the sock is one of datagrams.
 #[inline(always)]
-pub fn on_nothing(turn: Turn, sock: u64, direction: Direction) {
+pub fn on_nothing(turn: Turn, sock: impl Sock, direction: Direction) {
     if sock::protocol(sock) == Protocol::Udp && !connection::is_own(connection::current_tgid()) {
-        udp::moved(sock, 0, udp::How::new(direction, turn), 0);
+        udp::moved(sock.key(), 0, udp::How::new(direction, turn), 0);
     }
 }
 

@@ -24,6 +24,7 @@ mod io;
 mod kernel;
 mod layer;
 mod maps;
+mod own_ports;
 mod pieces;
 mod record;
 mod report;

@@ -5,7 +5,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use fathom_abi::{
     counters::NetCounter,
@@ -27,22 +27,26 @@ pub static MESSAGES: RingBuf = RingBuf::with_byte_size(4096, 0);
 #[map]
 pub static CONNECTIONS: HashMap<u64, ConnectionState> = HashMap::with_max_entries(1, 0);
 
-/// Listening sockets' processes, by [`ListenerKey`].
+/// The processes that listened last, by [`ListenerKey`]. They stay when they have closed their sockets: what the kernel then resets was never accepted, and theirs.
 #[map]
-pub static LISTENERS: HashMap<ListenerKey, u32> = HashMap::with_max_entries(1024, 0);
+pub static LISTENERS: LruHashMap<ListenerKey, u32> = LruHashMap::with_max_entries(1024, 0);
 
 /// The agent's own outgoing connections, by their ports as the accepting end sees them.
 #[map]
 pub static OWN_PORTS: HashMap<PortPair, u8> = HashMap::with_max_entries(64, 0);
+
+/// How many entries `OWN_PORTS` has; most often none, which spares the look into it.
+#[map]
+pub static OWN_OPEN: Array<u64> = Array::with_max_entries(1, 0);
 
 /// Connects that have failed and whose record was sent, by sock: the process in the upper half and the errno in the lower. What connect(2)
 /// returns then is no other failure.
 #[map]
 pub static FAILED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
 
-/// What the programs before have taken of the changes of state on this CPU; see `flow.rs`.
+/// What programs note for each other, and each for itself.
 #[map]
-pub static TAKEN: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
+pub static TAKEN: PerCpuArray<Taken> = PerCpuArray::with_max_entries(1, 0);
 
 /// I/O calls between entry and return, by `pid_tgid` (the taps that see the buffer only at entry).
 #[map]
@@ -113,6 +117,20 @@ pub static GO_ASKERS: LruHashMap<[u64; 2], u64> = LruHashMap::with_max_entries(1
 /// The programs that the programs of TLS libraries' calls go on to; see `layer.rs`.
 #[map]
 pub static TLS_PROGRAMS: ProgramArray = ProgramArray::with_max_entries(2, 0);
+
+/// What programs note on a CPU.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Taken {
+    /// The change of state that the first program and the second have taken or passed over last; see `flow.rs`.
+    pub changes: [u64; 2],
+    /// A word of each program with a typed sock, in which it puts that to take it out again as a number: the verifier lets nobody reckon with a typed pointer. A program
+    /// has its word alone, as the kernel does not run it twice at a time on a CPU.
+    pub words: [u64; FLOW_WORDS + 4],
+}
+
+/// The programs on changes of state; behind their words come those of the socket tracepoints, by entry of `SCRATCH`.
+pub const FLOW_WORDS: usize = 3;
 
 /// Who makes a call of a TLS library.
 #[derive(Clone, Copy)]

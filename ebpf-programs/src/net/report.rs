@@ -7,7 +7,7 @@ use fathom_abi::{
     message::ConnectionState,
 };
 
-use crate::{connection, flow, layer, record, sock};
+use crate::{connection, flow, kernel::Memory, layer, record, sock};
 
 /// Says that it was established, once; of one that was open before, that it is there.
 #[inline(always)]
@@ -19,16 +19,16 @@ pub fn announce(sock: u64, state: &mut ConnectionState) {
         state.announced = 1;
         let at = state.established_ns;
         send(sock, FlowKind::ESTABLISHED, flow::SYN_RECV, at, 0);
-    } else if state.role == Role::UNKNOWN && u64::from(sock::state(sock)) != flow::CLOSE {
-        // One that is closed by now, and of which a process takes what was left, has been told of.
+        return;
+    }
+    if state.role != Role::UNKNOWN {
+        return;
+    }
+    let now_is = u64::from(sock::state(sock));
+    // One that is closed by now, and of which a process takes what was left, has been told of.
+    if now_is != flow::CLOSE {
         state.announced = 1;
-        send(
-            sock,
-            FlowKind::EXISTING,
-            flow::ESTABLISHED,
-            state.born_ns,
-            0,
-        );
+        send(sock, FlowKind::EXISTING, now_is, state.born_ns, 0);
     }
 }
 
@@ -44,25 +44,41 @@ pub fn send(sock: u64, kind: FlowKind, old: u64, at: u64, error: u32) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn send_flow(sock: u64, kind: u32, old: u32, at: u64, error: u32) -> u32 {
-    let Some(state) = connection::find(sock) else {
-        return 0;
-    };
-    record::flow(|event| {
-        let segments = sock::segments(sock);
-        let after = |since: u64, us: u32| {
-            if us == 0 || us == u32::MAX {
-                0
-            } else {
-                since.wrapping_add(u64::from(us - 1) * 1000)
-            }
+    if let Some(state) = connection::find(sock) {
+        let said = Said {
+            kind: FlowKind(kind as u8),
+            old: u64::from(old),
+            at,
+            error,
         };
+        say(sock, sock, state, &said);
+    }
+    0
+}
+
+/// What a record says beside where its connection stands.
+pub struct Said {
+    /// What happened.
+    pub kind: FlowKind,
+    /// The TCP state before.
+    pub old: u64,
+    /// When.
+    pub at: u64,
+    /// An errno; 0 for none.
+    pub error: u32,
+}
+
+/// Sends a record of a connection, whose sock is read where it lies.
+#[inline(always)]
+pub fn say(key: u64, sock: impl Memory, state: &ConnectionState, said: &Said) {
+    record::flow(|event| {
         // SAFETY: the ring's own memory, of the event's size and alignment; every field is written.
         unsafe {
             (*event).id = ConnectionId {
-                sock,
+                sock: key,
                 born_ns: state.born_ns,
             };
-            (*event).at_ns = at;
+            (*event).at_ns = said.at;
             (*event).connect_ns = if state.role == Role::CLIENT {
                 state.born_ns
             } else {
@@ -72,30 +88,49 @@ pub extern "C" fn send_flow(sock: u64, kind: u32, old: u32, at: u64, error: u32)
             (*event).accepted_ns = after(state.established_ns, state.accepted_us);
             (*event).first_received_ns = after(state.born_ns, state.first_us[0]);
             (*event).first_sent_ns = after(state.born_ns, state.first_us[1]);
-            (*event).bytes_sent = sock::bytes_sent(sock);
-            (*event).bytes_received = sock::bytes_received(sock);
-            (*event).cgroup = sock::cgroup(sock);
-            (*event).segments_sent = segments[1];
-            (*event).segments_received = segments[0];
+            (*event).cgroup = state.cgroup;
             (*event).srtt_us = sock::srtt_us(sock);
             (*event).min_rtt_us = sock::min_rtt_us(sock);
-            (*event).retransmits = sock::retransmits(sock);
             (*event).tgid = state.tgid;
-            (*event).error = error;
+            (*event).error = said.error;
             (*event).netns = state.netns;
             connection::copy_endpoints(&state.endpoints, &raw mut (*event).endpoints);
-            (*event).kind = FlowKind(kind as u8);
+            (*event).kind = said.kind;
             (*event).role = state.role;
             (*event).owner = state.owner;
-            (*event).old_state = old as u8;
-            (*event).closed_by = state.closed_by;
+            (*event).old_state = said.old as u8;
+            (*event).closed_by = flow::closed_by(said.old);
             (*event).exit = state.exit;
             (*event).resets = state.resets;
             (*event).reserved = 0;
             connection::copy_comm(&state.comm, &raw mut (*event).comm);
+            if said.kind == FlowKind::ESTABLISHED {
+                // What moves on it counts from here on. Volatile, or the compiler makes memsets of it (`kernel::clear`).
+                (&raw mut (*event).bytes_sent).write_volatile(0);
+                (&raw mut (*event).bytes_received).write_volatile(0);
+                (&raw mut (*event).segments_sent).write_volatile(0);
+                (&raw mut (*event).segments_received).write_volatile(0);
+                (&raw mut (*event).retransmits).write_volatile(0);
+                return;
+            }
+            let segments = sock::segments(sock);
+            (*event).bytes_sent = sock::bytes_sent(sock);
+            (*event).bytes_received = sock::bytes_received(sock);
+            (*event).segments_sent = segments[1];
+            (*event).segments_received = segments[0];
+            (*event).retransmits = sock::retransmits(sock);
         }
     });
-    0
+}
+
+/// A time that a state keeps as microseconds after another; 0 where it is not known.
+#[inline(always)]
+fn after(since: u64, us: u32) -> u64 {
+    if us == 0 || us == u32::MAX {
+        0
+    } else {
+        since.wrapping_add(u64::from(us - 1) * 1000)
+    }
 }
 
 /// Never attached: user space runs it (`BPF_PROG_TEST_RUN`, 5.10) with the socks of connections that it wants to know of, 0 for none. One on

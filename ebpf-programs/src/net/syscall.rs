@@ -6,7 +6,10 @@ use aya_ebpf::helpers::bpf_probe_read_user;
 use fathom_abi::message::Direction;
 
 pub use crate::task::registers;
-use crate::{kernel::read, task::offset};
+use crate::{
+    kernel::Memory as _,
+    task::{Current, offset},
+};
 
 /// Numbers of `arch/x86/entry/syscalls/syscall_64.tbl`.
 #[cfg(bpf_target_arch = "x86_64")]
@@ -115,16 +118,16 @@ pub fn direction(nr: u64) -> Direction {
 
 /// The number of the system call that the task is in.
 #[inline(always)]
-pub fn current(registers: u64) -> u64 {
-    read(registers, offset!(regs_orig_ax))
+pub fn current(registers: Current) -> u64 {
+    registers.read(offset!(regs_orig_ax))
 }
 
 /// Whether the call only looks at what it reads.
 #[inline(always)]
-pub fn peeks(registers: u64, nr: u64) -> bool {
+pub fn peeks(registers: Current, nr: u64) -> bool {
     let flags: u64 = match nr {
-        number::RECVFROM | number::RECVMMSG => read(registers, offset!(regs_r10)),
-        number::RECVMSG => read(registers, offset!(regs_dx)),
+        number::RECVFROM | number::RECVMMSG => registers.read(offset!(regs_r10)),
+        number::RECVMSG => registers.read(offset!(regs_dx)),
         _ => 0,
     };
     flags & LOOKS != 0
@@ -138,19 +141,26 @@ pub fn counts_messages(nr: u64) -> bool {
 
 /// The file descriptor that the call moves bytes through.
 #[inline(always)]
-pub fn descriptor(registers: u64) -> u32 {
-    read::<u64>(registers, offset!(regs_di)) as u32
+pub fn descriptor(registers: Current) -> u32 {
+    registers.read::<u64>(offset!(regs_di)) as u32
+}
+
+/// Where the first bytes of the call that the task is in lie in user memory.
+#[inline(always)]
+pub fn current_buffer() -> Buffer {
+    let registers = registers();
+    buffer(registers, current(registers))
 }
 
 /// Where the call's first bytes lie in user memory.
 #[inline(always)]
-pub fn buffer(registers: u64, nr: u64) -> Buffer {
-    let second: u64 = read(registers, offset!(regs_si));
+pub fn buffer(registers: Current, nr: u64) -> Buffer {
+    let second: u64 = registers.read(offset!(regs_si));
     match nr {
         number::READ | number::WRITE | number::SENDTO | number::RECVFROM => {
-            Buffer::one(second, read(registers, offset!(regs_dx)))
+            Buffer::one(second, registers.read(offset!(regs_dx)))
         }
-        number::READV | number::WRITEV => segments(second, read(registers, offset!(regs_dx))),
+        number::READV | number::WRITEV => segments(second, registers.read(offset!(regs_dx))),
         // `struct mmsghdr` starts with its `struct user_msghdr`.
         number::SENDMSG | number::RECVMSG | number::SENDMMSG | number::RECVMMSG => message(second),
         _ => Buffer::NONE,
@@ -159,19 +169,19 @@ pub fn buffer(registers: u64, nr: u64) -> Buffer {
 
 /// The call's second argument.
 #[inline(always)]
-pub fn second(registers: u64) -> u64 {
-    read(registers, offset!(regs_si))
+pub fn second(registers: Current) -> u64 {
+    registers.read(offset!(regs_si))
 }
 
 /// The call's third argument.
 #[inline(always)]
-pub fn third(registers: u64) -> u64 {
-    read(registers, offset!(regs_dx))
+pub fn third(registers: Current) -> u64 {
+    registers.read(offset!(regs_dx))
 }
 
 /// Where the bytes of one of a call's messages lie in user memory; all calls but those of several have one.
 #[inline(always)]
-pub fn message_buffer(registers: u64, nr: u64, index: u32) -> Buffer {
+pub fn message_buffer(registers: Current, nr: u64, index: u32) -> Buffer {
     if counts_messages(nr) {
         message(second(registers).wrapping_add(u64::from(index) * MESSAGE))
     } else {
@@ -181,9 +191,9 @@ pub fn message_buffer(registers: u64, nr: u64, index: u32) -> Buffer {
 
 /// Where the address that comes with a message lies in user memory; 0 for none.
 #[inline(always)]
-pub fn message_name(registers: u64, nr: u64, index: u32) -> u64 {
+pub fn message_name(registers: Current, nr: u64, index: u32) -> u64 {
     match nr {
-        number::SENDTO | number::RECVFROM => read(registers, offset!(regs_r8)),
+        number::SENDTO | number::RECVFROM => registers.read(offset!(regs_r8)),
         number::SENDMSG | number::RECVMSG | number::SENDMMSG | number::RECVMMSG => {
             // `index` is 0 for a single one.
             let message = second(registers).wrapping_add(u64::from(index) * MESSAGE);

@@ -2,9 +2,11 @@
 
 use core::{
     hint::black_box,
+    mem::MaybeUninit,
     sync::atomic::{Ordering, compiler_fence},
 };
 
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use fathom_abi::{
     ConnectionId,
     counters::NetCounter,
@@ -18,11 +20,13 @@ use crate::{
     capture, connection,
     globals::{CAPTURE, TRACK_ACTIVE},
     io::{Call, Order},
+    kernel,
     maps::{self, ACTIVE, SCRATCH, Scratch},
     pieces::{self, Start},
     record,
     sniff::{self, Look},
     sock,
+    syscall::Buffer,
     worker::worker,
 };
 
@@ -34,6 +38,9 @@ const RESPONSE_CAPTURE: u32 = 512;
 
 /// Bytes that are enough to know a request by.
 const LOOK: u32 = 8;
+
+/// Bytes that are enough to know any start by: a frame's header has nine.
+const HEAD_LOOK: u64 = 9;
 
 /// Requests of a connection that are searched for a second one behind the first: who pipelines does so from the start. What comes later is
 /// noticed in user space.
@@ -55,6 +62,48 @@ pub fn goes_on(state: &mut ConnectionState, bytes: u64, direction: Direction, no
     }
     state.bytes = state.bytes.wrapping_add(bytes);
     state.last_ns = now;
+    true
+}
+
+/// Takes in a call that starts a message which looks like nothing known, on a connection that has not shown anything known yet, where that is all there is to it.
+/// Most of what does not speak HTTP is known so for what it is, by a few bytes on the stack.
+#[inline(always)]
+pub fn is_strange(
+    state: &mut ConnectionState,
+    buffer: &Buffer,
+    bytes: u64,
+    direction: Direction,
+    now: u64,
+) -> bool {
+    if state.gear != Gear::UNKNOWN
+        || state.direction == direction
+        || state.interrupted != 0
+        || state.overtaken != Overtaken::NONE
+    {
+        return false;
+    }
+    let len = bytes.min(buffer.len).min(HEAD_LOOK);
+    if len == 0 || CAPTURE.load() < HEAD_LOOK as u32 {
+        return false;
+    }
+    let mut head = MaybeUninit::<[u64; 2]>::uninit();
+    let at = head.as_mut_ptr();
+    // SAFETY: the array has more room than the mask lets through, and is filled with zeros first; the helper checks the user address.
+    let (failed, head) = unsafe {
+        kernel::clear(at);
+        let len = black_box(len) as u32 & 15;
+        let failed = bpf_probe_read_user(at.cast(), len, buffer.address as *const _);
+        (failed, head.assume_init())
+    };
+    let (first, second) = (head[0] as u32, (head[0] >> 32) as u32);
+    let len = len as u32;
+    if failed != 0
+        || sniff::look(first, second, len) != Look::Stranger
+        || sniff::is_frame(first, second, head[1] as u8, len, bytes)
+    {
+        return false;
+    }
+    stranger(state, bytes, direction, now);
     true
 }
 
@@ -320,7 +369,10 @@ fn flip(
             return Next::Travels(Start::Frames);
         }
         if look == Look::Stranger || look == Look::Tls {
-            stranger(state, call, look);
+            if look == Look::Tls {
+                state.gear = Gear::TLS;
+            }
+            stranger(state, call.bytes, call.direction, call.now);
             return Next::Turns;
         }
         state.gear = Gear::TURNS;
@@ -516,12 +568,11 @@ pub extern "C" fn long_head(entry: u32) -> u8 {
 
 /// A message that looks like nothing known, on a connection that has not shown anything known yet.
 #[inline(always)]
-fn stranger(state: &mut ConnectionState, call: &Call, look: Look) {
-    state.direction = call.direction;
-    state.bytes = call.bytes;
-    state.last_ns = call.now;
-    if look == Look::Tls {
-        state.gear = Gear::TLS;
+fn stranger(state: &mut ConnectionState, bytes: u64, direction: Direction, now: u64) {
+    state.direction = direction;
+    state.bytes = bytes;
+    state.last_ns = now;
+    if state.gear == Gear::TLS {
         return;
     }
     state.strangers = state.strangers.wrapping_add(1);

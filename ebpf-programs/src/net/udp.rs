@@ -30,6 +30,7 @@ use crate::{
     maps::count,
     sock,
     syscall::{self, MAX_MESSAGES},
+    task::Current,
 };
 
 /// What entries start with. They lie where the kernel can take them from: a stack of 512 bytes, which the programs of the taps share with this, has no room
@@ -139,7 +140,7 @@ impl How {
 
 /// Takes the messages of a system call that has moved several and returned.
 #[inline(always)]
-pub fn messages(sock: u64, registers: u64, direction: Direction, moved: u64) {
+pub fn messages(sock: u64, registers: Current, direction: Direction, moved: u64) {
     if WATCH_UDP.load() == 0 || connection::is_own(connection::current_tgid()) {
         return;
     }

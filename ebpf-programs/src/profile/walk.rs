@@ -83,7 +83,7 @@ pub extern "C" fn begin() -> u32 {
     // SAFETY: this CPU's own.
     let (record, walk) = unsafe { (&mut (*scratch).record, &mut (*scratch).walk) };
     // Where user code was interrupted its registers are saved in the same place.
-    let registers = task::registers() as *const c_void;
+    let registers = task::registers().address() as *const c_void;
     let raw = (&raw mut walk.raw).cast();
     // SAFETY: `raw` has room for them; the helper checks the address.
     unsafe { bpf_probe_read_kernel(raw, (machine::PT_REGS * 8) as u32, registers) };

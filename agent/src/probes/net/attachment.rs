@@ -3,7 +3,7 @@
 use aya::{
     Ebpf,
     maps::ProgramArray,
-    programs::{FExit, KProbe, Program, ProgramError, RawTracePoint, TracePoint},
+    programs::{BtfTracePoint, FExit, KProbe, Program, ProgramError, RawTracePoint, TracePoint},
 };
 
 use super::OBJECT;
@@ -13,6 +13,7 @@ use crate::probes::{Error, maps::map_error};
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Attachment {
     FExit(&'static str, &'static str),
+    BtfTracepoint(&'static str, &'static str),
     RawTracepoint(&'static str, &'static str),
     KProbe(&'static str, &'static [&'static str]),
     Tracepoint(&'static str, &'static [&'static str]),
@@ -21,6 +22,7 @@ pub(super) enum Attachment {
 impl Attachment {
     pub(super) const fn name(self) -> &'static str {
         let (Self::FExit(name, _)
+        | Self::BtfTracepoint(name, _)
         | Self::RawTracepoint(name, _)
         | Self::KProbe(name, _)
         | Self::Tracepoint(name, _)) = self;
@@ -51,6 +53,10 @@ pub(super) fn load(
                 let btf = btf.ok_or(ProgramError::UnexpectedProgramType)?;
                 <&mut FExit>::try_from(program)?.load(function, btf)
             }
+            Attachment::BtfTracepoint(_, event) => {
+                let btf = btf.ok_or(ProgramError::UnexpectedProgramType)?;
+                <&mut BtfTracePoint>::try_from(program)?.load(event, btf)
+            }
             Attachment::RawTracepoint(..) => <&mut RawTracePoint>::try_from(program)?.load(),
             Attachment::KProbe(..) => <&mut KProbe>::try_from(program)?.load(),
             Attachment::Tracepoint(..) => <&mut TracePoint>::try_from(program)?.load(),
@@ -63,6 +69,9 @@ pub(super) fn attach(ebpf: &mut Ebpf, attachment: Attachment) -> Result<(), Erro
         match attachment {
             Attachment::FExit(..) => {
                 <&mut FExit>::try_from(program)?.attach()?;
+            }
+            Attachment::BtfTracepoint(..) => {
+                <&mut BtfTracePoint>::try_from(program)?.attach()?;
             }
             Attachment::RawTracepoint(_, event) => {
                 <&mut RawTracePoint>::try_from(program)?.attach(event)?;

@@ -43,19 +43,19 @@ impl Tap {
         kind: Kind,
         has_sendpage: bool,
     ) -> impl Iterator<Item = Attachment> {
-        use Attachment::{FExit, KProbe, RawTracepoint, Tracepoint};
+        use Attachment::{BtfTracepoint, FExit, KProbe, Tracepoint};
         let (always, sendpage): (&[Attachment], &[Attachment]) = match (self, kind) {
             (Self::RawTracepoint, Kind::First) => (
                 &[
-                    RawTracepoint("sock_send", "sock_send_length"),
-                    RawTracepoint("sock_recv", "sock_recv_length"),
+                    BtfTracepoint("sock_send", "sock_send_length"),
+                    BtfTracepoint("sock_recv", "sock_recv_length"),
                 ],
                 &[],
             ),
             (Self::RawTracepoint, Kind::Spare) => (
                 &[
-                    RawTracepoint("sock_send_spare", "sock_send_length"),
-                    RawTracepoint("sock_recv_spare", "sock_recv_length"),
+                    BtfTracepoint("sock_send_spare", "sock_send_length"),
+                    BtfTracepoint("sock_recv_spare", "sock_recv_length"),
                 ],
                 &[],
             ),
@@ -144,7 +144,7 @@ impl Tap {
 
     /// The programs that its programs of one kind go on to, and where they look for them: the array, and the index there.
     pub(super) fn walkers(self, kind: Kind, has_sendpage: bool) -> impl Iterator<Item = Walker> {
-        use Attachment::{FExit, KProbe, RawTracepoint, Tracepoint};
+        use Attachment::{BtfTracepoint, FExit, KProbe, Tracepoint};
         const fn walker(program: Attachment, array: &'static str, entry: u32) -> Walker {
             Walker {
                 program,
@@ -154,22 +154,22 @@ impl Tap {
         }
         const RAW: &[Walker] = &[
             walker(
-                RawTracepoint("sock_recv_walk", "sock_recv_length"),
+                BtfTracepoint("sock_recv_walk", "sock_recv_length"),
                 "WALKERS",
                 0,
             ),
             walker(
-                RawTracepoint("sock_send_walk", "sock_send_length"),
+                BtfTracepoint("sock_send_walk", "sock_send_length"),
                 "WALKERS",
                 1,
             ),
             walker(
-                RawTracepoint("sock_recv_spare_walk", "sock_recv_length"),
+                BtfTracepoint("sock_recv_spare_walk", "sock_recv_length"),
                 "WALKERS",
                 2,
             ),
             walker(
-                RawTracepoint("sock_send_spare_walk", "sock_send_length"),
+                BtfTracepoint("sock_send_spare_walk", "sock_send_length"),
                 "WALKERS",
                 3,
             ),
@@ -285,13 +285,23 @@ pub(super) enum Kind {
     Spare,
 }
 
-/// The flow tap: three times the changes of state, see the kernel programs' `flow.rs`, and the resets.
-pub(super) const FLOW_PROGRAMS: [Attachment; 4] = [
-    Attachment::RawTracepoint("flow_state", "inet_sock_set_state"),
-    Attachment::RawTracepoint("flow_state_spare", "inet_sock_set_state"),
-    Attachment::RawTracepoint("flow_state_last", "inet_sock_set_state"),
-    Attachment::RawTracepoint("flow_reset", "tcp_send_reset"),
-];
+/// What sees the resets that are sent.
+pub(super) const FLOW_RESET: Attachment = Attachment::RawTracepoint("flow_reset", "tcp_send_reset");
+
+/// What sees the changes of state, in the order in which it is to be attached; see the kernel programs' `flow.rs`. What a packet changes can interrupt what a
+/// process does, once. Where tracepoints can be preempted, more than that can happen, and there is a third.
+pub(super) const fn flow_programs(tracepoints_preemptible: bool) -> &'static [Attachment] {
+    const ALL: &[Attachment] = &[
+        Attachment::BtfTracepoint("flow_state", "inet_sock_set_state"),
+        Attachment::BtfTracepoint("flow_state_spare", "inet_sock_set_state"),
+        Attachment::BtfTracepoint("flow_state_last", "inet_sock_set_state"),
+    ];
+    if tracepoints_preemptible {
+        ALL
+    } else {
+        ALL.split_at(2).0
+    }
+}
 
 /// What user space runs to learn where connections stand. It is never attached.
 pub(super) const FLOW_REPORT: Attachment = Attachment::RawTracepoint("flow_report", "");

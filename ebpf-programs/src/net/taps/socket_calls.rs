@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use fathom_abi::Endpoints;
 
-use crate::{calls, globals::ACCEPT_ARGUMENTS, kernel::read, sock, syscall, task::offset};
+use crate::{calls, globals::ACCEPT_ARGUMENTS, kernel::{Memory as _, read}, sock, syscall, task::offset};
 
 /// `struct sock *inet_csk_accept(sk, flags, err, kern)`; since 6.10 `(sk, arg)`.
 #[fexit(function = "inet_csk_accept")]
@@ -60,7 +60,7 @@ pub fn sys_exit_connect(ctx: TracePointContext) -> i32 {
     let sock = sock::of_descriptor(syscall::descriptor(registers));
     if sock != 0 {
         calls::connected(sock, result as i32, |endpoints| {
-            let address: u64 = read(registers, offset!(regs_si));
+            let address: u64 = registers.read(offset!(regs_si));
             // SAFETY: the helper checks the address.
             let bytes = unsafe { bpf_probe_read_user(address as *const SocketAddress) };
             if let Ok(bytes) = bytes {

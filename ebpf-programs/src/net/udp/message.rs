@@ -9,7 +9,7 @@ use crate::{
     sock::{AF_INET, AF_INET6},
     syscall::{self, Buffer},
     taps::tcp_calls,
-    task::offset,
+    task::{Current, offset},
 };
 
 /// One datagram.
@@ -128,7 +128,7 @@ impl Message {
 /// thread uses the same array, up to its length. A call that ended early and is made again is told apart by its array, which starts where the first
 /// call ended.
 #[inline(always)]
-fn next(state: &mut UdpSock, registers: u64, tid: u32) -> u32 {
+fn next(state: &mut UdpSock, registers: Current, tid: u32) -> u32 {
     let array = syscall::second(registers);
     if state.array != array || state.array_tid != tid {
         state.array = array;

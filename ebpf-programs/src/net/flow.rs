@@ -158,7 +158,9 @@ fn take(changed: &Changed) {
 }
 
 /// connect(2), in the process that calls it; or the handshake of an accepting end is done, in any process's context.
-#[inline(always)]
+///
+/// A function of its own, as what it needs of the stack nothing else may need at the same time: there are 512 bytes of it.
+#[inline(never)]
 fn begins(changed: &Changed, role: Role) {
     let Changed { key, sock, .. } = *changed;
     // To the first program, what is known of the sock is of a connection before it, whose close was not seen.
@@ -359,8 +361,8 @@ fn listening(sock: Typed) {
     );
 }
 
-/// The totals of a connection's last message.
-#[inline(always)]
+/// The totals of a connection's last message. A function of its own, as [`begins`].
+#[inline(never)]
 fn end(sock: u64, state: &ConnectionState, now: u64) {
     let numbers = if pieces::travels(state) {
         pieces::numbers(sock)

@@ -212,21 +212,20 @@ pub fn on_io<S: Sock>(
         state.sent = sent;
         return false;
     }
-    let buffer = locate();
-    if order == Order::InTurn && turns::is_strange(state, &buffer, bytes, direction, now) {
-        state.sent = sent;
-        return false;
-    }
     let call = Call {
         key,
         bytes,
         direction,
         now,
         pid_tgid,
-        buffer,
+        buffer: locate(),
         order,
         sent,
     };
+    if order == Order::InTurn && turns::is_strange(state, &call) {
+        state.sent = sent;
+        return false;
+    }
     let entry = entry(turn, direction == Direction::SENT);
     let Some(scratch) = SCRATCH.get_ptr_mut(entry) else {
         return false;

@@ -26,7 +26,6 @@ use crate::{
     record,
     sniff::{self, Look},
     sock,
-    syscall::Buffer,
     worker::worker,
 };
 
@@ -68,21 +67,15 @@ pub fn goes_on(state: &mut ConnectionState, bytes: u64, direction: Direction, no
 /// Takes in a call that starts a message which looks like nothing known, on a connection that has not shown anything known yet, where that is all there is to it.
 /// Most of what does not speak HTTP is known so for what it is, by a few bytes on the stack.
 #[inline(always)]
-pub fn is_strange(
-    state: &mut ConnectionState,
-    buffer: &Buffer,
-    bytes: u64,
-    direction: Direction,
-    now: u64,
-) -> bool {
+pub fn is_strange(state: &mut ConnectionState, call: &Call) -> bool {
     if state.gear != Gear::UNKNOWN
-        || state.direction == direction
+        || state.direction == call.direction
         || state.interrupted != 0
         || state.overtaken != Overtaken::NONE
     {
         return false;
     }
-    let len = bytes.min(buffer.len).min(HEAD_LOOK);
+    let len = call.bytes.min(call.buffer.len).min(HEAD_LOOK);
     if len == 0 || CAPTURE.load() < HEAD_LOOK as u32 {
         return false;
     }
@@ -92,19 +85,26 @@ pub fn is_strange(
     let (failed, head) = unsafe {
         kernel::clear(at);
         let len = black_box(len) as u32 & 15;
-        let failed = bpf_probe_read_user(at.cast(), len, buffer.address as *const _);
+        let failed = bpf_probe_read_user(at.cast(), len, call.buffer.address as *const _);
         (failed, head.assume_init())
     };
-    let (first, second) = (head[0] as u32, (head[0] >> 32) as u32);
-    let len = len as u32;
-    if failed != 0
-        || sniff::look(first, second, len) != Look::Stranger
-        || sniff::is_frame(first, second, head[1] as u8, len, bytes)
-    {
+    if failed != 0 || starts_strange(head[0], head[1], len as u32, call.bytes) == 0 {
         return false;
     }
-    stranger(state, bytes, direction, now);
+    stranger(state, call);
     true
+}
+
+/// Whether the first bytes of a call, of which `len` were read, start nothing known: 1, else 0.
+///
+/// A global function, as `pieces::walk_pieces`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn starts_strange(head: u64, ninth: u64, len: u32, bytes: u64) -> u32 {
+    let (first, second) = (head as u32, (head >> 32) as u32);
+    let is_known = sniff::look(first, second, len) != Look::Stranger
+        || sniff::is_frame(first, second, ninth as u8, len, bytes);
+    u32::from(!is_known)
 }
 
 /// Takes in a call that may hold a part of a head. Returns whether from this call on the connection's bytes travel.
@@ -372,7 +372,7 @@ fn flip(
             if look == Look::Tls {
                 state.gear = Gear::TLS;
             }
-            stranger(state, call.bytes, call.direction, call.now);
+            stranger(state, call);
             return Next::Turns;
         }
         state.gear = Gear::TURNS;
@@ -568,10 +568,10 @@ pub extern "C" fn long_head(entry: u32) -> u8 {
 
 /// A message that looks like nothing known, on a connection that has not shown anything known yet.
 #[inline(always)]
-fn stranger(state: &mut ConnectionState, bytes: u64, direction: Direction, now: u64) {
-    state.direction = direction;
-    state.bytes = bytes;
-    state.last_ns = now;
+fn stranger(state: &mut ConnectionState, call: &Call) {
+    state.direction = call.direction;
+    state.bytes = call.bytes;
+    state.last_ns = call.now;
     if state.gear == Gear::TLS {
         return;
     }

@@ -130,13 +130,17 @@ pub unsafe fn copy<T: Copy>(from: *const T, to: *mut T) {
     }
 }
 
-/// Adds one to a counter of a per-CPU array.
+/// Adds one to a counter of a per-CPU array; returns what it is then.
 #[inline(always)]
-pub fn count(counters: &PerCpuArray<u64>, index: u32) {
-    if let Some(counter) = counters.get_ptr_mut(index) {
-        // SAFETY: the value is aligned and lives as long as the map. One instruction, although the value is this CPU's own: on a
-        // preemptible kernel another program can run on this CPU between a read and a write.
-        unsafe { add(counter, 1) };
+pub fn count(counters: &PerCpuArray<u64>, index: u32) -> u64 {
+    let Some(counter) = counters.get_ptr_mut(index) else {
+        return 0;
+    };
+    // SAFETY: the value is aligned and lives as long as the map. One instruction, although the value is this CPU's own: on a
+    // preemptible kernel another program can run on this CPU between a read and a write.
+    unsafe {
+        add(counter, 1);
+        counter.read_volatile()
     }
 }
 

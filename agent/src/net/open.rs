@@ -1,7 +1,5 @@
 //! The connections that are open, and what was told of each already.
 
-use std::collections::HashMap;
-
 use fathom_abi::ConnectionId;
 
 use super::flows::{Change, Flow};
@@ -10,9 +8,12 @@ use super::flows::{Change, Flow};
 #[derive(Debug)]
 pub struct Open {
     limit: usize,
-    table: HashMap<ConnectionId, Entry>,
+    table: Table,
     forgotten: u64,
 }
+
+/// Its keys are the kernel's addresses and times: nobody chooses them, so that a quick hash will do.
+type Table = foldhash::HashMap<ConnectionId, Entry>;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -44,13 +45,16 @@ impl Open {
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
-            table: HashMap::new(),
+            table: Table::default(),
             forgotten: 0,
         }
     }
 
     /// Takes one flow and says what is new. `tag` is kept for the connection's other records.
     pub fn take(&mut self, flow: &Flow, tag: u32) -> Progress {
+        if let Some(progress) = self.take_known(flow) {
+            return progress;
+        }
         match flow.change {
             // It never was open.
             Change::ConnectFailed => Progress {
@@ -60,15 +64,36 @@ impl Open {
                 tag,
                 ..Progress::default()
             },
-            Change::Established | Change::Existing | Change::Alive => self.goes_on(flow, tag),
-            Change::Closed | Change::Lost => self.ends(flow, tag),
+            Change::Established | Change::Existing | Change::Alive => self.begins(flow, tag),
+            Change::Closed | Change::Lost => self.ends_unknown(flow, tag),
         }
     }
 
-    fn goes_on(&mut self, flow: &Flow, tag: u32) -> Progress {
-        if let Some(entry) = self.table.get_mut(&flow.id) {
-            return entry.advance(flow);
+    /// Takes one flow of a connection that is remembered and says what is new; `None` of any other, which is not taken.
+    pub fn take_known(&mut self, flow: &Flow) -> Option<Progress> {
+        match flow.change {
+            Change::ConnectFailed => None,
+            Change::Established | Change::Existing | Change::Alive => {
+                Some(self.table.get_mut(&flow.id)?.advance(flow))
+            }
+            Change::Closed | Change::Lost => {
+                let mut entry = self.table.remove(&flow.id)?;
+                if self.table.is_empty() && self.table.capacity() > SMALL {
+                    self.table = Table::default();
+                }
+                let mut progress = entry.advance(flow);
+                if flow.change == Change::Lost {
+                    (progress.sent, progress.received, progress.retransmits) = (0, 0, 0);
+                }
+                Some(Progress {
+                    ends: true,
+                    ..progress
+                })
+            }
         }
+    }
+
+    fn begins(&mut self, flow: &Flow, tag: u32) -> Progress {
         // Of one that is not remembered, its end tells all.
         let mut entry = Entry {
             sent: 0,
@@ -96,20 +121,7 @@ impl Open {
         }
     }
 
-    fn ends(&mut self, flow: &Flow, tag: u32) -> Progress {
-        if let Some(mut entry) = self.table.remove(&flow.id) {
-            if self.table.is_empty() && self.table.capacity() > SMALL {
-                self.table = HashMap::new();
-            }
-            let mut progress = entry.advance(flow);
-            if flow.change == Change::Lost {
-                (progress.sent, progress.received, progress.retransmits) = (0, 0, 0);
-            }
-            return Progress {
-                ends: true,
-                ..progress
-            };
-        }
+    fn ends_unknown(&mut self, flow: &Flow, tag: u32) -> Progress {
         // Its first record is missing, or there was no room for it. What was moved by one of before is not known.
         let was_seen = flow.established_ns.is_some();
         let is_forgotten = self.forgotten > 0;
@@ -123,11 +135,6 @@ impl Open {
             retransmits: whole(flow.retransmits.into()),
             tag,
         }
-    }
-
-    /// Whether it is remembered.
-    pub fn remembers(&self, id: ConnectionId) -> bool {
-        self.table.contains_key(&id)
     }
 
     /// All that are remembered and whose ids are of records, in no order: not those that were listed.

@@ -115,11 +115,8 @@ impl Tcp {
     pub fn advance(&self, flow: &Flow) -> Option<Peer> {
         let mut inner = self.lock();
         let inner = &mut *inner;
-        if !inner.open.remembers(flow.id) {
-            return None;
-        }
+        let progress = inner.open.take_known(flow)?;
         inner.counts.flows += 1;
-        let progress = inner.open.take(flow, 0);
         let number = progress.tag;
         inner.count(flow, number, &progress);
         let series = inner.series.get(number as usize)?;

@@ -367,5 +367,11 @@ pub fn add(word: *mut u64, value: u64) {
 /// Counts one.
 #[inline(always)]
 pub fn count(counter: NetCounter) {
-    kernel::count(&NET_COUNTERS, counter as u32);
+    counted(counter);
+}
+
+/// Counts one; returns how many there are on this CPU.
+#[inline(always)]
+pub fn counted(counter: NetCounter) -> u64 {
+    kernel::count(&NET_COUNTERS, counter as u32)
 }

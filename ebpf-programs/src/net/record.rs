@@ -13,15 +13,20 @@ use crate::{
     maps::{self, FLOWS, MESSAGES, ROOM, SCRATCH},
 };
 
+/// Records of one CPU, one of which looks whether the reader is to be woken.
+const LOOKS_EACH: u64 = 4;
+
 /// Sends a flow record, which `fill` writes where it lies: a stack of 512 bytes has no room for it.
 #[inline(always)]
 pub fn flow(fill: impl FnOnce(*mut FlowEvent)) {
-    maps::count(NetCounter::FlowAttempted);
+    let attempted = maps::counted(NetCounter::FlowAttempted);
     match FLOWS.reserve::<FlowEvent>(0) {
         Some(mut entry) => {
             fill(entry.as_mut_ptr());
-            let waiting = FLOWS.query(u64::from(BPF_RB_AVAIL_DATA));
-            let flags = if waiting >= WAKE_FOR_FLOWS_AT.load() {
+            // Not each looks how full the ring is: it wakes its reader at a quarter.
+            let flags = if attempted.is_multiple_of(LOOKS_EACH)
+                && FLOWS.query(u64::from(BPF_RB_AVAIL_DATA)) >= WAKE_FOR_FLOWS_AT.load()
+            {
                 BPF_RB_FORCE_WAKEUP
             } else {
                 BPF_RB_NO_WAKEUP

@@ -388,7 +388,10 @@ impl Pipeline {
             flows.record(record, &mut |flow| taken.push(flow));
         });
         self.out.flows(taken, now_ns);
-        taken.shrink_to(KEPT);
+        if records < KEPT {
+            // Not in between: memory that is given back and taken again is as much work as the flows.
+            taken.shrink_to(KEPT);
+        }
         self.read.flows.fetch_add(records as u64, Ordering::Relaxed);
         if records < TURN || self.out.nameless.len() >= TURN {
             self.out.deliver_nameless(now_ns);

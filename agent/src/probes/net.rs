@@ -136,13 +136,14 @@ impl Net {
         let btf = Btf::kernel()?;
         let facts = Facts::of(&btf);
         drop(btf);
+        let kernel = kernel_btf()?;
         let wanted: &[Tap] = match &options.tap {
             Some(tap) => std::slice::from_ref(tap),
             None => &Tap::ALL,
         };
         let mut taps = Vec::new();
         for &tap in wanted {
-            match Self::load_with(tap, options, &facts) {
+            match Self::load_with(tap, options, &facts, &kernel) {
                 Ok(mut net) => {
                     taps.push(TapReport { tap, refused: None });
                     net.taps = taps;
@@ -164,26 +165,30 @@ impl Net {
         })
     }
 
-    fn load_with(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Self, Error> {
-        let mut ebpf = object::load(tap, options, facts)?;
-        let btf = Some(kernel_btf()?);
+    fn load_with(
+        tap: Tap,
+        options: &NetOptions,
+        facts: &Facts,
+        kernel: &aya::Btf,
+    ) -> Result<Self, Error> {
+        let mut ebpf = object::load(tap, options, facts, kernel)?;
         let of_tap = |kind| {
             let of_udp = tap.udp_programs(kind, facts.has_udpv6);
             let of_tcp = tap.programs(kind, facts.has_sendpage);
             of_tcp.chain(of_udp.filter(|_| options.udp))
         };
         for walker in tap.walkers(Kind::First, facts.has_sendpage) {
-            load_walker(&mut ebpf, walker, btf.as_ref())?;
+            load_walker(&mut ebpf, walker, kernel)?;
         }
         let is_preemptible = kernel_is_at_least(TRACEPOINTS_PREEMPTIBLE);
         let flow = flow_programs(is_preemptible);
         let others = of_tap(Kind::First).chain([FLOW_RESET]);
         for attachment in flow.iter().copied().chain(others) {
-            load(&mut ebpf, attachment, btf.as_ref())?;
+            load(&mut ebpf, attachment, kernel)?;
             attach(&mut ebpf, attachment)?;
         }
-        load(&mut ebpf, FLOW_REPORT, None)?;
-        let socket_calls = attach_socket_calls(&mut ebpf, tap)?;
+        load(&mut ebpf, FLOW_REPORT, kernel)?;
+        let socket_calls = attach_socket_calls(&mut ebpf, tap, kernel)?;
         let spares = Spares {
             programs: of_tap(Kind::Spare).collect(),
             walkers: tap.walkers(Kind::Spare, facts.has_sendpage).collect(),
@@ -244,7 +249,7 @@ impl Net {
             .map_err(|error| map_error("FLOWS")(MapError::IoError(error)))?;
         if tap == Tap::RawTracepoint && is_preemptible {
             // Sooner or later it will, and what is lost until then need not be.
-            net.attach_spares()?;
+            net.attach_spares(kernel)?;
         }
         Ok(net)
     }
@@ -258,18 +263,17 @@ impl Net {
         if self.spares.programs.is_empty() || self.misses.of_first() == 0 {
             return Ok(false);
         }
-        self.attach_spares()?;
+        self.attach_spares(&kernel_btf()?)?;
         Ok(true)
     }
 
-    fn attach_spares(&mut self) -> Result<(), Error> {
-        let btf = Some(kernel_btf()?);
+    fn attach_spares(&mut self, kernel: &aya::Btf) -> Result<(), Error> {
         let spares = std::mem::take(&mut self.spares);
         for walker in spares.walkers {
-            load_walker(&mut self.ebpf, walker, btf.as_ref())?;
+            load_walker(&mut self.ebpf, walker, kernel)?;
         }
         for &spare in &spares.programs {
-            load(&mut self.ebpf, spare, btf.as_ref())?;
+            load(&mut self.ebpf, spare, kernel)?;
         }
         for &spare in &spares.programs {
             attach(&mut self.ebpf, spare)?;
@@ -362,9 +366,13 @@ impl Net {
 /// Attaches the programs on accept(2) and connect(2) in the best way that works here.
 ///
 /// Without them a connection has the process that first uses it, and a connect that fails before it begins is not seen.
-fn attach_socket_calls(ebpf: &mut Ebpf, tap: Tap) -> Result<Option<SocketCalls>, Error> {
+fn attach_socket_calls(
+    ebpf: &mut Ebpf,
+    tap: Tap,
+    kernel: &aya::Btf,
+) -> Result<Option<SocketCalls>, Error> {
     for &calls in SocketCalls::of(tap) {
-        match calls.attach(ebpf) {
+        match calls.attach(ebpf, kernel) {
             Ok(()) => return Ok(Some(calls)),
             Err(Error::Program { .. }) => {}
             Err(error) => return Err(error),

@@ -7,7 +7,9 @@ pub fn on_tap(tap: Tap, reason: &str, privileges: Option<Privileges>) -> String 
     if let Some(advice) = privileges.and_then(on_privileges) {
         return advice;
     }
-    let missing = reason.contains("os error 2)") || reason.contains("No such file");
+    let missing = reason.contains("os error 2)")
+        || reason.contains("No such file")
+        || reason.contains("unknown BTF type");
     match tap {
         Tap::Fentry if reason.contains("os error 1)") || reason.contains("os error 524)") => {
             "nothing: this kernel has no BPF trampolines (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS) or does not let them in; the next tap is taken"

@@ -41,7 +41,7 @@ pub(super) struct Walker {
 pub(super) fn load(
     ebpf: &mut Ebpf,
     attachment: Attachment,
-    btf: Option<&aya::Btf>,
+    kernel: &aya::Btf,
 ) -> Result<(), Error> {
     with_program(ebpf, attachment, |program| {
         // One program may serve two functions.
@@ -50,12 +50,10 @@ pub(super) fn load(
         }
         match attachment {
             Attachment::FExit(_, function) => {
-                let btf = btf.ok_or(ProgramError::UnexpectedProgramType)?;
-                <&mut FExit>::try_from(program)?.load(function, btf)
+                <&mut FExit>::try_from(program)?.load(function, kernel)
             }
             Attachment::BtfTracepoint(_, event) => {
-                let btf = btf.ok_or(ProgramError::UnexpectedProgramType)?;
-                <&mut BtfTracePoint>::try_from(program)?.load(event, btf)
+                <&mut BtfTracePoint>::try_from(program)?.load(event, kernel)
             }
             Attachment::RawTracepoint(..) => <&mut RawTracePoint>::try_from(program)?.load(),
             Attachment::KProbe(..) => <&mut KProbe>::try_from(program)?.load(),
@@ -105,9 +103,9 @@ pub(super) fn kernel_btf() -> Result<aya::Btf, Error> {
 pub(super) fn load_walker(
     ebpf: &mut Ebpf,
     walker: Walker,
-    btf: Option<&aya::Btf>,
+    kernel: &aya::Btf,
 ) -> Result<(), Error> {
-    load(ebpf, walker.program, btf)?;
+    load(ebpf, walker.program, kernel)?;
     put(ebpf, walker.program.name(), walker.array, walker.entry)
 }
 

@@ -9,7 +9,12 @@ use super::{GoProcesses, NetOptions, OBJECT, Tap};
 use crate::probes::{Error, namespace, objects, offsets::Facts, sizes::NetSizes, tls::GoLayout};
 
 /// Loads the object with maps of its own; no program yet.
-pub(super) fn load(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf, Error> {
+pub(super) fn load(
+    tap: Tap,
+    options: &NetOptions,
+    facts: &Facts,
+    kernel: &aya::Btf,
+) -> Result<Ebpf, Error> {
     let sizes = NetSizes::within(options.map_budget);
     let wake_at = u64::from(sizes.messages / 4);
     let wake_for_flows_at = u64::from(sizes.flows / 4);
@@ -24,6 +29,7 @@ pub(super) fn load(tap: Tap, options: &NetOptions, facts: &Facts) -> Result<Ebpf
     let go_connections = if_wanted(options.parents, sizes.go_connections);
     let mut loader = EbpfLoader::new();
     loader
+        .btf(Some(kernel))
         .override_global("OFFSETS", &facts.offsets, true)
         .override_global("SELF_TGID", &own, true)
         .override_global("CAPTURE", &options.head_limit, true)

@@ -6,7 +6,7 @@ use aya::Ebpf;
 
 use super::{
     Tap,
-    attachment::{Attachment, attach, kernel_btf, load},
+    attachment::{Attachment, attach, load},
 };
 use crate::probes::Error;
 
@@ -43,13 +43,9 @@ impl SocketCalls {
     }
 
     /// Loads and attaches its programs.
-    pub(super) fn attach(self, ebpf: &mut Ebpf) -> Result<(), Error> {
-        let btf = match self {
-            Self::Fexit => Some(kernel_btf()?),
-            Self::Tracepoints => None,
-        };
+    pub(super) fn attach(self, ebpf: &mut Ebpf, kernel: &aya::Btf) -> Result<(), Error> {
         for program in self.programs() {
-            load(ebpf, program, btf.as_ref())?;
+            load(ebpf, program, kernel)?;
         }
         for program in self.programs() {
             attach(ebpf, program)?;

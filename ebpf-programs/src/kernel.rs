@@ -75,7 +75,12 @@ impl Memory for Typed {
             return Self(core::ptr::null());
         }
         // SAFETY: as in `read`.
-        Self(unsafe { self.0.add(offset as usize).cast::<*const u8>().read_volatile() })
+        Self(unsafe {
+            self.0
+                .add(offset as usize)
+                .cast::<*const u8>()
+                .read_volatile()
+        })
     }
 }
 

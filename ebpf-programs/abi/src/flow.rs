@@ -95,7 +95,7 @@ impl Owner {
     pub const USER: Self = Self(4);
 }
 
-/// One record of the `FLOWS` ring buffer.
+/// One record of the `FLOWS` ring buffer. In one of [`FlowKind::ESTABLISHED`] nothing is counted yet: bytes, segments and retransmissions are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct FlowEvent {

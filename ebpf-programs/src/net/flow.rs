@@ -94,8 +94,12 @@ struct Changed {
 #[inline(always)]
 fn changed(ctx: &BtfTracePointContext, turn: Turn) {
     let new = ctx.arg::<u64>(2) & 0xff;
-    const WANTED: u64 =
-        1 << SYN_SENT | 1 << ESTABLISHED | 1 << FIN_WAIT1 | 1 << LAST_ACK | 1 << CLOSE | 1 << LISTEN;
+    const WANTED: u64 = 1 << SYN_SENT
+        | 1 << ESTABLISHED
+        | 1 << FIN_WAIT1
+        | 1 << LAST_ACK
+        | 1 << CLOSE
+        | 1 << LISTEN;
     if (WANTED >> (new & 0x3f)) & 1 == 0 {
         return;
     }
@@ -206,7 +210,10 @@ fn is_established(state: &ConnectionState, sock: Typed) -> bool {
 fn connected(changed: &Changed) {
     let Changed { key, sock, .. } = *changed;
     let found = connection::find(key);
-    if found.as_ref().is_some_and(|state| is_established(state, sock)) {
+    if found
+        .as_ref()
+        .is_some_and(|state| is_established(state, sock))
+    {
         return;
     }
     // Anything else that is known is of a connection before it.

@@ -56,11 +56,7 @@ const FIN: i32 = 1;
 
 /// What the sequence numbers say of a call on a connection that takes turns, and how far what was sent has come.
 #[inline(always)]
-fn order(
-    state: &mut ConnectionState,
-    sock: impl Memory,
-    direction: Direction,
-) -> (Order, u32) {
+fn order(state: &mut ConnectionState, sock: impl Memory, direction: Direction) -> (Order, u32) {
     let sent = sock::progress(sock, Direction::SENT);
     let unseen = sent.wrapping_sub(state.sent);
     if direction == Direction::SENT {

@@ -81,7 +81,10 @@ fn only_so_many_addresses_are_remembered() {
         }
     }
     let remembered = peers.servers.0.len();
-    assert!((SERVERS / 2..=SERVERS).contains(&remembered), "{remembered}");
+    assert!(
+        (SERVERS / 2..=SERVERS).contains(&remembered),
+        "{remembered}"
+    );
 }
 
 #[test]

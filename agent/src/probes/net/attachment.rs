@@ -100,11 +100,7 @@ pub(super) fn kernel_btf() -> Result<aya::Btf, Error> {
 }
 
 /// Loads a program that others go on to, and puts it where they look for it.
-pub(super) fn load_walker(
-    ebpf: &mut Ebpf,
-    walker: Walker,
-    kernel: &aya::Btf,
-) -> Result<(), Error> {
+pub(super) fn load_walker(ebpf: &mut Ebpf, walker: Walker, kernel: &aya::Btf) -> Result<(), Error> {
     load(ebpf, walker.program, kernel)?;
     put(ebpf, walker.program.name(), walker.array, walker.entry)
 }

@@ -10,7 +10,13 @@ use aya_ebpf::{
 };
 use fathom_abi::Endpoints;
 
-use crate::{calls, globals::ACCEPT_ARGUMENTS, kernel::{Memory as _, read}, sock, syscall, task::offset};
+use crate::{
+    calls,
+    globals::ACCEPT_ARGUMENTS,
+    kernel::{Memory as _, read},
+    sock, syscall,
+    task::offset,
+};
 
 /// `struct sock *inet_csk_accept(sk, flags, err, kern)`; since 6.10 `(sk, arg)`.
 #[fexit(function = "inet_csk_accept")]

@@ -11,8 +11,7 @@ use crate::shell;
 
 /// The events of a connection as the raw tracepoint tap and the flow tap are attached to them where the kernel refuses fexit, each as often as they are. With
 /// a tracepoint of a system call each system call of each process takes the kernel's slower way (`SYSCALL_WORK_SYSCALL_TRACEPOINT`).
-const EVENTS: [&str; 8] = [
-    "inet_sock_set_state",
+const EVENTS: [&str; 7] = [
     "inet_sock_set_state",
     "inet_sock_set_state",
     "sock_send_length",

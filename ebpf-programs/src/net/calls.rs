@@ -10,7 +10,7 @@ use fathom_abi::{
 use crate::{
     connection, flow,
     maps::FAILED,
-    report::{announce, send},
+    report::{announce_established, send},
     sock,
 };
 
@@ -39,7 +39,9 @@ pub fn accepted(sock: u64) {
         state.accepted_us = connection::microseconds_after(state.established_ns, now);
     }
     connection::own(state, tgid, Owner::ACCEPTER);
-    announce(sock, state);
+    if connection::is_recorded(state) {
+        announce_established(sock, sock, state);
+    }
 }
 
 /// A connect has returned. `address` fills in the remote end of a sock that has none; it is asked for where the connect failed before it began.

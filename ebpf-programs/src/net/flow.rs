@@ -24,7 +24,7 @@ use crate::{
     layer,
     maps::{self, CONNECTIONS, FAILED, FRAMINGS, LISTENERS, TAKEN},
     own_ports, pieces, record,
-    report::{Said, announce, say},
+    report::{Said, announce, announce_established, say},
     sock::{self, Sock as _, TypedSock},
 };
 
@@ -239,14 +239,7 @@ fn connected(changed: &Changed) {
         own_ports::insert(&state.endpoints);
         return;
     }
-    state.announced = 1;
-    let said = Said {
-        kind: FlowKind::ESTABLISHED,
-        old: SYN_RECV,
-        at: state.established_ns,
-        error: 0,
-    };
-    say(key, sock, state, &said);
+    announce_established(key, sock, state);
 }
 
 /// The process that runs now has closed it.

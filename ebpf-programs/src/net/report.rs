@@ -32,6 +32,22 @@ pub fn announce(sock: u64, state: &mut ConnectionState) {
     }
 }
 
+/// Says that it was established, where that is known and was not said; as [`announce`] for the one place that does so for nearly all accepted connections.
+#[inline(always)]
+pub fn announce_established(key: u64, sock: impl Memory, state: &mut ConnectionState) {
+    if state.announced != 0 || state.established_ns == 0 {
+        return;
+    }
+    state.announced = 1;
+    let said = Said {
+        kind: FlowKind::ESTABLISHED,
+        old: flow::SYN_RECV,
+        at: state.established_ns,
+        error: 0,
+    };
+    say(key, sock, state, &said);
+}
+
 /// Sends a record of a connection that is in the table.
 #[inline(always)]
 pub fn send(sock: u64, kind: FlowKind, old: u64, at: u64, error: u32) {

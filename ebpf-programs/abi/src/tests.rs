@@ -19,7 +19,7 @@ fn layouts_are_fixed_and_hold_no_padding() {
     assert_eq!(size_of::<MessageEvent>(), 16 + 4 * 8 + 5 * 4 + 4 + 40 + 8);
     assert_eq!(
         size_of::<ConnectionState>(),
-        5 * 8 + 2 * 4 + 8 + 40 + 16 + 8 + 2 * 8 + 2 * 8
+        6 * 8 + 2 * 4 + 8 + 40 + 16 + 8 + 2 * 8 + 2 * 8
     );
     assert_eq!(
         size_of::<SampleEvent>(),

@@ -47,6 +47,7 @@ pub fn run(options: &Options, binary: &PathBuf) -> Result<()> {
     );
     let agent = Agent::start(binary, options.port, &options.arguments())?;
     watch("agent", agent.pid(), options)?;
+    let untracked = agent.untracked()?;
     agent.stop()?;
     let mut command = shell::command(binary);
     command.args(["flows", "--json", "--interval", "10"]);
@@ -56,6 +57,11 @@ pub fn run(options: &Options, binary: &PathBuf) -> Result<()> {
     let mut flows = Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
     watch("flows --json", flows.pid(), options)?;
     flows.stop("INT")?;
+    if let Some(untracked) = untracked {
+        println!(
+            "\nThe agent's table of connections had no room for {untracked:.0} of the ends, which it has counted: its size is a share of the memory limit."
+        );
+    }
     Ok(())
 }
 

@@ -59,7 +59,7 @@ pub fn run(options: &Options, binary: &PathBuf) -> Result<()> {
     flows.stop("INT")?;
     if let Some(untracked) = untracked {
         println!(
-            "\nThe agent's table of connections had no room for {untracked:.0} of the ends, which it has counted: its size is a share of the memory limit."
+            "\nThe agent's table of connections, whose size is a share of the memory limit, was full {untracked:.0} times (`connections_full`; an end that connects is counted up to twice)."
         );
     }
     Ok(())

@@ -1,23 +1,22 @@
 //! Whose the other end of a connection is: a service on this node, a name that a process looked up, or a class of addresses. Never the address
 //! itself, of which there is no end.
 
-mod recent;
-
 use std::{
     net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
     sync::Arc,
 };
 
 use fathom_abi::{Role, udp::RemoteClass};
+use lru::LruCache;
 
-use self::recent::Recent;
 use crate::net::{Flow, flows::Change};
 
-/// Addresses of services on this node that are remembered; those that were not used of late go first.
-const SERVERS: usize = 4096;
+/// Addresses of services on this node that are remembered; the least recently used go first.
+const SERVERS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 /// Ends of connections that a process on this node has opened, likewise.
-const CLIENTS: usize = 8192;
+const CLIENTS: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
 
 /// Whose the other end is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -146,7 +145,7 @@ impl Peers {
 
 /// Who has which address. Most addresses mean the same in every network namespace; a loopback address does in none, and a private one may be given again
 /// in another.
-struct Holders(Recent<Address, Holder>);
+struct Holders(LruCache<Address, Holder>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Address {
@@ -175,8 +174,8 @@ struct Holder {
 }
 
 impl Holders {
-    fn new(limit: usize) -> Self {
-        Self(Recent::new(limit))
+    fn new(limit: NonZeroUsize) -> Self {
+        Self(LruCache::new(limit))
     }
 
     /// An address takes one entry, and one more for each other namespace in which it is another service's.

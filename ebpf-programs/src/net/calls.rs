@@ -1,16 +1,12 @@
 //! What accept(2) and connect(2) return: the process that a connection goes to, and the reason for a connect that failed by itself.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use fathom_abi::{
-    Endpoints, Role,
-    flow::{FlowKind, Owner},
-    message::Gear,
-};
+use fathom_abi::{Endpoints, Role, flow::Owner, message::Gear};
 
 use crate::{
     connection, flow,
     maps::FAILED,
-    report::{announce_established, send},
+    report::{Said, announce_established, send},
     sock,
 };
 
@@ -56,7 +52,7 @@ pub fn connected(sock: u64, result: i32, address: impl FnOnce(&mut Endpoints)) {
             if connection::is_recorded(state) {
                 // SAFETY: has no preconditions.
                 let now = unsafe { bpf_ktime_get_ns() };
-                send(sock, FlowKind::CONNECT_FAILED, flow::SYN_SENT, now, errno);
+                send(sock, &Said::connect_failed(flow::SYN_SENT, now, errno));
             }
             flow::forget(sock, state);
             return;
@@ -96,6 +92,6 @@ pub fn connected(sock: u64, result: i32, address: impl FnOnce(&mut Endpoints)) {
     connection::own(state, tgid, Owner::USER);
     address(&mut state.endpoints);
     let now = state.born_ns;
-    send(sock, FlowKind::CONNECT_FAILED, flow::CLOSE, now, errno);
+    send(sock, &Said::connect_failed(flow::CLOSE, now, errno));
     flow::forget(sock, state);
 }

@@ -136,9 +136,9 @@ pub const fn entry(turn: Turn, is_sent: bool) -> u32 {
 ///
 /// Returns whether the walker of the program's entry is to go on; see [`pieces::go_on`].
 #[inline(always)]
-pub fn on_io<S: Sock>(
+pub fn on_io(
     turn: Turn,
-    sock: S,
+    sock: impl Sock,
     bytes: u64,
     direction: Direction,
     locate: impl FnOnce() -> Buffer,
@@ -155,7 +155,7 @@ pub fn on_io<S: Sock>(
     }
     let state = match connection::find(key) {
         Some(state) => state,
-        None => match sock::protocol(sock) {
+        None => match sock::protocol(sock.memory()) {
             Protocol::Tcp => match connection::make(key, Role::UNKNOWN) {
                 Some(state) => state,
                 None => return false,
@@ -243,7 +243,9 @@ pub fn on_io<S: Sock>(
 /// Takes an I/O call into account that moved no bytes: an empty datagram, if the sock is one of datagrams.
 #[inline(always)]
 pub fn on_nothing(turn: Turn, sock: impl Sock, direction: Direction) {
-    if sock::protocol(sock) == Protocol::Udp && !connection::is_own(connection::current_tgid()) {
+    if sock::protocol(sock.memory()) == Protocol::Udp
+        && !connection::is_own(connection::current_tgid())
+    {
         udp::moved(sock.key(), 0, udp::How::new(direction, turn), 0);
     }
 }

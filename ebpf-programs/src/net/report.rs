@@ -17,8 +17,7 @@ pub fn announce(sock: u64, state: &mut ConnectionState) {
     }
     if state.established_ns != 0 {
         state.announced = 1;
-        let at = state.established_ns;
-        send(sock, FlowKind::ESTABLISHED, flow::SYN_RECV, at, 0);
+        send(sock, &Said::established(state));
         return;
     }
     if state.role != Role::UNKNOWN {
@@ -28,7 +27,7 @@ pub fn announce(sock: u64, state: &mut ConnectionState) {
     // One that is closed by now, and of which a process takes what was left, has been told of.
     if now_is != flow::CLOSE {
         state.announced = 1;
-        send(sock, FlowKind::EXISTING, now_is, state.born_ns, 0);
+        send(sock, &Said::of(FlowKind::EXISTING, now_is, state.born_ns));
     }
 }
 
@@ -39,19 +38,19 @@ pub fn announce_established(key: u64, sock: impl Memory, state: &mut ConnectionS
         return;
     }
     state.announced = 1;
-    let said = Said {
-        kind: FlowKind::ESTABLISHED,
-        old: flow::SYN_RECV,
-        at: state.established_ns,
-        error: 0,
-    };
-    say(key, sock, state, &said);
+    say(key, sock, state, &Said::established(state));
 }
 
 /// Sends a record of a connection that is in the table.
 #[inline(always)]
-pub fn send(sock: u64, kind: FlowKind, old: u64, at: u64, error: u32) {
-    send_flow(sock, u32::from(kind.0), old as u32, at, error);
+pub fn send(sock: u64, said: &Said) {
+    send_flow(
+        sock,
+        u32::from(said.kind.0),
+        said.old as u32,
+        said.at,
+        said.error,
+    );
 }
 
 /// See [`send`]. Returns 0.
@@ -82,6 +81,36 @@ pub struct Said {
     pub at: u64,
     /// An errno; 0 for none.
     pub error: u32,
+}
+
+impl Said {
+    /// What is no failure.
+    #[inline(always)]
+    pub fn of(kind: FlowKind, old: u64, at: u64) -> Self {
+        Self {
+            kind,
+            old,
+            at,
+            error: 0,
+        }
+    }
+
+    /// That the handshake is done.
+    #[inline(always)]
+    fn established(state: &ConnectionState) -> Self {
+        Self::of(FlowKind::ESTABLISHED, flow::SYN_RECV, state.established_ns)
+    }
+
+    /// That a connect has failed, and why.
+    #[inline(always)]
+    pub fn connect_failed(old: u64, at: u64, error: u32) -> Self {
+        Self {
+            kind: FlowKind::CONNECT_FAILED,
+            old,
+            at,
+            error,
+        }
+    }
 }
 
 /// Sends a record of a connection, whose sock is read where it lies.
@@ -201,11 +230,11 @@ pub extern "C" fn report_connection(asked: u64) -> u32 {
         state.reported = moved;
         // SAFETY: has no preconditions.
         let now = unsafe { bpf_ktime_get_ns() };
-        send(sock, FlowKind::ALIVE, now_is, now, 0);
+        send(sock, &Said::of(FlowKind::ALIVE, now_is, now));
     } else {
         // SAFETY: has no preconditions.
         let now = unsafe { bpf_ktime_get_ns() };
-        send(sock, FlowKind::LOST, flow::CLOSE, now, 0);
+        send(sock, &Said::of(FlowKind::LOST, flow::CLOSE, now));
         if state.has_plain_text != 0 {
             layer::forget(sock);
         }

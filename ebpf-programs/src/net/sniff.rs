@@ -1,5 +1,14 @@
 //! The first bytes of a message, looked at only to choose the gear. Protocols are parsed in user space.
 
+use core::{hint::black_box, mem::MaybeUninit};
+
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+
+use crate::{kernel, syscall::Buffer};
+
+/// Bytes that are enough to know any start by: a frame's header has nine.
+pub const ANY_START: u64 = 9;
+
 /// What a message looks like.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
@@ -135,4 +144,35 @@ pub fn is_frame(first: u32, second: u32, ninth: u8, captured: u32, bytes: u64) -
         8 => middle == 0 && low == 4 && flags == 0 && id_0 & 0x80 == 0,
         _ => false,
     }
+}
+
+/// Whether a call that moved `bytes` starts with nothing known, by a few of them on the stack; not where they can't be read.
+#[inline(always)]
+pub fn is_strange(buffer: &Buffer, bytes: u64) -> bool {
+    let len = bytes.min(buffer.len).min(ANY_START);
+    if len == 0 {
+        return false;
+    }
+    let mut head = MaybeUninit::<[u64; 2]>::uninit();
+    let at = head.as_mut_ptr();
+    // SAFETY: the array has more room than the mask lets through, and is filled with zeros first; the helper checks the user address.
+    let (failed, head) = unsafe {
+        kernel::clear(at);
+        let len = black_box(len) as u32 & 15;
+        let failed = bpf_probe_read_user(at.cast(), len, buffer.address as *const _);
+        (failed, head.assume_init())
+    };
+    failed == 0 && starts_strange(head[0], head[1], len as u32, bytes) != 0
+}
+
+/// Whether the first bytes of a call, of which `len` were read, start nothing known: 1, else 0.
+///
+/// A global function, as `pieces::walk_pieces`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn starts_strange(head: u64, ninth: u64, len: u32, bytes: u64) -> u32 {
+    let (first, second) = (head as u32, (head >> 32) as u32);
+    let is_known = look(first, second, len) != Look::Stranger
+        || is_frame(first, second, ninth as u8, len, bytes);
+    u32::from(!is_known)
 }

@@ -5,7 +5,7 @@ use fathom_abi::{Endpoints, message::Direction, offsets::ABSENT};
 use aya_ebpf::{cty::c_void, helpers::generated::bpf_skc_to_tcp_sock};
 
 use crate::{
-    kernel::{Memory, Number, Typed, read},
+    kernel::{Memory, Typed, read},
     task::{self, offset},
 };
 
@@ -22,19 +22,22 @@ const SOCK_DONE: u32 = 1;
 const SS_UNCONNECTED: u32 = 1;
 
 /// A sock that a tap has seen.
-pub trait Sock: Memory {
-    /// The same as a `struct tcp_sock`.
-    type Tcp: Memory;
+pub trait Sock: Copy {
+    /// How it is read.
+    type Memory: Memory;
 
     /// Where it lies: its connection's key.
     fn key(self) -> u64;
 
-    /// What more there is to read of one of TCP; `None` where a typed one is none.
-    fn tcp(self) -> Option<Self::Tcp>;
+    /// What there is to read of any sock.
+    fn memory(self) -> Self::Memory;
+
+    /// The same as a `struct tcp_sock`; `None` where a typed one is none.
+    fn tcp(self) -> Option<Self::Memory>;
 }
 
 impl Sock for u64 {
-    type Tcp = Self;
+    type Memory = Self;
 
     #[inline(always)]
     fn key(self) -> u64 {
@@ -42,7 +45,12 @@ impl Sock for u64 {
     }
 
     #[inline(always)]
-    fn tcp(self) -> Option<Self::Tcp> {
+    fn memory(self) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn tcp(self) -> Option<Self::Memory> {
         Some(self)
     }
 }
@@ -70,23 +78,8 @@ impl TypedSock {
     }
 }
 
-impl Memory for TypedSock {
-    #[inline(always)]
-    fn read<T: Number>(self, offset: u32) -> T {
-        self.pointer.read(offset)
-    }
-
-    #[inline(always)]
-    fn follow(self, offset: u32) -> Self {
-        Self {
-            key: 0,
-            pointer: self.pointer.follow(offset),
-        }
-    }
-}
-
 impl Sock for TypedSock {
-    type Tcp = Typed;
+    type Memory = Typed;
 
     #[inline(always)]
     fn key(self) -> u64 {
@@ -94,7 +87,12 @@ impl Sock for TypedSock {
     }
 
     #[inline(always)]
-    fn tcp(self) -> Option<Self::Tcp> {
+    fn memory(self) -> Typed {
+        self.pointer
+    }
+
+    #[inline(always)]
+    fn tcp(self) -> Option<Self::Memory> {
         typed_tcp(self.pointer)
     }
 }

@@ -2,11 +2,9 @@
 
 use core::{
     hint::black_box,
-    mem::MaybeUninit,
     sync::atomic::{Ordering, compiler_fence},
 };
 
-use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use fathom_abi::{
     ConnectionId,
     counters::NetCounter,
@@ -20,7 +18,6 @@ use crate::{
     capture, connection,
     globals::{CAPTURE, TRACK_ACTIVE},
     io::{Call, Order},
-    kernel,
     maps::{self, ACTIVE, SCRATCH, Scratch},
     pieces::{self, Start},
     record,
@@ -37,9 +34,6 @@ const RESPONSE_CAPTURE: u32 = 512;
 
 /// Bytes that are enough to know a request by.
 const LOOK: u32 = 8;
-
-/// Bytes that are enough to know any start by: a frame's header has nine.
-const HEAD_LOOK: u64 = 9;
 
 /// Requests of a connection that are searched for a second one behind the first: who pipelines does so from the start. What comes later is
 /// noticed in user space.
@@ -75,36 +69,11 @@ pub fn is_strange(state: &mut ConnectionState, call: &Call) -> bool {
     {
         return false;
     }
-    let len = call.bytes.min(call.buffer.len).min(HEAD_LOOK);
-    if len == 0 || CAPTURE.load() < HEAD_LOOK as u32 {
+    if CAPTURE.load() < sniff::ANY_START as u32 || !sniff::is_strange(&call.buffer, call.bytes) {
         return false;
     }
-    let mut head = MaybeUninit::<[u64; 2]>::uninit();
-    let at = head.as_mut_ptr();
-    // SAFETY: the array has more room than the mask lets through, and is filled with zeros first; the helper checks the user address.
-    let (failed, head) = unsafe {
-        kernel::clear(at);
-        let len = black_box(len) as u32 & 15;
-        let failed = bpf_probe_read_user(at.cast(), len, call.buffer.address as *const _);
-        (failed, head.assume_init())
-    };
-    if failed != 0 || starts_strange(head[0], head[1], len as u32, call.bytes) == 0 {
-        return false;
-    }
-    stranger(state, call);
+    stranger(state, call, Look::Stranger);
     true
-}
-
-/// Whether the first bytes of a call, of which `len` were read, start nothing known: 1, else 0.
-///
-/// A global function, as `pieces::walk_pieces`.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn starts_strange(head: u64, ninth: u64, len: u32, bytes: u64) -> u32 {
-    let (first, second) = (head as u32, (head >> 32) as u32);
-    let is_known = sniff::look(first, second, len) != Look::Stranger
-        || sniff::is_frame(first, second, ninth as u8, len, bytes);
-    u32::from(!is_known)
 }
 
 /// Takes in a call that may hold a part of a head. Returns whether from this call on the connection's bytes travel.
@@ -369,10 +338,7 @@ fn flip(
             return Next::Travels(Start::Frames);
         }
         if look == Look::Stranger || look == Look::Tls {
-            if look == Look::Tls {
-                state.gear = Gear::TLS;
-            }
-            stranger(state, call);
+            stranger(state, call, look);
             return Next::Turns;
         }
         state.gear = Gear::TURNS;
@@ -568,11 +534,12 @@ pub extern "C" fn long_head(entry: u32) -> u8 {
 
 /// A message that looks like nothing known, on a connection that has not shown anything known yet.
 #[inline(always)]
-fn stranger(state: &mut ConnectionState, call: &Call) {
+fn stranger(state: &mut ConnectionState, call: &Call, look: Look) {
     state.direction = call.direction;
     state.bytes = call.bytes;
     state.last_ns = call.now;
-    if state.gear == Gear::TLS {
+    if look == Look::Tls {
+        state.gear = Gear::TLS;
         return;
     }
     state.strangers = state.strangers.wrapping_add(1);

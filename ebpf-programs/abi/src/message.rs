@@ -185,6 +185,20 @@ impl Overtaken {
     pub const REST: Self = Self(2);
 }
 
+/// What records have said of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct Told(pub u8);
+
+impl Told {
+    /// Nothing.
+    pub const NOTHING: Self = Self(0);
+    /// That it was established, or is there.
+    pub const BEGUN: Self = Self(1);
+    /// Its end, or that is being said: nothing may follow.
+    pub const OVER: Self = Self(2);
+}
+
 /// One value of the `CONNECTIONS` map (key: the sock's address as `u64`). User space reads it when a message has been
 /// open for a while and nothing has followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -225,8 +239,8 @@ pub struct ConnectionState {
     /// For each direction (received, sent) the thread whose I/O call the tap's program with the earlier turn took in; 0 once the other has seen
     /// that.
     pub taken: [u32; 2],
-    /// 1 once a record has said that it was established.
-    pub announced: u8,
+    /// What records have said of it.
+    pub told: Told,
     /// Requests' messages that were looked through for a pipeline.
     pub searched: u8,
     /// Whether the next I/O call of the newest message may be a request of its own.

@@ -15,7 +15,7 @@ use fathom_abi::{
     ConnectionId, Role,
     counters::NetCounter,
     flow::{End, FlowKind, Owner, Resets},
-    message::{ConnectionState, Direction, Gear, MessageEvent, MessageKind, PLAIN_TEXT},
+    message::{ConnectionState, Direction, Gear, MessageEvent, MessageKind, PLAIN_TEXT, Told},
 };
 
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     layer,
     maps::{self, CONNECTIONS, FAILED, FRAMINGS, LISTENERS, TAKEN},
     own_ports, pieces, record,
-    report::{Said, announce, announce_established, say},
+    report::{Said, announce, announce_established, say_last},
     sock::{self, Sock as _, TypedSock},
 };
 
@@ -323,6 +323,8 @@ fn closed(changed: &Changed) {
             layer::forget(key);
         }
         announce(key, state);
+        // Before its last record has its place in the ring: a report that comes behind that is given up.
+        state.told = Told::OVER;
         let said = Said {
             kind: if old == SYN_SENT {
                 FlowKind::CONNECT_FAILED
@@ -333,7 +335,7 @@ fn closed(changed: &Changed) {
             at: now,
             error,
         };
-        say(key, sock, state, &said);
+        say_last(key, sock, state, &said);
     } else {
         own_ports::remove(&state.endpoints);
     }

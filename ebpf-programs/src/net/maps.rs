@@ -125,7 +125,7 @@ pub struct Taken {
     /// The change of state that the first program and the second have taken or passed over last; see `flow.rs`.
     pub changes: [u64; 2],
     /// A word of each program with a typed sock, in which it puts that to take it out again as a number: the verifier lets nobody reckon with a typed pointer. A program
-    /// has its word alone, as the kernel does not run it twice at a time on a CPU.
+    /// has its word alone: where the kernel runs it on a CPU while it is at work there already, the later one ends first and leaves the word as it was.
     pub words: [u64; FLOW_WORDS + 4],
 }
 

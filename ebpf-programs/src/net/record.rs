@@ -16,25 +16,30 @@ use crate::{
 /// Records of one CPU, one of which looks whether the reader is to be woken.
 const LOOKS_EACH: u64 = 4;
 
-/// Sends a flow record, which `fill` writes where it lies: a stack of 512 bytes has no room for it.
+/// Sends a flow record, which `fill` writes where it lies: a stack of 512 bytes has no room for it. Where `fill` says that it does not hold it is given up,
+/// and was none. Returns whether it was sent.
 #[inline(always)]
-pub fn flow(fill: impl FnOnce(*mut FlowEvent)) {
-    let attempted = maps::counted(NetCounter::FlowAttempted);
-    match FLOWS.reserve::<FlowEvent>(0) {
-        Some(mut entry) => {
-            fill(entry.as_mut_ptr());
-            // Not each looks how full the ring is: it wakes its reader at a quarter.
-            let flags = if attempted.is_multiple_of(LOOKS_EACH)
-                && FLOWS.query(u64::from(BPF_RB_AVAIL_DATA)) >= WAKE_FOR_FLOWS_AT.load()
-            {
-                BPF_RB_FORCE_WAKEUP
-            } else {
-                BPF_RB_NO_WAKEUP
-            };
-            entry.submit(u64::from(flags));
-        }
-        None => maps::count(NetCounter::FlowRingFull),
+pub fn flow(fill: impl FnOnce(*mut FlowEvent) -> bool) -> bool {
+    let Some(mut entry) = FLOWS.reserve::<FlowEvent>(0) else {
+        maps::count(NetCounter::FlowAttempted);
+        maps::count(NetCounter::FlowRingFull);
+        return false;
+    };
+    if !fill(entry.as_mut_ptr()) {
+        entry.discard(u64::from(BPF_RB_NO_WAKEUP));
+        return false;
     }
+    let attempted = maps::counted(NetCounter::FlowAttempted);
+    // Not each looks how full the ring is: it wakes its reader at a quarter.
+    let flags = if attempted.is_multiple_of(LOOKS_EACH)
+        && FLOWS.query(u64::from(BPF_RB_AVAIL_DATA)) >= WAKE_FOR_FLOWS_AT.load()
+    {
+        BPF_RB_FORCE_WAKEUP
+    } else {
+        BPF_RB_NO_WAKEUP
+    };
+    entry.submit(u64::from(flags));
+    true
 }
 
 /// Sends a message record without bytes.

@@ -3,8 +3,8 @@
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::raw_tracepoint, programs::RawTracePointContext};
 use fathom_abi::{
     ConnectionId, Role,
-    flow::{ANYWAY, FlowKind},
-    message::ConnectionState,
+    flow::{ANYWAY, FlowEvent, FlowKind},
+    message::{ConnectionState, Told},
 };
 
 use crate::{connection, flow, kernel::Memory, layer, record, sock};
@@ -12,11 +12,11 @@ use crate::{connection, flow, kernel::Memory, layer, record, sock};
 /// Says that it was established, once; of one that was open before, that it is there.
 #[inline(always)]
 pub fn announce(sock: u64, state: &mut ConnectionState) {
-    if state.announced != 0 || !connection::is_recorded(state) {
+    if state.told != Told::NOTHING || !connection::is_recorded(state) {
         return;
     }
     if state.established_ns != 0 {
-        state.announced = 1;
+        state.told = Told::BEGUN;
         send(sock, &Said::established(state));
         return;
     }
@@ -26,7 +26,7 @@ pub fn announce(sock: u64, state: &mut ConnectionState) {
     let now_is = u64::from(sock::state(sock));
     // One that is closed by now, and of which a process takes what was left, has been told of.
     if now_is != flow::CLOSE {
-        state.announced = 1;
+        state.told = Told::BEGUN;
         send(sock, &Said::of(FlowKind::EXISTING, now_is, state.born_ns));
     }
 }
@@ -34,10 +34,10 @@ pub fn announce(sock: u64, state: &mut ConnectionState) {
 /// Says that it was established, where that is known and was not said; as [`announce`] for the one place that does so for nearly all accepted connections.
 #[inline(always)]
 pub fn announce_established(key: u64, sock: impl Memory, state: &mut ConnectionState) {
-    if state.announced != 0 || state.established_ns == 0 {
+    if state.told != Told::NOTHING || state.established_ns == 0 {
         return;
     }
-    state.announced = 1;
+    state.told = Told::BEGUN;
     say(key, sock, state, &Said::established(state));
 }
 
@@ -113,59 +113,90 @@ impl Said {
     }
 }
 
-/// Sends a record of a connection, whose sock is read where it lies.
+/// Sends a record of a connection, whose sock is read where it lies; not if the connection ends meanwhile: what is read of an entry that was removed may be another
+/// connection's, and nothing may follow a last record. Returns whether it was sent.
 #[inline(always)]
-pub fn say(key: u64, sock: impl Memory, state: &ConnectionState, said: &Said) {
+pub fn say(key: u64, sock: impl Memory, state: &ConnectionState, said: &Said) -> bool {
+    let born_ns = born(state);
     record::flow(|event| {
-        // SAFETY: the ring's own memory, of the event's size and alignment; every field is written.
-        unsafe {
-            (*event).id = ConnectionId {
-                sock: key,
-                born_ns: state.born_ns,
-            };
-            (*event).at_ns = said.at;
-            (*event).connect_ns = if state.role == Role::CLIENT {
-                state.born_ns
-            } else {
-                0
-            };
-            (*event).established_ns = state.established_ns;
-            (*event).accepted_ns = after(state.established_ns, state.accepted_us);
-            (*event).first_received_ns = after(state.born_ns, state.first_us[0]);
-            (*event).first_sent_ns = after(state.born_ns, state.first_us[1]);
-            (*event).cgroup = state.cgroup;
-            (*event).srtt_us = sock::srtt_us(sock);
-            (*event).min_rtt_us = sock::min_rtt_us(sock);
-            (*event).tgid = state.tgid;
-            (*event).error = said.error;
-            (*event).netns = state.netns;
-            connection::copy_endpoints(&state.endpoints, &raw mut (*event).endpoints);
-            (*event).kind = said.kind;
-            (*event).role = state.role;
-            (*event).owner = state.owner;
-            (*event).old_state = said.old as u8;
-            (*event).closed_by = flow::closed_by(said.old);
-            (*event).exit = state.exit;
-            (*event).resets = state.resets;
-            (*event).reserved = 0;
-            connection::copy_comm(&state.comm, &raw mut (*event).comm);
-            if said.kind == FlowKind::ESTABLISHED {
-                // What moves on it counts from here on. Volatile, or the compiler makes memsets of it (`kernel::clear`).
-                (&raw mut (*event).bytes_sent).write_volatile(0);
-                (&raw mut (*event).bytes_received).write_volatile(0);
-                (&raw mut (*event).segments_sent).write_volatile(0);
-                (&raw mut (*event).segments_received).write_volatile(0);
-                (&raw mut (*event).retransmits).write_volatile(0);
-                return;
-            }
-            let segments = sock::segments(sock);
-            (*event).bytes_sent = sock::bytes_sent(sock);
-            (*event).bytes_received = sock::bytes_received(sock);
-            (*event).segments_sent = segments[1];
-            (*event).segments_received = segments[0];
-            (*event).retransmits = sock::retransmits(sock);
-        }
+        fill(event, key, sock, state, said);
+        connection::find(key).is_some_and(|now| born(now) == born_ns && !is_over(now))
+    })
+}
+
+/// As [`say`], of a connection that is over and whose entry nobody but the caller removes.
+#[inline(always)]
+pub fn say_last(key: u64, sock: impl Memory, state: &ConnectionState, said: &Said) {
+    record::flow(|event| {
+        fill(event, key, sock, state, said);
+        true
     });
+}
+
+/// When it was first seen. Volatile, as its entry may be another connection's meanwhile.
+#[inline(always)]
+fn born(state: &ConnectionState) -> u64 {
+    // SAFETY: a reference is valid for reads.
+    unsafe { (&raw const state.born_ns).read_volatile() }
+}
+
+/// Whether its last record has its place in the ring, or is about to get it.
+#[inline(always)]
+fn is_over(state: &ConnectionState) -> bool {
+    // SAFETY: as in `born`.
+    unsafe { (&raw const state.told).read_volatile() == Told::OVER }
+}
+
+#[inline(always)]
+fn fill(event: *mut FlowEvent, key: u64, sock: impl Memory, state: &ConnectionState, said: &Said) {
+    // SAFETY: the ring's own memory, of the event's size and alignment; every field is written.
+    unsafe {
+        (*event).id = ConnectionId {
+            sock: key,
+            born_ns: state.born_ns,
+        };
+        (*event).at_ns = said.at;
+        (*event).connect_ns = if state.role == Role::CLIENT {
+            state.born_ns
+        } else {
+            0
+        };
+        (*event).established_ns = state.established_ns;
+        (*event).accepted_ns = after(state.established_ns, state.accepted_us);
+        (*event).first_received_ns = after(state.born_ns, state.first_us[0]);
+        (*event).first_sent_ns = after(state.born_ns, state.first_us[1]);
+        (*event).cgroup = state.cgroup;
+        (*event).srtt_us = sock::srtt_us(sock);
+        (*event).min_rtt_us = sock::min_rtt_us(sock);
+        (*event).tgid = state.tgid;
+        (*event).error = said.error;
+        (*event).netns = state.netns;
+        connection::copy_endpoints(&state.endpoints, &raw mut (*event).endpoints);
+        (*event).kind = said.kind;
+        (*event).role = state.role;
+        (*event).owner = state.owner;
+        (*event).old_state = said.old as u8;
+        (*event).closed_by = flow::closed_by(said.old);
+        (*event).exit = state.exit;
+        (*event).resets = state.resets;
+        (*event).reserved = 0;
+        connection::copy_comm(&state.comm, &raw mut (*event).comm);
+        if said.kind == FlowKind::ESTABLISHED {
+            // What moves on it counts from here on. Volatile, or the compiler makes memsets of it (`kernel::clear`).
+            (&raw mut (*event).bytes_sent).write_volatile(0);
+            (&raw mut (*event).bytes_received).write_volatile(0);
+            (&raw mut (*event).segments_sent).write_volatile(0);
+            (&raw mut (*event).segments_received).write_volatile(0);
+            (&raw mut (*event).retransmits).write_volatile(0);
+            return;
+        }
+        let segments = sock::segments(sock);
+        (*event).bytes_sent = sock::bytes_sent(sock);
+        (*event).bytes_received = sock::bytes_received(sock);
+        (*event).segments_sent = segments[1];
+        (*event).segments_received = segments[0];
+        (*event).retransmits = sock::retransmits(sock);
+    }
 }
 
 /// A time that a state keeps as microseconds after another; 0 where it is not known.
@@ -210,35 +241,40 @@ pub extern "C" fn report_connection(asked: u64) -> u32 {
     let Some(state) = connection::find(sock) else {
         return 0;
     };
-    // One that was not announced has the sock of the one that is meant.
-    if state.announced == 0 || !connection::is_recorded(state) {
+    // One of which nothing was said has the sock of the one that is meant.
+    if state.told == Told::NOTHING || !connection::is_recorded(state) {
         return 0;
     }
-    // While there is an entry the sock is a connection's, unless the kernel kept its end from the programs: then it may be anything.
+    // While there is an entry the sock is a connection's, unless the kernel kept its end from the programs: then it may be anything. (One that is being closed
+    // has given up its port before they see that.)
     let now_is = u64::from(sock::state(sock));
     let is_open = sock::is_tcp(sock)
         && now_is != flow::CLOSE
-        && sock::local_port(sock) == state.endpoints.local_port
+        && sock::last_port(sock) == state.endpoints.local_port
         && sock::remote_port(sock) == state.endpoints.remote_port;
-    if is_open {
-        // Nothing that a record says of an open connection changes without a segment.
-        let [received, sent] = sock::segments(sock);
-        let moved = received.wrapping_add(sent);
-        if moved == state.reported && asked & ANYWAY == 0 {
-            return 0;
-        }
-        state.reported = moved;
-        // SAFETY: has no preconditions.
-        let now = unsafe { bpf_ktime_get_ns() };
-        send(sock, &Said::of(FlowKind::ALIVE, now_is, now));
-    } else {
-        // SAFETY: has no preconditions.
-        let now = unsafe { bpf_ktime_get_ns() };
-        send(sock, &Said::of(FlowKind::LOST, flow::CLOSE, now));
-        if state.has_plain_text != 0 {
-            layer::forget(sock);
-        }
-        flow::forget(sock, state);
+    // Nothing that a record says of an open connection changes without a segment.
+    let [received, sent] = sock::segments(sock);
+    let moved = received.wrapping_add(sent);
+    if is_open && moved == state.reported && asked & ANYWAY == 0 {
+        return 0;
     }
+    // SAFETY: has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let (kind, old) = if is_open {
+        (FlowKind::ALIVE, now_is)
+    } else {
+        (FlowKind::LOST, flow::CLOSE)
+    };
+    if !say(sock, sock, state, &Said::of(kind, old, now)) {
+        return 0;
+    }
+    if is_open {
+        state.reported = moved;
+        return 0;
+    }
+    if state.has_plain_text != 0 {
+        layer::forget(sock);
+    }
+    flow::forget(sock, state);
     0
 }

@@ -64,12 +64,18 @@ pub struct TypedSock {
 
 impl TypedSock {
     /// The pointer is a program's typed argument. `word` is the program's own on this CPU, see [`crate::maps::Taken`].
+    ///
+    /// The word is left as it was found: older kernels (5.10) run a program also in an interrupt that has found the same one at work, perhaps between two of the
+    /// accesses here.
     #[inline(always)]
     pub fn new(pointer: *const c_void, word: *mut u64) -> Self {
         // SAFETY: the caller's own word; volatile, or the compiler would hand on the pointer.
         let key = unsafe {
+            let found = word.read_volatile();
             word.write_volatile(pointer as u64);
-            word.read_volatile()
+            let key = word.read_volatile();
+            word.write_volatile(found);
+            key
         };
         Self {
             key,

@@ -48,7 +48,7 @@ pub fn known_tap(name: &str) -> Result<&'static str> {
 }
 
 /// Every scenario, in the order in which they are run.
-pub const ALL: [Entry; 20] = [
+pub const ALL: [Entry; 21] = [
     Entry {
         name: "http-exact",
         shows: "requests in the RED metrics equal nginx's access log, and every record is accounted for",
@@ -59,6 +59,12 @@ pub const ALL: [Entry; 20] = [
         name: "flows",
         shows: "connections of every kind, 10,000 short ones and 1,000 long ones: each seen once on each end, with its bytes and how it began and ended",
         taps: Taps::Each,
+        place: Place::Everywhere,
+    },
+    Entry {
+        name: "flows-asked",
+        shows: "connections that end while they are asked where they stand: each begins once and ends once, and nothing follows its end",
+        taps: Taps::Auto,
         place: Place::Everywhere,
     },
     Entry {

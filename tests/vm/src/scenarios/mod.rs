@@ -35,6 +35,7 @@ fn code(name: &str) -> Option<fn(&mut Context) -> Result<()>> {
     Some(match name {
         "http-exact" => http_exact::run,
         "flows" => flows::run,
+        "flows-asked" => flows::asked::run,
         "existing" => existing::run,
         "flows-peers" => flows::beside::run,
         "profile-shares" => profile_shares::run,

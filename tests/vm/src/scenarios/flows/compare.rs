@@ -93,16 +93,18 @@ fn ends(note: &Note) -> Ends {
 
 /// What the lines of one id tell.
 #[derive(Debug)]
-struct Story<'a> {
-    established: bool,
+pub struct Story<'a> {
+    /// Whether it is told when it began.
+    pub established: bool,
     existing: bool,
-    alive: usize,
+    /// How often it is told where it stands.
+    pub alive: usize,
     last: &'a Line,
 }
 
 impl<'a> Story<'a> {
     /// Its lines, in the order in which they came: it begins at most once, lives, and ends once.
-    fn read(lines: &[&'a Line]) -> Result<Self> {
+    pub fn read(lines: &[&'a Line]) -> Result<Self> {
         let last = lines.last().context("no lines")?;
         let mut story = Self {
             established: false,

@@ -3,6 +3,7 @@
 //! The truth is what the programs at the ends themselves did and read, which each notes down for each of its connections; for round-trip times and retransmits it
 //! is `ss -ti`.
 
+pub mod asked;
 pub mod beside;
 mod cases;
 mod compare;

@@ -3,10 +3,11 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read},
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver},
     thread,
     time::{Duration, Instant},
 };
@@ -40,14 +41,15 @@ pub struct Kept {
     pub changes: u64,
     /// Calls; one may have been the first to move a byte.
     pub calls: u64,
+    /// Records that found the ring full.
+    pub records: u64,
 }
 
 /// A running `fathom flows --json`.
 pub struct Flows {
     child: Child,
-    output: BufReader<File>,
-    /// The beginning of a line that is not whole yet.
-    begun: String,
+    /// What a thread reads of its output.
+    output: Receiver<Result<Line>>,
     lines: Vec<Line>,
     log: PathBuf,
     patience: u32,
@@ -59,24 +61,23 @@ pub struct Flows {
 impl Flows {
     /// Starts it and waits until it shows a connection made for the purpose: then its probes are attached. What stays open is to be reported every `interval`.
     pub fn start(context: &Context, interval: Duration) -> Result<Self> {
-        let output = context.dir().join("flows.jsonl");
         let log = context.dir().join("flows.log");
         let mut command = Command::new(&context.fathom);
         command.args(["flows", "--json", "--interval"]);
-        command.arg(interval.as_secs().to_string());
+        command.arg(format!("{}ms", interval.as_millis()));
         if let Some(tap) = &context.tap {
             command.args(["--tap", tap]);
         }
-        let child = command
+        let mut child = command
             .stdin(Stdio::null())
-            .stdout(File::create(&output)?)
+            .stdout(Stdio::piped())
             .stderr(File::create(&log)?)
             .spawn()
             .with_context(|| format!("cannot start {}", context.fathom.display()))?;
+        let output = read(child.stdout.take().context("no pipe")?);
         let mut flows = Self {
             child,
-            output: BufReader::new(File::open(&output)?),
-            begun: String::new(),
+            output,
             lines: Vec::new(),
             log,
             patience: context.patience,
@@ -112,17 +113,21 @@ impl Flows {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Reads the whole lines that were written since.
+    /// Takes the lines that were read since.
     fn read(&mut self) -> Result<()> {
-        while self.output.read_line(&mut self.begun)? > 0 {
-            if self.begun.ends_with('\n') {
-                let line = serde_json::from_str(&self.begun)
-                    .with_context(|| format!("not a flow: {}", self.begun))?;
-                self.lines.push(line);
-                self.begun.clear();
-            }
+        for line in self.output.try_iter() {
+            self.lines.push(line?);
         }
         Ok(())
+    }
+
+    /// The lines that came since this was last called, but for those of the connections made for the purpose.
+    pub fn take(&mut self) -> Result<Vec<Line>> {
+        self.read()?;
+        let probe = self.probe.local_addr()?;
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.retain(|line| line.local != probe && line.remote != probe);
+        Ok(lines)
     }
 
     /// Waits until the end of every connection in `notes` has been shown, or the time is up: what is then missing is found
@@ -158,24 +163,46 @@ impl Flows {
             "fathom flows ended with {status}: {}",
             self.log()
         );
-        self.read()?;
-        let probe = self.probe.local_addr()?;
-        self.lines
-            .retain(|line| line.local != probe && line.remote != probe);
+        // Its end of the pipe is closed: the thread ends, too.
+        for line in self.output.iter() {
+            self.lines.push(line?);
+        }
         let log = self.log();
-        let kept = log.split_once("the kernel kept ").and_then(|(_, rest)| {
-            let (changes, rest) = rest.split_once(" changes of state and ")?;
-            Some(Kept {
-                changes: changes.parse().ok()?,
-                calls: rest.split(' ').next()?.parse().ok()?,
-            })
-        });
+        let sum = log.lines().last().unwrap_or_default().to_owned();
         Ok(Shown {
-            sum: log.lines().last().unwrap_or_default().to_owned(),
-            lines: std::mem::take(&mut self.lines),
-            kept: kept.with_context(|| format!("no count of what the kernel kept: {log}"))?,
+            lines: self.take()?,
+            kept: kept(&sum).with_context(|| format!("no count of what was lost: {log}"))?,
+            sum,
         })
     }
+}
+
+/// What the last line of its log says: `12 records; 0 more found the ring buffer full; the kernel kept 0 changes of state and 0 calls from the programs`.
+fn kept(sum: &str) -> Option<Kept> {
+    let (_, rest) = sum.split_once(" records; ")?;
+    let (records, rest) = rest.split_once(" more found the ring buffer full; the kernel kept ")?;
+    let (changes, rest) = rest.split_once(" changes of state and ")?;
+    Some(Kept {
+        changes: changes.parse().ok()?,
+        calls: rest.split(' ').next()?.parse().ok()?,
+        records: records.parse().ok()?,
+    })
+}
+
+/// Reads lines as they come, so that nobody waits for who reads them.
+fn read(output: impl Read + Send + 'static) -> Receiver<Result<Line>> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines() {
+            let line = line.context("cannot read what it shows").and_then(|text| {
+                serde_json::from_str(&text).with_context(|| format!("not a flow: {text}"))
+            });
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 impl Drop for Flows {

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fathom_abi::{Role, counters::NetCounter};
+use fathom_abi::{ConnectionId, Role, counters::NetCounter};
 
 use self::{limits::Unshown, remembered::Remembered, resolved::Resolved, view::View};
 use super::live::{self, Live, Ring, Subject};
@@ -24,7 +24,7 @@ use crate::{
     cli::{Failure, Outcome},
     identity::{FarEnd, FarEnds, Peer, Process},
     net::{
-        AT_A_TIME, Before, Existing, Filter, Flow, Flows, Open, Reports, existing::Search,
+        AT_A_TIME, Before, Existing, Filter, Flow, Flows, Gone, Open, Reports, existing::Search,
         filter::parse, flows::FlowCounts, open::Progress,
     },
     probes::net::Wanted,
@@ -114,6 +114,7 @@ pub fn run(args: &Args) -> Outcome {
         flows,
         open: Open::new(OPEN),
         reports: Reports::new(interval),
+        gone: Gone::default(),
         interval,
         unshown: Unshown::of(&existing.counts()),
         existing,
@@ -170,6 +171,7 @@ struct Watch {
     counts: Arc<FlowCounts>,
     open: Open,
     reports: Reports,
+    gone: Gone,
     interval: Duration,
     existing: Existing,
     before: Before,
@@ -190,6 +192,8 @@ impl Watch {
         let mut go_on = true;
         while go_on {
             go_on = self.live.tick()? && !self.view.is_left();
+            // What the ring holds of these is taken out before they are told.
+            let gone = self.gone.take();
             self.drain(&mut taken);
             let now_ns = Clock::monotonic_ns();
             self.far
@@ -197,6 +201,7 @@ impl Watch {
             for flow in taken.drain(..) {
                 self.record(flow)?;
             }
+            self.lost(gone, now_ns);
             // After the records: what they told of is not listed.
             for listed in self.before.take() {
                 let flow = listed.flow(Clock::monotonic_ns());
@@ -220,7 +225,7 @@ impl Watch {
     fn drain(&mut self, taken: &mut Vec<Flow>) {
         self.resolved.drain(&mut self.live);
         let (live, flows) = (&mut self.live, &mut self.flows);
-        let (open, before) = (&self.open, &self.before);
+        let (open, before, gone) = (&self.open, &self.before, &mut self.gone);
         let mut drain = |live: &mut Live| {
             live.drain(Ring::Flows, |record| {
                 flows.record(record, &mut |flow| taken.push(flow));
@@ -228,11 +233,13 @@ impl Watch {
         };
         drain(live);
         let mut refused = None;
-        let turn = self
-            .reports
-            .turn(Instant::now(), || open.ids().chain(before.ids()).collect());
+        let turn = self.reports.turn(Instant::now(), || {
+            gone.begin(live.counter(NetCounter::FlowRingFull));
+            open.ids().chain(before.ids()).collect()
+        });
         for ids in turn.chunks(AT_A_TIME) {
             refused = live.probes.net.report(ids, Wanted::All).err().or(refused);
+            gone.look(ids, |id| live.probes.net.connections.has(id));
             drain(live);
         }
         if let Some(error) = refused
@@ -245,6 +252,17 @@ impl Watch {
         }
         // The other ring is not shown here, and must not fill up.
         live.drain(Ring::Messages, |_| {});
+    }
+
+    /// Connections whose end was lost, but for those that are known to be over.
+    fn lost(&mut self, ids: Vec<ConnectionId>, now_ns: u64) {
+        for id in ids {
+            let mut flow = Flow::lost(id, now_ns);
+            self.before.resume(&mut flow);
+            if let Some(progress) = self.open.take_known(&flow) {
+                self.view.lost(flow.id, &progress);
+            }
+        }
     }
 
     /// One record.

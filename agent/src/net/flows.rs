@@ -143,6 +143,16 @@ impl Flow {
         Some(Self::of(&event, change))
     }
 
+    /// That a connection is not there any more, of which nothing is known but its id.
+    pub fn lost(id: ConnectionId, at_ns: u64) -> Self {
+        let event = FlowEvent {
+            id,
+            at_ns,
+            ..FlowEvent::default()
+        };
+        Self::of(&event, Change::Lost)
+    }
+
     fn of(event: &FlowEvent, change: Change) -> Self {
         let (local, remote) = addresses(&event.endpoints);
         let known = |time: u64| (time != 0).then_some(time);

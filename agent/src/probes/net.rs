@@ -17,7 +17,6 @@ use aya::{
 use fathom_abi::{
     ConnectionId,
     flow::{ANYWAY, REPORTED},
-    message::ConnectionState,
 };
 
 use self::{
@@ -317,8 +316,7 @@ impl Net {
 
     /// Ends the travel of a connection's bytes, of which nothing can be made any more: from its next I/O call on they are counted only.
     pub fn give_up(&mut self, id: ConnectionId) {
-        let is_same = |state: ConnectionState| state.born_ns == id.born_ns;
-        if self.connections.get(id.sock).is_some_and(is_same) {
+        if self.connections.has(id) {
             // It may be gone by now.
             let _ = self.framings.remove(&id.sock);
         }

@@ -179,3 +179,23 @@ impl Drop for Agent {
         let _ = self.child.wait();
     }
 }
+
+/// A process that stands still for as long as this lives.
+pub struct Paused(Pid);
+
+impl Paused {
+    /// Stops `pid`.
+    pub fn new(pid: u32) -> Result<Self> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let pid = pid.context("no process id")?;
+        kill_process(pid, Signal::STOP).context("cannot stop the agent")?;
+        Ok(Self(pid))
+    }
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        // Where it is gone, whoever waits for it will say so.
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}

@@ -48,7 +48,7 @@ pub fn known_tap(name: &str) -> Result<&'static str> {
 }
 
 /// Every scenario, in the order in which they are run.
-pub const ALL: [Entry; 21] = [
+pub const ALL: [Entry; 22] = [
     Entry {
         name: "http-exact",
         shows: "requests in the RED metrics equal nginx's access log, and every record is accounted for",
@@ -66,6 +66,12 @@ pub const ALL: [Entry; 21] = [
         shows: "connections that end while they are asked where they stand: each begins once and ends once, and nothing follows its end",
         taps: Taps::Auto,
         place: Place::Everywhere,
+    },
+    Entry {
+        name: "flows-overflow",
+        shows: "connections that end while the agent stands still and their ring is full: none stays open, and each end that was lost is counted as that",
+        taps: Taps::Auto,
+        place: Place::Native,
     },
     Entry {
         name: "existing",

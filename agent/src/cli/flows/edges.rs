@@ -10,7 +10,7 @@ use crate::cli::text;
 use crate::{
     cli::live::duration,
     identity::Peer,
-    net::{Outcome, filter::has_failed, flows::Change},
+    net::{Outcome, filter::has_failed, flows::Change, open::Progress},
 };
 
 /// Edges that are told apart, at some 300 bytes each. Of more, the other ends are told apart by where they are, and at last services not at all.
@@ -116,6 +116,17 @@ impl Edges {
         edge.retransmits += progress.retransmits;
         edge.worst_srtt_us = edge.worst_srtt_us.max(flow.srtt_us);
         edge.worst_connect_ns = edge.worst_connect_ns.max(flow.connect_duration_ns());
+    }
+
+    /// The end of a connection was lost.
+    pub(super) fn lost(&mut self, progress: &Progress) {
+        if let Some((_, edge)) = self.edges.get_mut(progress.tag as usize)
+            // Else the connection was not wanted.
+            && edge.open > 0
+        {
+            edge.open -= 1;
+            edge.lost += 1;
+        }
     }
 
     /// Which of two edges a connection is on: it keeps its first one, unless the other says more of its ends, and of none less.

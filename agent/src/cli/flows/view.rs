@@ -22,6 +22,7 @@ use crate::{
         text,
     },
     identity::{Peer, Process},
+    net::open::Progress,
     telemetry::Clock,
 };
 
@@ -112,6 +113,15 @@ impl View {
     pub(super) fn forget(&mut self, id: ConnectionId) {
         if let What::Table(table) = &mut self.what {
             table.forget(id);
+        }
+    }
+
+    /// The end of this connection was lost, with all that was to be said of it.
+    pub(super) fn lost(&mut self, id: ConnectionId, progress: &Progress) {
+        match &mut self.what {
+            What::Lines { .. } => {}
+            What::Table(table) => table.forget(id),
+            What::Edges(edges) => edges.lost(progress),
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use aya::maps::{HashMap, MapData, PerCpuArray};
 use fathom_abi::{
+    ConnectionId,
     counters::NetCounter,
     message::ConnectionState,
     udp::{UdpFlow, UdpKey},
@@ -32,6 +33,12 @@ pub(super) struct ConnectionRecord(ConnectionState);
 unsafe impl aya::Pod for ConnectionRecord {}
 
 impl Connections {
+    /// Whether the kernel's programs know a connection.
+    pub fn has(&self, id: ConnectionId) -> bool {
+        self.get(id.sock)
+            .is_some_and(|state| state.born_ns == id.born_ns)
+    }
+
     /// What the kernel knows of a sock; `None` when it is gone.
     pub fn get(&self, sock: u64) -> Option<ConnectionState> {
         self.0.get(&sock, 0).ok().map(|record| record.0)

@@ -59,7 +59,8 @@ pub fn missed_calls(metrics: &Metrics) -> u64 {
         .sum()
 }
 
-fn of(metrics: &Metrics, stage: &str, signal: &str, outcome: Option<&str>) -> u64 {
+/// How much of a signal came to a stage, or to this outcome there.
+pub fn of(metrics: &Metrics, stage: &str, signal: &str, outcome: Option<&str>) -> u64 {
     let mut labels = vec![("stage", stage), ("signal", signal)];
     labels.extend(outcome.map(|outcome| ("outcome", outcome)));
     metrics.count(EVENTS, &labels)

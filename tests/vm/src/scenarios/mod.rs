@@ -36,6 +36,7 @@ fn code(name: &str) -> Option<fn(&mut Context) -> Result<()>> {
         "http-exact" => http_exact::run,
         "flows" => flows::run,
         "flows-asked" => flows::asked::run,
+        "flows-overflow" => flows::overflow::run,
         "existing" => existing::run,
         "flows-peers" => flows::beside::run,
         "profile-shares" => profile_shares::run,

@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fathom_abi::counters::NetCounter;
 use tracing::{info, warn};
 
 use self::{
@@ -30,7 +31,7 @@ use crate::{
     export::otlp::queue::Queue,
     identity::{FarEnds, Identity},
     l7::{self, Decoder},
-    net::{AT_A_TIME, Before, Flow, Flows, Reports, existing::Search},
+    net::{AT_A_TIME, Before, Flow, Flows, Gone, Reports, existing::Search},
     probes::{
         self,
         finder::{Finder, Found},
@@ -213,6 +214,7 @@ impl Watch {
             flows,
             taken: Vec::new(),
             reports: Reports::new(config.flow_interval),
+            gone: Gone::default(),
             datagrams,
             read,
             clock: Arc::clone(&shared.clock),
@@ -264,6 +266,7 @@ struct Pipeline {
     /// What a turn takes out of their ring.
     taken: Vec<Flow>,
     reports: Reports,
+    gone: Gone,
     datagrams: Datagrams,
     read: Arc<Read>,
     out: Out,
@@ -399,16 +402,18 @@ impl Pipeline {
         records
     }
 
-    /// Has the kernel say where some of the open connections stand.
+    /// Has the kernel say where some of the open connections stand. To be called when the ring of flows was emptied.
     fn report(&mut self) {
+        self.out.lost(self.gone.take(), Clock::monotonic_ns());
         // Metrics need what has moved; who wants records has each connection's in each interval.
         let wanted = if self.out.logs.is_some() {
             Wanted::All
         } else {
             Wanted::Moved
         };
-        let out = &self.out;
+        let (out, gone, counters) = (&self.out, &mut self.gone, &self.net.counters);
         let turn = self.reports.turn(Instant::now(), || {
+            gone.begin(counters.get(NetCounter::FlowRingFull));
             let mut open = out.tcp.open();
             open.extend(out.before.ids());
             open
@@ -417,6 +422,7 @@ impl Pipeline {
             if let Err(error) = self.net.report(ids, wanted) {
                 warn!("open connections are not reported until their end: {error}");
             }
+            self.gone.look(ids, |id| self.net.connections.has(id));
             self.drain_flows(Clock::monotonic_ns());
         }
     }

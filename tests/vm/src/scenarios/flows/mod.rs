@@ -10,6 +10,7 @@ mod compare;
 mod end;
 pub mod line;
 mod note;
+pub mod overflow;
 mod peers;
 mod ss;
 pub mod watcher;

@@ -301,7 +301,7 @@ pub fn refused(case: &str, ip: IpAddr, port: u16, notes: &Notes) -> Result<()> {
 }
 
 /// A thousand connections are more than many systems let a process have open unless it asks.
-fn raise_limit() -> Result<()> {
+pub fn raise_limit() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(
         Resource::Nofile,

@@ -18,13 +18,13 @@ use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
-use self::client::{Client, Paused, Progress};
+use self::client::{Client, Progress};
 use super::{
     accounting,
     seen::compare::{self, Verdict},
 };
 use crate::{
-    agent::Agent,
+    agent::{Agent, Paused},
     context::Context,
     metrics::Metrics,
     receiver,

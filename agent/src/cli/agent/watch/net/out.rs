@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::trace_contexts::Threads;
-use fathom_abi::{Role, counters::NetCounter};
+use fathom_abi::{ConnectionId, Role, counters::NetCounter};
 
 use crate::{
     cli::agent::watch::Shared,
@@ -197,6 +197,16 @@ impl Out {
         for flow in flows() {
             self.before.remember(&flow);
             self.tell(flow, now_ns);
+        }
+    }
+
+    /// Connections whose end was lost, but for those that are known to be over.
+    pub(super) fn lost(&mut self, ids: Vec<ConnectionId>, now_ns: u64) {
+        for id in ids {
+            let mut flow = Flow::lost(id, now_ns);
+            self.before.resume(&mut flow);
+            // There is no log of it, which would have no address.
+            self.tcp.advance(&flow);
         }
     }
 

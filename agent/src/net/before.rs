@@ -135,6 +135,8 @@ pub struct Before {
     /// The look at where they stand, under way, and when the one before began.
     look: Option<Listing>,
     looked: Option<Instant>,
+    /// The search for those whose end was lost, under way.
+    search: Option<Listing>,
     /// The others by the ids that their records have.
     known: HashMap<ConnectionId, Told>,
 }
@@ -206,6 +208,45 @@ impl Before {
             })
         };
         found.iter().filter_map(of).collect()
+    }
+
+    /// Begins to look which of those are gone of which no record has told, if there are any: to be called where records were lost, or changes of state kept from
+    /// the programs, and one of them may have been of an end.
+    ///
+    /// # Errors
+    /// Where its thread can't be started.
+    pub fn search(&mut self, limit: Duration) -> io::Result<()> {
+        if self.search.is_none() && !self.resting.is_empty() {
+            self.search = Some(look(limit)?);
+        }
+        Ok(())
+    }
+
+    /// Those that the search did not find, once it is done. If the last record of one is not lost, it has its place in the ring.
+    pub fn gone(&mut self) -> Vec<ConnectionId> {
+        let Some(search) = self.search.take_if(|search| search.is_finished()) else {
+            return Vec::new();
+        };
+        let (found, listed) = search.join().unwrap_or_default();
+        // One that broke off, or panicked, has not seen all.
+        if listed.namespaces == 0 || listed.incomplete > 0 || found.len() >= LISTED {
+            return Vec::new();
+        }
+        self.missing_in(&found)
+    }
+
+    fn missing_in(&self, found: &[Listed]) -> Vec<ConnectionId> {
+        let found: HashSet<u64> = found.iter().map(|one| one.socket.cookie).collect();
+        let ids = self.resting.values().map(|told| told.id);
+        ids.filter(|id| !found.contains(&id.sock)).collect()
+    }
+
+    /// Nothing will come of these any more.
+    pub fn forget(&mut self, ids: &[ConnectionId]) {
+        if ids.iter().any(|id| id.born_ns == 0) {
+            let ids: HashSet<_> = ids.iter().collect();
+            self.resting.retain(|_, told| !ids.contains(&told.id));
+        }
     }
 
     /// Remembers one of the list, which `flow` was made of.

@@ -15,7 +15,7 @@ pub struct Gone {
 }
 
 impl Gone {
-    /// An interval of reports begins, and so many records have found the ring full since the start.
+    /// An interval of reports begins, and so many records were lost since the start.
     pub fn begin(&mut self, lost: u64) {
         if lost != self.lost {
             self.lost = lost;
@@ -27,10 +27,20 @@ impl Gone {
 
     /// Looks for some of the connections that were open when the interval began.
     pub fn look(&mut self, ids: &[ConnectionId], is_known: impl Fn(ConnectionId) -> bool) {
-        if self.rounds > 0 {
+        if self.is_due() {
             self.found
                 .extend(ids.iter().copied().filter(|&id| !is_known(id)));
         }
+    }
+
+    /// Whether they are looked for in this interval.
+    pub fn is_due(&self) -> bool {
+        self.rounds > 0
+    }
+
+    /// Some that were not found where they were looked for in another way.
+    pub fn add(&mut self, ids: Vec<ConnectionId>) {
+        self.found.extend(ids);
     }
 
     /// Those that were not found, once. If the last record of one is not lost, it has its place in the ring: to be called when that was emptied behind the

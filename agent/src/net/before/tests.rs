@@ -227,3 +227,23 @@ fn a_record_without_a_process_has_the_one_that_was_listed() {
     before.resume(&mut record);
     assert_eq!(record.tgid, 10, "what the record says goes before the list");
 }
+
+#[test]
+fn of_those_that_rest_the_ones_are_gone_that_are_not_found_again() {
+    let mut before = Before::default();
+    let local = flow(9, Change::Alive).local;
+    let other = SocketAddr::new(local.ip(), local.port() + 1);
+    let (stays, ends) = (one(3, local), one(4, other));
+    for listed in [stays, ends] {
+        before.remember(&listed.flow(5));
+    }
+    // Another socket has its ends by now.
+    let found = [stays, one(5, other)];
+    let gone = before.missing_in(&found);
+    assert_eq!(gone, [ends.flow(5).id]);
+    before.forget(&gone);
+    assert_eq!(
+        (before.resting.len(), before.missing_in(&found)),
+        (1, vec![])
+    );
+}

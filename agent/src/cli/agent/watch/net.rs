@@ -405,15 +405,21 @@ impl Pipeline {
     /// Has the kernel say where some of the open connections stand. To be called when the ring of flows was emptied.
     fn report(&mut self) {
         self.out.lost(self.gone.take(), Clock::monotonic_ns());
+        self.gone.add(self.out.before.gone());
         // Metrics need what has moved; who wants records has each connection's in each interval.
         let wanted = if self.out.logs.is_some() {
             Wanted::All
         } else {
             Wanted::Moved
         };
-        let (out, gone, counters) = (&self.out, &mut self.gone, &self.net.counters);
+        let (out, gone, net) = (&mut self.out, &mut self.gone, &self.net);
         let turn = self.reports.turn(Instant::now(), || {
-            gone.begin(counters.get(NetCounter::FlowRingFull));
+            gone.begin(net.counters.get(NetCounter::FlowRingFull) + net.misses.flows());
+            if gone.is_due()
+                && let Err(error) = out.before.search(SEARCH_LIMIT)
+            {
+                warn!("connections of before whose end was lost stay open: {error}");
+            }
             let mut open = out.tcp.open();
             open.extend(out.before.ids());
             open

@@ -202,6 +202,7 @@ impl Out {
 
     /// Connections whose end was lost, but for those that are known to be over.
     pub(super) fn lost(&mut self, ids: Vec<ConnectionId>, now_ns: u64) {
+        self.before.forget(&ids);
         for id in ids {
             let mut flow = Flow::lost(id, now_ns);
             self.before.resume(&mut flow);

@@ -146,6 +146,14 @@ def aborted(n):
         peer.close()
 
 
+def read_late(n):
+    """Broken off before the server has read any of it: it reads the request all the same."""
+    peer, path = Peer("late"), f"/read-late/{n}"
+    peer.send(request("GET", path))
+    LOG.write("GET", path, 0)
+    reset(peer.socket)
+
+
 def half_closed(n):
     """Nothing more will be asked, and the answer still comes."""
     peer, path = Peer(), f"/half-closed/{n}"
@@ -362,6 +370,7 @@ CASES = [
     long_heads,
     pipeline,
     aborted,
+    read_late,
     half_closed,
     until_close,
     passed,

@@ -2,12 +2,14 @@
 
 It answers as the query of the target says (`how=`), and logs each answer that it wrote whole, and each exchange that it broke off on purpose (`aborted`).
 The first line on standard output has its ports: `plain`, one where each byte is looked at before it is read (`peeked`), one that reads single bytes
-(`sipped`), and one whose connections are accepted by one process and served by another (`passed`). It ends with its standard input.
+(`sipped`), one whose connections are accepted by one process and served by another (`passed`), and one that reads a request only when its connection was reset
+(`late`). It ends with its standard input.
 """
 
 import functools
 import json
 import os
+import select
 import socket
 import struct
 import sys
@@ -118,6 +120,15 @@ class Server:
             connection.close()
         except (ConnectionError, OSError, ValueError):
             connection.close()
+
+    def late(self, connection):
+        """Reads what came before the other end's RST, and can't answer it."""
+        broken = select.poll()
+        broken.register(connection, 0)
+        broken.poll(10_000)
+        method, target, _, _ = Reader(connection, False, 65536).head()
+        self.log.write(method, urlsplit(target).path, 0)
+        connection.close()
 
     def one(self, connection, reader):
         """One exchange; whether the connection goes on."""
@@ -263,12 +274,14 @@ def passing(listener, server):
 
 def main():
     server = Server(Log(sys.argv[1]))
-    listeners = {name: listen() for name in ("plain", "peeked", "sipped", "passed")}
+    listeners = {name: listen() for name in ("plain", "peeked", "sipped", "passed", "late")}
     # It forks, so that it comes before any thread.
     threads = [passing(listeners["passed"][0], server)]
     for name, how in (("plain", {}), ("peeked", {"peeks": True}), ("sipped", {"size": 1})):
         arguments = (listeners[name][0], functools.partial(server.serve, **how))
         threads.append(threading.Thread(target=accepting, args=arguments, daemon=True))
+    arguments = (listeners["late"][0], server.late)
+    threads.append(threading.Thread(target=accepting, args=arguments, daemon=True))
     for thread in threads:
         thread.start()
     print(json.dumps({name: port for name, (_, port) in listeners.items()}), flush=True)

@@ -23,7 +23,7 @@ use crate::{
     probes::{
         finder::{Finder, Found},
         namespace,
-        net::{Net, NetOptions, Tap},
+        net::{Net, NetOptions, Tap, Wanted},
     },
     telemetry::Clock,
 };
@@ -102,6 +102,8 @@ impl Probes {
             &mut |sock| connections.get(sock),
             listener,
         );
+        // Where it is refused they stay in the table until it goes.
+        let _ = self.net.report(&decoder.take_over(), Wanted::Moved);
     }
 
     /// Attaches probes to what was found since.

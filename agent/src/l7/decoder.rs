@@ -98,6 +98,8 @@ pub struct Decoder {
     evicted: bool,
     /// Connections whose bytes travel for nothing; see [`Decoder::take_given_up`].
     given_up: Vec<ConnectionId>,
+    /// Connections that are over, and whose end is not told by the kernel; see [`Decoder::take_over`].
+    over: Vec<ConnectionId>,
     /// Connections that were open before.
     existing: Arc<Existing>,
 }
@@ -120,6 +122,7 @@ impl Decoder {
             counts: Arc::default(),
             evicted: false,
             given_up: Vec::new(),
+            over: Vec::new(),
             existing: Arc::default(),
         }
     }
@@ -186,6 +189,12 @@ impl Decoder {
         std::mem::take(&mut self.given_up)
     }
 
+    /// Connections that were over when their process took what was left of them, and of which no more is awaited, since the last call: the kernel may forget
+    /// what it knows of them.
+    pub fn take_over(&mut self) -> Vec<ConnectionId> {
+        std::mem::take(&mut self.over)
+    }
+
     /// Makes room for one more connection, if `id` is not among those that are held.
     fn make_room<E: Listener>(&mut self, id: ConnectionId, out: &mut Out<'_, E>) {
         if self.connections.len() >= self.limit && !self.connections.contains(&id) {
@@ -221,9 +230,8 @@ impl Decoder {
         } else {
             take(connection, record, out)
         };
-        if connection.is_over() {
-            self.connections.pop(&id);
-        } else if connection.is_open() && !std::mem::replace(&mut connection.queued, true) {
+        let is_watched = connection.is_open() || connection.is_over();
+        if is_watched && !std::mem::replace(&mut connection.queued, true) {
             self.soon.push_back(Look {
                 since_ns: record.event.at_ns,
                 id,
@@ -359,6 +367,11 @@ impl Decoder {
                 let Some(Link::Turns(connection)) = self.connections.peek_mut(&look.id) else {
                     continue;
                 };
+                if connection.is_over() {
+                    self.connections.pop(&look.id);
+                    self.over.push(look.id);
+                    continue;
+                }
                 if !connection.is_open() {
                     connection.queued = false;
                     continue;
@@ -368,12 +381,13 @@ impl Decoder {
                         lookup(look.id.sock).filter(|state| state.born_ns == look.id.born_ns);
                     match connection.idle(state.as_ref(), now_ns, &mut out) {
                         Idle::Open => {}
-                        Idle::Finished => {
+                        Idle::Finished if !connection.is_over() => {
                             connection.queued = false;
                             continue;
                         }
-                        Idle::Gone => {
+                        Idle::Finished | Idle::Gone => {
                             self.connections.pop(&look.id);
+                            self.over.push(look.id);
                             continue;
                         }
                     }

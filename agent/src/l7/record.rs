@@ -37,6 +37,7 @@ impl<'a> Record<'a> {
             direction: Direction(wire.u8()?),
             endpoints: wire.endpoints()?,
             role: Role(wire.u8()?),
+            over: wire.u8()?,
             reserved: wire.bytes()?,
         };
         let data = wire.rest().get(..usize::from(event.captured))?;
@@ -66,6 +67,7 @@ impl<'a> Record<'a> {
         bytes.push(event.endpoints.ip_version);
         bytes.extend_from_slice(&event.endpoints.reserved);
         bytes.push(event.role.0);
+        bytes.push(event.over);
         bytes.extend_from_slice(&event.reserved);
         bytes.extend_from_slice(data);
         bytes

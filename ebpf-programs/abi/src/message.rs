@@ -130,8 +130,10 @@ pub struct MessageEvent {
     pub endpoints: Endpoints,
     /// Who opened the connection.
     pub role: Role,
+    /// 1 where the connection was over, and its process took what was left of it: its end is known, and no END will come.
+    pub over: u8,
     /// Zero.
-    pub reserved: [u8; 7],
+    pub reserved: [u8; 6],
 }
 
 /// What the kernel does with a connection's bytes.
@@ -195,7 +197,7 @@ impl Told {
     pub const NOTHING: Self = Self(0);
     /// That it was established, or is there.
     pub const BEGUN: Self = Self(1);
-    /// Its end, or that is being said: nothing may follow.
+    /// Its end, or that is being said: nothing may follow. What a process takes of a connection that is over is taken in by an entry of its own, which has this too.
     pub const OVER: Self = Self(2);
 }
 

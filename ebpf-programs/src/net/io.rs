@@ -7,11 +7,11 @@ use fathom_abi::{
     Role,
     counters::NetCounter,
     flow::Owner,
-    message::{ConnectionState, Direction, Gear, MessageEvent, MessageKind, Overtaken},
+    message::{ConnectionState, Direction, Gear, MessageEvent, MessageKind, Overtaken, Told},
 };
 
 use crate::{
-    connection, goroutine,
+    connection, flow, goroutine,
     kernel::{self, Memory},
     maps::{self, SCRATCH, Scratch},
     pieces, report,
@@ -107,6 +107,7 @@ impl Call {
             kernel::clear((&raw mut event.role).cast::<u64>());
         }
         event.role = state.role;
+        event.over = u8::from(state.told == Told::OVER);
     }
 }
 
@@ -157,7 +158,12 @@ pub fn on_io(
         Some(state) => state,
         None => match sock::protocol(sock.memory()) {
             Protocol::Tcp => match connection::make(key, Role::UNKNOWN) {
-                Some(state) => state,
+                Some(state) => {
+                    if u64::from(sock::state(sock.memory())) == flow::CLOSE {
+                        state.told = Told::OVER;
+                    }
+                    state
+                }
                 None => return false,
             },
             Protocol::Udp => {
@@ -220,6 +226,7 @@ pub fn on_io(
     };
     if order == Order::InTurn && turns::is_strange(state, &call) {
         state.sent = sent;
+        let_go(key, state);
         return false;
     }
     let entry = entry(turn, direction == Direction::SENT);
@@ -237,7 +244,19 @@ pub fn on_io(
         // Its first record.
         tls::bind(pid_tgid, key, direction);
     }
+    if !walks {
+        let_go(key, state);
+    }
     walks
+}
+
+/// Keeps no entry of a connection that is over and of which no record was made: nobody would say that it may go. (Where records were made the decoder does, by
+/// `report_connection`.)
+#[inline(always)]
+fn let_go(key: u64, state: &ConnectionState) {
+    if state.told == Told::OVER && state.message == 0 && state.gear != Gear::TLS {
+        flow::forget(key, state);
+    }
 }
 
 /// Takes an I/O call into account that moved no bytes: an empty datagram, if the sock is one of datagrams.

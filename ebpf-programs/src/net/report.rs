@@ -241,6 +241,13 @@ pub extern "C" fn report_connection(asked: u64) -> u32 {
     let Some(state) = connection::find(sock) else {
         return 0;
     };
+    // One that is over is told, and what its process took of it since, too: it may go. (One that is about to say its end is not closed yet.)
+    if state.told == Told::OVER {
+        if u64::from(sock::state(sock)) == flow::CLOSE {
+            forget(sock, state);
+        }
+        return 0;
+    }
     // One of which nothing was said has the sock of the one that is meant.
     if state.told == Told::NOTHING || !connection::is_recorded(state) {
         return 0;
@@ -272,9 +279,14 @@ pub extern "C" fn report_connection(asked: u64) -> u32 {
         state.reported = moved;
         return 0;
     }
+    forget(sock, state);
+    0
+}
+
+#[inline(always)]
+fn forget(sock: u64, state: &ConnectionState) {
     if state.has_plain_text != 0 {
         layer::forget(sock);
     }
     flow::forget(sock, state);
-    0
 }

@@ -111,7 +111,7 @@ impl Connection {
             speaks_http: false,
             late: event.role == Role::UNKNOWN,
             missing: [0; 2],
-            ended: false,
+            ended: event.over != 0,
             queued: false,
             looks: 0,
             astray: 0,
@@ -484,7 +484,7 @@ impl Connection {
 
     /// The connection is known to speak HTTP/1: by a head that was read, or because the tap makes such records of no other.
     fn speaks_http<E: Listener>(&mut self, out: &mut Out<'_, E>) {
-        if self.late && !self.speaks_http {
+        if self.late && !self.speaks_http && !self.ended {
             out.counts.recognize(Recognized::Http1);
         }
         self.speaks_http = true;

@@ -30,7 +30,8 @@ fn event() -> MessageEvent {
             reserved: [0; 3],
         },
         role: Role::CLIENT,
-        reserved: [0; 7],
+        over: 0,
+        reserved: [0; 6],
     }
 }
 

@@ -6,7 +6,7 @@ use aya::maps::{HashMap, MapData, PerCpuArray};
 use fathom_abi::{
     ConnectionId,
     counters::NetCounter,
-    message::ConnectionState,
+    message::{ConnectionState, Told},
     udp::{UdpFlow, UdpKey},
 };
 
@@ -37,6 +37,21 @@ impl Connections {
     pub fn has(&self, id: ConnectionId) -> bool {
         self.get(id.sock)
             .is_some_and(|state| state.born_ns == id.born_ns)
+    }
+
+    /// Connections that are over, and of which the process took what was left. The whole table is read.
+    pub fn over(&self) -> Vec<ConnectionId> {
+        let is_over = |(sock, state): (u64, ConnectionState)| {
+            (state.told == Told::OVER).then_some(ConnectionId {
+                sock,
+                born_ns: state.born_ns,
+            })
+        };
+        let entries = self.0.iter().filter_map(Result::ok);
+        entries
+            .map(|(sock, record)| (sock, record.0))
+            .filter_map(is_over)
+            .collect()
     }
 
     /// What the kernel knows of a sock; `None` when it is gone.

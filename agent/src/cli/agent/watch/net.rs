@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fathom_abi::counters::NetCounter;
+use fathom_abi::{ConnectionId, counters::NetCounter};
 use tracing::{info, warn};
 
 use self::{
@@ -215,6 +215,7 @@ impl Watch {
             taken: Vec::new(),
             reports: Reports::new(config.flow_interval),
             gone: Gone::default(),
+            full: 0,
             datagrams,
             read,
             clock: Arc::clone(&shared.clock),
@@ -267,6 +268,8 @@ struct Pipeline {
     taken: Vec<Flow>,
     reports: Reports,
     gone: Gone,
+    /// How often the kernel's table of connections was full.
+    full: u64,
     datagrams: Datagrams,
     read: Arc<Read>,
     out: Out,
@@ -413,7 +416,9 @@ impl Pipeline {
             Wanted::Moved
         };
         let (out, gone, net) = (&mut self.out, &mut self.gone, &self.net);
+        let mut begins = false;
         let turn = self.reports.turn(Instant::now(), || {
+            begins = true;
             gone.begin(net.counters.get(NetCounter::FlowRingFull) + net.misses.flows());
             if gone.is_due()
                 && let Err(error) = out.before.search(SEARCH_LIMIT)
@@ -431,6 +436,17 @@ impl Pipeline {
             self.gone.look(ids, |id| self.net.connections.has(id));
             self.drain_flows(Clock::monotonic_ns());
         }
+        if begins {
+            self.make_room();
+        }
+    }
+
+    /// Where the kernel's table was full, has it forget connections that are over and of whose entries no decoder knows.
+    fn make_room(&mut self) {
+        let full = self.net.counters.get(NetCounter::ConnectionsFull);
+        if std::mem::replace(&mut self.full, full) != full {
+            self.forget(&self.net.connections.over());
+        }
     }
 
     fn poll_idle(&mut self) {
@@ -443,5 +459,14 @@ impl Pipeline {
         };
         self.decoder
             .poll_idle(now_ns, &mut |sock| connections.get(sock), &mut hearer);
+        let over = self.decoder.take_over();
+        self.forget(&over);
+    }
+
+    /// Has the kernel forget connections that are over.
+    fn forget(&self, ids: &[ConnectionId]) {
+        if let Err(error) = self.net.report(ids, Wanted::Moved) {
+            warn!("connections that are over stay in the kernel's table: {error}");
+        }
     }
 }

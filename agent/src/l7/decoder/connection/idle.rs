@@ -20,7 +20,7 @@ pub(in crate::l7::decoder) enum Idle {
     Open,
     /// Its exchange was handed on or given up.
     Finished,
-    /// It is over, and its last record never came.
+    /// It is over, and no record will come.
     Gone,
 }
 
@@ -38,7 +38,11 @@ impl Connection {
             if self.astray < PATIENCE {
                 return Idle::Open;
             }
-            self.give_up(ExchangeOutcome::RecordLost, out);
+            if !self.ended {
+                self.give_up(ExchangeOutcome::RecordLost, out);
+            } else if let Some(pending) = self.pending.take() {
+                self.finish(pending, out);
+            }
             return Idle::Gone;
         };
         if state.message != self.message {
@@ -59,6 +63,13 @@ impl Connection {
             return Idle::Finished;
         };
         let quiet = now_ns.saturating_sub(state.last_ns) >= QUIET_NS;
+        if self.ended && quiet && pending.answer.is_none() {
+            // Nor will an answer: the connection was over before it began.
+            if let Some(pending) = self.pending.take() {
+                self.finish(pending, out);
+            }
+            return Idle::Finished;
+        }
         let (bytes, end_ns) = match (self.now, pending.answer.as_ref()) {
             (Now::Response(skipped), Some(answer)) if pending.partial.is_none() => (
                 answer.bytes + state.bytes.saturating_sub(skipped),

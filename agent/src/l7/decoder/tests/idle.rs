@@ -220,3 +220,53 @@ fn a_record_that_is_still_in_the_ring_is_waited_for() {
     assert_eq!(bench.feed(&tap).len(), 1);
     assert_eq!(bench.decoder.counts().lost(), 0);
 }
+
+/// What a server reads of a connection that the client has reset: its answer goes nowhere.
+fn left_over() -> Tap {
+    let mut tap = Tap::new(Role::UNKNOWN);
+    tap.over = true;
+    tap
+}
+
+fn is_unanswered(exchanges: &[Exchange]) {
+    let [exchange] = exchanges else {
+        panic!("{exchanges:?}")
+    };
+    assert_eq!(
+        (exchange.side, exchange.status),
+        (Side::Server, Err(Unanswered::Closed))
+    );
+}
+
+#[test]
+fn a_request_of_a_connection_that_was_over_is_not_answered() {
+    let (mut tap, mut bench) = (left_over(), Bench::new());
+    tap.receive(GET, MS);
+    assert!(bench.poll(&tap, 150 * MS).is_empty(), "more may be read");
+    is_unanswered(&bench.poll(&tap, 1200 * MS));
+    assert_eq!(bench.decoder.take_over(), [tap.id]);
+    assert_eq!(bench.decoder.connections(), 0);
+}
+
+#[test]
+fn nor_is_it_lost_when_the_kernel_has_used_the_socket_again() {
+    let (mut tap, mut bench) = (left_over(), Bench::new());
+    tap.receive(GET, MS);
+    let mut exchanges = Vec::new();
+    for look in 1..=4 {
+        exchanges.extend(bench.poll_with(&tap, look * 150 * MS, None));
+    }
+    is_unanswered(&exchanges);
+    assert_eq!(bench.decoder.connections(), 0);
+}
+
+#[test]
+fn of_a_connection_that_was_over_nothing_is_kept() {
+    let (mut tap, mut bench) = (left_over(), Bench::new());
+    tap.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", MS);
+    assert!(bench.poll(&tap, 50 * MS).is_empty());
+    assert_eq!(bench.decoder.connections(), 1);
+    assert!(bench.poll(&tap, 150 * MS).is_empty());
+    assert_eq!(bench.decoder.take_over(), [tap.id]);
+    assert_eq!(bench.decoder.connections(), 0);
+}

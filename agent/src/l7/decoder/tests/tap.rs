@@ -24,6 +24,8 @@ pub(super) struct Tap {
     head_open: bool,
     /// The next call's bytes are not in user memory (sendfile).
     pub(super) unreadable: bool,
+    /// The connection was over before.
+    pub(super) over: bool,
     /// Bytes of each direction that travelled, received and sent, and their newest numbers; none while none do.
     travelled: Option<[(u64, u32); 2]>,
     pub(super) records: Vec<Vec<u8>>,
@@ -45,6 +47,7 @@ impl Tap {
             last_ns: 0,
             head_open: false,
             unreadable: false,
+            over: false,
             travelled: None,
             records: Vec::new(),
         }
@@ -231,6 +234,7 @@ impl Tap {
             message: self.message,
             kind,
             role: self.role,
+            over: u8::from(self.over),
             endpoints: Endpoints {
                 local_addr: address(1),
                 remote_addr: address(2),

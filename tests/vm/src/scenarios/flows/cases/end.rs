@@ -75,6 +75,7 @@ pub fn killed(ground: &Ground) -> Result<Went> {
             for end in &mut ends {
                 end.write(10)?;
             }
+            ensure!(victim.hear()? == "unread", "it says something else");
         }
         victim.kill()?;
         for mut end in ends {

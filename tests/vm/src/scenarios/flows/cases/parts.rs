@@ -99,7 +99,7 @@ fn say(line: &str) -> Result<()> {
     Ok(out.flush()?)
 }
 
-/// Says where it listens, then the local address of its own connection, then that everything was said and read.
+/// Says where it listens, then the local address of its own connection, then that everything was said and read, and then, where more comes on both connections, that it is there.
 fn victim(address: SocketAddr) -> Result<()> {
     let listener = listener()?;
     say(&listener.local_addr()?.to_string())?;
@@ -113,6 +113,10 @@ fn victim(address: SocketAddr) -> Result<()> {
         end.read(RECEIVED)?;
     }
     say("ready")?;
+    for end in &ends {
+        end.stream.peek(&mut [0])?;
+    }
+    say("unread")?;
     thread::sleep(Duration::from_mins(10));
     bail!("nobody killed it")
 }

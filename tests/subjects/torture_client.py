@@ -6,6 +6,7 @@ Each case has a route of its own (`/CASE/NUMBER`). Logged is each answer that wa
 import json
 import os
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -152,6 +153,20 @@ def read_late(n):
     peer.send(request("GET", path))
     LOG.write("GET", path, 0)
     reset(peer.socket)
+
+
+def reset_secure(n):
+    """The same over TLS, behind a request that is answered; again and again, as the kernel and the library use what they free for the next connection."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    for _ in range(20):
+        peer, path = Peer("secure"), f"/secure-late/{n}"
+        peer.socket = context.wrap_socket(peer.socket)
+        peer.send = peer.socket.sendall
+        peer.ask("GET", f"/secure/{n}")
+        peer.send(request("GET", path))
+        LOG.write("GET", path, 0)
+        reset(peer.socket)
 
 
 def half_closed(n):
@@ -389,6 +404,7 @@ CASES = [
     unusual,
     large,
     garbage,
+    reset_secure,
 ]
 
 

@@ -2,8 +2,10 @@
 
 It answers as the query of the target says (`how=`), and logs each answer that it wrote whole, and each exchange that it broke off on purpose (`aborted`).
 The first line on standard output has its ports: `plain`, one where each byte is looked at before it is read (`peeked`), one that reads single bytes
-(`sipped`), one whose connections are accepted by one process and served by another (`passed`), and one that reads a request only when its connection was reset
-(`late`). It ends with its standard input.
+(`sipped`), one whose connections are accepted by one process and served by another (`passed`), one that reads a request only when its connection was reset
+(`late`), and one that does so over TLS, behind a request that it answers (`secure`). It ends with its standard input.
+
+    torture_server.py LOG CERTIFICATE KEY
 """
 
 import functools
@@ -11,6 +13,7 @@ import json
 import os
 import select
 import socket
+import ssl
 import struct
 import sys
 import tempfile
@@ -121,14 +124,21 @@ class Server:
         except (ConnectionError, OSError, ValueError):
             connection.close()
 
-    def late(self, connection):
+    def late(self, connection, reader=None):
         """Reads what came before the other end's RST, and can't answer it."""
         broken = select.poll()
         broken.register(connection, 0)
         broken.poll(10_000)
-        method, target, _, _ = Reader(connection, False, 65536).head()
+        method, target, _, _ = (reader or Reader(connection, False, 65536)).head()
         self.log.write(method, urlsplit(target).path, 0)
         connection.close()
+
+    def secure(self, connection, context):
+        """The same over TLS, behind a request that is answered."""
+        connection = context.wrap_socket(connection, server_side=True)
+        reader = Reader(connection, False, 65536)
+        self.one(connection, reader)
+        self.late(connection, reader)
 
     def one(self, connection, reader):
         """One exchange; whether the connection goes on."""
@@ -274,14 +284,18 @@ def passing(listener, server):
 
 def main():
     server = Server(Log(sys.argv[1]))
-    listeners = {name: listen() for name in ("plain", "peeked", "sipped", "passed", "late")}
+    listeners = {name: listen() for name in ("plain", "peeked", "sipped", "passed", "late", "secure")}
     # It forks, so that it comes before any thread.
     threads = [passing(listeners["passed"][0], server)]
     for name, how in (("plain", {}), ("peeked", {"peeks": True}), ("sipped", {"size": 1})):
         arguments = (listeners[name][0], functools.partial(server.serve, **how))
         threads.append(threading.Thread(target=accepting, args=arguments, daemon=True))
-    arguments = (listeners["late"][0], server.late)
-    threads.append(threading.Thread(target=accepting, args=arguments, daemon=True))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*sys.argv[2:4])
+    secure = functools.partial(server.secure, context=context)
+    for name, serve in (("late", server.late), ("secure", secure)):
+        arguments = (listeners[name][0], serve)
+        threads.append(threading.Thread(target=accepting, args=arguments, daemon=True))
     for thread in threads:
         thread.start()
     print(json.dumps({name: port for name, (_, port) in listeners.items()}), flush=True)

@@ -23,7 +23,7 @@ use crate::{
     probes::{
         finder::{Finder, Found},
         namespace,
-        net::{Net, NetOptions, Tap, Wanted},
+        net::{Net, NetOptions, Tap},
     },
     telemetry::Clock,
 };
@@ -103,7 +103,7 @@ impl Probes {
             listener,
         );
         // Where it is refused they stay in the table until it goes.
-        let _ = self.net.report(&decoder.take_over(), Wanted::Moved);
+        let _ = self.net.forget(&decoder.take_over());
     }
 
     /// Attaches probes to what was found since.

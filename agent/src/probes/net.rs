@@ -17,6 +17,7 @@ use aya::{
 use fathom_abi::{
     ConnectionId,
     flow::{ANYWAY, REPORTED},
+    message::PLAIN_TEXT,
 };
 
 use self::{
@@ -312,6 +313,19 @@ impl Net {
             program.test_run(options)?;
         }
         Ok(())
+    }
+
+    /// Has the kernel forget connections that are over, with the layer of plain text over them, where it knows that they are.
+    ///
+    /// # Errors
+    /// As [`Net::report`].
+    pub fn forget(&self, ids: &[ConnectionId]) -> Result<(), ProgramError> {
+        let without_layer = |id: &ConnectionId| ConnectionId {
+            sock: id.sock & !PLAIN_TEXT,
+            ..*id
+        };
+        let ids: Vec<_> = ids.iter().map(without_layer).collect();
+        self.report(&ids, Wanted::Moved)
     }
 
     /// Ends the travel of a connection's bytes, of which nothing can be made any more: from its next I/O call on they are counted only.

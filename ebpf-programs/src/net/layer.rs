@@ -117,10 +117,13 @@ pub fn walk(ctx: &impl EbpfContext) {
     release(entry);
 }
 
-/// The layer over a sock, which is made if need be.
+/// The layer over a sock, which is made if need be. One that is there may be of a connection before, of which nobody told that it can go.
 #[inline(always)]
 fn plain_text(sock: u64) -> Option<&'static mut ConnectionState> {
-    if let Some(state) = connection::find(sock | PLAIN_TEXT) {
+    let base = connection::find(sock)?;
+    if let Some(state) = connection::find(sock | PLAIN_TEXT)
+        && state.born_ns == base.born_ns
+    {
         return Some(state);
     }
     if make_plain_text(sock) != 0 {
@@ -143,6 +146,7 @@ pub extern "C" fn make_plain_text(sock: u64) -> u32 {
         role: base.role,
         owner: base.owner,
         tgid: base.tgid,
+        told: base.told,
         ..Default::default()
     };
     connection::copy_endpoints(&base.endpoints, &raw mut state.endpoints);

@@ -82,7 +82,7 @@ pub fn run(scenario: &Entry, tap: Option<&str>, options: &Options) -> Report {
         "otlp" | "parents" | "seen" | "profile-joined" => receiver::missing(),
         "flows-peers" => flows::beside::missing(),
         "profile-system" => profile_system::missing(),
-        "torture" => receiver::missing().or_else(of_kernel),
+        "torture" => torture::http1::missing().or_else(of_kernel),
         "late-join" => torture::late::missing().or_else(of_kernel),
         "torture-http2" => torture::http2::missing().or_else(of_kernel),
         "overflow" => overflow::missing().or_else(of_kernel),

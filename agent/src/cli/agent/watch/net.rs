@@ -465,7 +465,7 @@ impl Pipeline {
 
     /// Has the kernel forget connections that are over.
     fn forget(&self, ids: &[ConnectionId]) {
-        if let Err(error) = self.net.report(ids, Wanted::Moved) {
+        if let Err(error) = self.net.forget(ids) {
             warn!("connections that are over stay in the kernel's table: {error}");
         }
     }

@@ -17,7 +17,11 @@ use super::{
 use crate::{
     agent::Agent,
     context::Context,
-    subjects::process::{self, Running},
+    receiver,
+    subjects::{
+        Certificate,
+        process::{self, Running},
+    },
 };
 
 /// For how long the server may take to listen.
@@ -26,12 +30,18 @@ const LISTENING: Duration = Duration::from_secs(10);
 /// Cases of which requests go missing, for what they do is not decoded: floors like those of `seen`, and to be taken away one by one.
 const NOT_DECODED: [&str; 4] = ["/parts/", "/early/", "/after-early/", "/unusual/"];
 
+/// Why it can't be run here.
+pub fn missing() -> Option<String> {
+    receiver::missing().or_else(|| Certificate::missing().map(str::to_owned))
+}
+
 pub fn run(context: &mut Context) -> Result<()> {
     let (server_log, client_log) = (context.dir().join("server"), context.dir().join("client"));
     let said = context.dir().join("said");
     let mut server = script("torture_server.py", &service("server"))?;
+    let Certificate { certificate, key } = Certificate::create(context.dir())?;
     server
-        .arg(&server_log)
+        .args([&server_log, &certificate, &key])
         .stdin(Stdio::piped())
         .stdout(File::create(&said)?);
     let mut server = Running::start(server)?;

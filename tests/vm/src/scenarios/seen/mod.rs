@@ -177,7 +177,8 @@ pub fn run(context: &mut Context) -> Result<()> {
         rows.push(Row::tested(end, verdict, latency));
     }
     rows.sort_by_key(|row| row.number);
-    report(context, &rows, accounting::losses(&metrics)).with_context(|| {
+    let lost = accounting::losses(&metrics) + accounting::missed_calls(&metrics);
+    report(context, &rows, lost).with_context(|| {
         format!(
             "under other names: {}; {}",
             compare::others(&ends, &metrics).join(", "),
@@ -268,8 +269,8 @@ fn report(context: &mut Context, rows: &[Row], lost: u64) -> Result<()> {
     } else {
         eprintln!("{table}");
     }
-    // In a guest, tasks preempt each other within the taps' programs of newer kernels, for as long as an emulated processor takes. What comes of that is lost and counted, and is
-    // never a wrong exchange.
+    // In a guest, tasks preempt each other within the taps' programs of newer kernels, for as long as an emulated processor takes. What comes of that is lost and counted, as an
+    // exchange or as a call that was missed, and is never a wrong exchange.
     let missing: u64 = rows.iter().map(Row::missing).sum();
     let logged: u64 = rows.iter().map(Row::logged).sum();
     let in_guest = context.patience > 1;

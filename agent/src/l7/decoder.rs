@@ -307,11 +307,11 @@ impl Decoder {
         out: &mut Out<'_, E>,
     ) {
         while self.ended.len() >= MAX_ENDED
-            && let Some((_, connection)) = self.ended.pop_lru()
+            && let Some((_, mut connection)) = self.ended.pop_lru()
         {
             connection.finish_ended(out);
         }
-        if let Some(other) = self.ended.put(record.event.id.sock, connection) {
+        if let Some(mut other) = self.ended.put(record.event.id.sock, connection) {
             other.finish_ended(out);
         }
     }
@@ -348,7 +348,7 @@ impl Decoder {
         };
         while let Some((_, connection)) = self.ended.peek_lru()
             && connection.touched_ns.saturating_add(LOOK_AFTER_NS) <= now_ns
-            && let Some((_, connection)) = self.ended.pop_lru()
+            && let Some((_, mut connection)) = self.ended.pop_lru()
         {
             connection.finish_ended(&mut out);
         }

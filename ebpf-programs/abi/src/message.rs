@@ -188,7 +188,7 @@ impl Overtaken {
 }
 
 /// What records have said of a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Told(pub u8);
 

@@ -321,7 +321,7 @@ impl Connection {
     }
 
     /// Hands on what was open when the connection ended.
-    pub(super) fn finish_ended<E: Listener>(mut self, out: &mut Out<'_, E>) {
+    pub(super) fn finish_ended<E: Listener>(&mut self, out: &mut Out<'_, E>) {
         if let Some(mut pending) = self.pending.take() {
             if self.mode == Mode::Upgraded
                 && let Some(answer) = pending.answer.as_mut()

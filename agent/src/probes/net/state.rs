@@ -41,16 +41,13 @@ impl Connections {
 
     /// Connections that are over, and of which the process took what was left. The whole table is read.
     pub fn over(&self) -> Vec<ConnectionId> {
-        let is_over = |(sock, state): (u64, ConnectionState)| {
-            (state.told == Told::OVER).then_some(ConnectionId {
-                sock,
-                born_ns: state.born_ns,
-            })
-        };
         let entries = self.0.iter().filter_map(Result::ok);
         entries
-            .map(|(sock, record)| (sock, record.0))
-            .filter_map(is_over)
+            .filter(|(_, record)| record.0.told == Told::OVER)
+            .map(|(sock, record)| ConnectionId {
+                sock,
+                born_ns: record.0.born_ns,
+            })
             .collect()
     }
 

@@ -1,7 +1,6 @@
 //! Connections that were open before the agent and are at rest: they count as active until they end, and their bytes from then on.
 
 use std::{
-    env,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     time::Duration,
@@ -10,6 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use rustix::net::sockopt;
 
+use super::own;
 use crate::{agent::Agent, context::Context, metrics::Metrics};
 
 /// Connections that are there.
@@ -29,9 +29,7 @@ pub fn run(context: &mut Context) -> Result<()> {
         .map(|_| pair(&listener))
         .collect::<Result<Vec<_>>>()?;
     let agent = Agent::start(context, &["--capabilities", "net"])?;
-    let service = env::current_exe()?;
-    let service = service.file_name().and_then(|name| name.to_str());
-    let service = service.context("a program without a name")?.to_owned();
+    let service = own::service()?;
     agent.settle(|metrics| holds(metrics, &service, OPEN, 0))?;
     for (client, server) in pairs.drain(..RESET) {
         sockopt::set_socket_linger(&client, Some(Duration::ZERO))?;
@@ -61,24 +59,9 @@ fn pair(listener: &TcpListener) -> Result<(TcpStream, TcpStream)> {
 
 /// Whether so many are open and so many bytes went by, as both ends see it.
 fn holds(metrics: &Metrics, service: &str, open: usize, bytes: usize) -> Result<()> {
+    own::connections(metrics, service, open, OPEN - open)?;
     for (role, direction) in [("client", "transmit"), ("server", "receive")] {
-        let labels = [
-            ("service_name", service),
-            ("service_peer_name", service),
-            ("fathom_tcp_role", role),
-        ];
-        let active = metrics.count("fathom_tcp_connections_active", &labels);
-        ensure!(
-            active == open as u64,
-            "{active} connections are active as {role}, not {open}"
-        );
-        let ended = metrics.count("fathom_tcp_connections_ended_total", &labels);
-        ensure!(
-            ended == (OPEN - open) as u64,
-            "{ended} connections have ended as {role}, not {}",
-            OPEN - open
-        );
-        let [one, two, three] = labels;
+        let [one, two, three] = own::labels(service, role);
         let of_direction = [one, two, three, ("network_io_direction", direction)];
         let moved = metrics.count("fathom_tcp_io_bytes_total", &of_direction);
         ensure!(

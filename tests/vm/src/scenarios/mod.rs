@@ -10,6 +10,7 @@ mod isolated;
 mod memory;
 mod otlp;
 mod overflow;
+mod own;
 mod parents;
 mod profile_joined;
 mod profile_shares;

@@ -38,10 +38,10 @@ impl Connection {
             if self.astray < PATIENCE {
                 return Idle::Open;
             }
-            if !self.ended {
+            if self.ended {
+                self.finish_ended(out);
+            } else {
                 self.give_up(ExchangeOutcome::RecordLost, out);
-            } else if let Some(pending) = self.pending.take() {
-                self.finish(pending, out);
             }
             return Idle::Gone;
         };
@@ -65,9 +65,7 @@ impl Connection {
         let quiet = now_ns.saturating_sub(state.last_ns) >= QUIET_NS;
         if self.ended && quiet && pending.answer.is_none() {
             // Nor will an answer: the connection was over before it began.
-            if let Some(pending) = self.pending.take() {
-                self.finish(pending, out);
-            }
+            self.finish_ended(out);
             return Idle::Finished;
         }
         let (bytes, end_ns) = match (self.now, pending.answer.as_ref()) {

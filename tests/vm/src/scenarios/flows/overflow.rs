@@ -1,20 +1,20 @@
 //! Connections that end while the agent stands still, more than their ring has room for: none of them stays open in its metrics.
 
 use std::{
-    env, fs,
+    fs,
     net::{Ipv4Addr, TcpListener, TcpStream},
     thread,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::peers::raise_limit;
 use crate::{
     agent::{Agent, Paused},
     context::Context,
     metrics::Metrics,
-    scenarios::accounting,
+    scenarios::{accounting, own},
 };
 
 /// The least that an agent takes. Its ring of flows has room for some 2,600 records.
@@ -46,9 +46,7 @@ pub fn run(context: &mut Context) -> Result<()> {
             "net",
         ],
     )?;
-    let service = env::current_exe()?;
-    let service = service.file_name().and_then(|name| name.to_str());
-    let service = service.context("a program without a name")?;
+    let service = &own::service()?;
     let mut later = open(&listener, LATER)?;
     agent.settle(|metrics| holds(metrics, service, BEFORE + LATER))?;
 
@@ -93,27 +91,9 @@ fn open(listener: &TcpListener, count: usize) -> Result<Vec<(TcpStream, TcpStrea
     (0..count).map(pair).collect()
 }
 
-/// Whether so many are open on each side, and all others have ended.
+/// Whether so many are open, and all others have ended.
 fn holds(metrics: &Metrics, service: &str, open: usize) -> Result<()> {
-    for role in ["client", "server"] {
-        let labels = [
-            ("service_name", service),
-            ("service_peer_name", service),
-            ("fathom_tcp_role", role),
-        ];
-        let active = metrics.count("fathom_tcp_connections_active", &labels);
-        ensure!(
-            active == open as u64,
-            "{active} connections are active as {role}, not {open}"
-        );
-        let ended = metrics.count("fathom_tcp_connections_ended_total", &labels);
-        let over = BEFORE + LATER - open;
-        ensure!(
-            ended == over as u64,
-            "{ended} connections have ended as {role}, not {over}"
-        );
-    }
-    Ok(())
+    own::connections(metrics, service, open, BEFORE + LATER - open)
 }
 
 /// Those whose end nobody saw.

@@ -307,8 +307,14 @@ const BRIEF: &str = "chain-brief";
 pub const SHORT: Subject = Subject {
     comm: "chain-once",
     program: Program::Thread,
-    // The dynamic linker's own beginning, before there is a `main`.
-    chains: &[main!("short_life"), "_start|[ld-linux-x86-64.so.2];..."],
+    chains: &[
+        main!("short_life"),
+        // The dynamic linker's own beginning, before there is a `main`.
+        "_start|[ld-linux-x86-64.so.2];...",
+        // The end of each program. GCC builds these functions without unwind tables (libgcc's Makefile.in, `CRTSTUFF_CFLAGS`): from there nobody can go on.
+        "__do_global_dtors_aux;...",
+        "deregister_tm_clones",
+    ],
     shares: &[],
 };
 

@@ -3,7 +3,6 @@
 use std::{
     collections::{HashMap, HashSet},
     io,
-    net::SocketAddr,
     ops::ControlFlow,
     path::Path,
     thread::{self, JoinHandle},
@@ -13,8 +12,9 @@ use std::{
 use fathom_abi::{ConnectionId, Role, flow::Owner};
 
 use super::{
-    Flow,
+    Ends, Flow,
     flows::Change,
+    open::Moved,
     sockets::{self, Extensions, Found, Socket, diag::State, info::TcpInfo, owners},
 };
 
@@ -26,9 +26,6 @@ const MET: usize = 1 << 16;
 
 /// How long the walk over the descriptors of all processes may take.
 const WALK_LIMIT: Duration = Duration::from_secs(2);
-
-/// The network namespace in which the two ends mean something, and the ends, this node's first.
-type Ends = (u32, SocketAddr, SocketAddr);
 
 /// One connection of the list.
 #[derive(Clone, Copy, Debug)]
@@ -58,16 +55,15 @@ impl Listed {
     }
 
     fn ends(&self) -> Ends {
-        ends(self.netns, self.socket.local, self.socket.remote)
+        Ends::new(self.netns, self.socket.local, self.socket.remote)
     }
 
     /// As a flow that has just been found. Its times are not known.
     pub fn flow(&self, now_ns: u64) -> Flow {
         let info = self.info.as_ref();
-        let count = |of: fn(&TcpInfo) -> Option<u64>| info.and_then(of).unwrap_or(0);
         let number = |of: fn(&TcpInfo) -> Option<u32>| info.and_then(of).unwrap_or(0);
-        // The other end's FIN counts as a byte (`tcp_rcv_nxt_update`).
-        let fin = u64::from(self.socket.state == State::CLOSE_WAIT);
+        let moved = info.map(|info| Moved::by(info, self.socket.state));
+        let moved = moved.unwrap_or_default();
         Flow {
             // The kernel's cookie is a number that no other socket gets; a time of birth of 0 tells it from the ids of records.
             id: ConnectionId {
@@ -90,13 +86,13 @@ impl Listed {
             accepted_ns: None,
             first_received_ns: None,
             first_sent_ns: None,
-            bytes_sent: count(|info| info.bytes_sent?.checked_sub(info.bytes_retransmitted?)),
-            bytes_received: count(|info| info.bytes_received).saturating_sub(fin),
+            bytes_sent: moved.sent,
+            bytes_received: moved.received,
             segments_sent: number(|info| info.segments_sent),
             segments_received: number(|info| info.segments_received),
             srtt_us: info.and_then(|info| info.rtt_us),
             min_rtt_us: info.and_then(|info| info.min_rtt_us),
-            retransmits: number(|info| Some(info.total_retransmits)),
+            retransmits: moved.retransmits,
             reset_sent: false,
             reset_received: false,
             closed_by: None,
@@ -130,7 +126,7 @@ pub struct Before {
     walk: Option<JoinHandle<Vec<Listed>>>,
     /// Who was met meanwhile.
     met: HashSet<Ends>,
-    /// Those of which no record has told: no byte has moved on them.
+    /// Those of which no record has told, as no byte has moved on them, and those that rest again.
     resting: HashMap<Ends, Told>,
     /// The look at where they stand, under way, and when the one before began.
     look: Option<Listing>,
@@ -256,13 +252,13 @@ impl Before {
             pid: flow.tgid,
             role: flow.role,
         };
-        self.resting.insert(ends_of(flow), told);
+        self.resting.insert(Ends::of(flow), told);
     }
 
     /// Has a record of a connection that was listed go on with what was told of it: it gets that id, and what the record itself lacks.
     pub fn resume(&mut self, flow: &mut Flow) {
         if self.walk.is_some() && self.met.len() < MET && names_its_namespace(flow) {
-            self.met.insert(ends_of(flow));
+            self.met.insert(Ends::of(flow));
         }
         if let Some(told) = self.met_as(flow) {
             told.fill(flow);
@@ -276,15 +272,18 @@ impl Before {
     fn met_as(&mut self, flow: &Flow) -> Option<Told> {
         let is_end = flow.change.is_end();
         if let Some(&told) = self.known.get(&flow.id) {
-            if is_end {
+            if is_end || flow.change == Change::Resting {
                 self.known.remove(&flow.id);
+            }
+            if flow.change == Change::Resting {
+                self.resting.insert(Ends::of(flow), told);
             }
             return Some(told);
         }
         if self.resting.is_empty() || !names_its_namespace(flow) {
             return None;
         }
-        let told = self.resting.remove(&ends_of(flow))?;
+        let told = self.resting.remove(&Ends::of(flow))?;
         // One that begins now has the ends of one whose end was not seen.
         if matches!(flow.change, Change::Established | Change::ConnectFailed) {
             return None;
@@ -341,16 +340,6 @@ fn look(limit: Duration) -> io::Result<Listing> {
             }
         },
     )
-}
-
-fn ends_of(flow: &Flow) -> Ends {
-    ends(flow.netns, flow.local, flow.remote)
-}
-
-fn ends(netns: u32, local: SocketAddr, remote: SocketAddr) -> Ends {
-    // Records have neither flow labels nor scopes.
-    let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
-    (netns, plain(local), plain(remote))
 }
 
 /// Fills in the processes. Of a socket that several have open, the first that is found counts.

@@ -28,6 +28,8 @@ pub enum Change {
     Existing,
     /// It is open: this is where it stands.
     Alive,
+    /// It is open and at rest, and the kernel programs know it no more: what comes next of it has another id.
+    Resting,
     /// It is over; its byte counts are final.
     Closed,
     /// It was never established: the errno says why, 0 where the kernel noted none.
@@ -43,6 +45,7 @@ impl Change {
             Self::Established => "established",
             Self::Existing => "existing",
             Self::Alive => "alive",
+            Self::Resting => "resting",
             Self::Closed => "closed",
             Self::ConnectFailed => "failed",
             Self::Lost => "lost",
@@ -138,6 +141,7 @@ impl Flow {
             FlowKind::CLOSED => Change::Closed,
             FlowKind::CONNECT_FAILED => Change::ConnectFailed,
             FlowKind::LOST => Change::Lost,
+            FlowKind::RESTING => Change::Resting,
             _ => return None,
         };
         Some(Self::of(&event, change))

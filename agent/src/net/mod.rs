@@ -2,6 +2,7 @@
 
 pub mod before;
 pub mod conntrack;
+pub mod ends;
 pub mod existing;
 pub mod filter;
 pub mod flows;
@@ -16,6 +17,7 @@ pub mod wire;
 
 pub use before::Before;
 pub use conntrack::Conntrack;
+pub use ends::Ends;
 pub use existing::Existing;
 pub use filter::Filter;
 pub use flows::{Flow, Flows, Outcome};

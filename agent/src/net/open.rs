@@ -1,14 +1,23 @@
 //! The connections that are open, and what was told of each already.
 
+mod resting;
+
 use fathom_abi::ConnectionId;
 
-use super::flows::{Change, Flow};
+pub use self::resting::Missing;
+use self::resting::Resting;
+use super::{
+    Ends,
+    flows::{Change, Flow},
+    sockets::{diag::State, info::TcpInfo},
+};
 
-/// The open connections, at 41 bytes each (a table's size is a power of two).
+/// The open connections, at 41 bytes each (a table's size is a power of two), those at rest at 33.
 #[derive(Debug)]
 pub struct Open {
     limit: usize,
     table: Table,
+    resting: Resting,
     forgotten: u64,
 }
 
@@ -21,6 +30,39 @@ struct Entry {
     received: u64,
     retransmits: u32,
     tag: u32,
+}
+
+/// What has moved on a connection since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Payload bytes sent, without retransmissions.
+    pub sent: u64,
+    /// Payload bytes received in order.
+    pub received: u64,
+    /// Segments sent again.
+    pub retransmits: u32,
+}
+
+impl Moved {
+    /// What the kernel says of a connection whose socket is in this state.
+    pub fn by(info: &TcpInfo, state: State) -> Self {
+        // The other end's FIN counts as a byte (`tcp_rcv_nxt_update`).
+        let fin = u64::from(state == State::CLOSE_WAIT);
+        let sent = || info.bytes_sent?.checked_sub(info.bytes_retransmitted?);
+        Self {
+            sent: sent().unwrap_or(0),
+            received: info.bytes_received.unwrap_or(0).saturating_sub(fin),
+            retransmits: info.total_retransmits,
+        }
+    }
+
+    fn on(flow: &Flow) -> Self {
+        Self {
+            sent: flow.bytes_sent,
+            received: flow.bytes_received,
+            retransmits: flow.retransmits,
+        }
+    }
 }
 
 /// What is new with a record.
@@ -38,6 +80,8 @@ pub struct Progress {
     pub retransmits: u64,
     /// What the taker's first record was tagged with.
     pub tag: u32,
+    /// The tag of one that had the same two ends: it is over, and its end was not seen.
+    pub replaces: Option<u32>,
 }
 
 impl Open {
@@ -46,6 +90,7 @@ impl Open {
         Self {
             limit,
             table: Table::default(),
+            resting: Resting::default(),
             forgotten: 0,
         }
     }
@@ -66,6 +111,11 @@ impl Open {
             },
             Change::Established | Change::Existing | Change::Alive => self.begins(flow, tag),
             Change::Closed | Change::Lost => self.ends_unknown(flow, tag),
+            // Only those that are known are asked to rest: it was given up meanwhile.
+            Change::Resting => Progress {
+                tag,
+                ..Progress::default()
+            },
         }
     }
 
@@ -73,15 +123,29 @@ impl Open {
     pub fn take_known(&mut self, flow: &Flow) -> Option<Progress> {
         match flow.change {
             Change::ConnectFailed => None,
-            Change::Established | Change::Existing | Change::Alive => {
-                Some(self.table.get_mut(&flow.id)?.advance(flow))
+            Change::Established => Some(self.table.get_mut(&flow.id)?.advance(Moved::on(flow))),
+            Change::Existing | Change::Alive => {
+                if let Some(entry) = self.table.get_mut(&flow.id) {
+                    return Some(entry.advance(Moved::on(flow)));
+                }
+                let mut entry = self.resting.wake(&Ends::of(flow))?;
+                let progress = entry.advance(Moved::on(flow));
+                self.table.insert(flow.id, entry);
+                Some(progress)
+            }
+            Change::Resting => {
+                let mut entry = self.remove(flow.id)?;
+                let progress = entry.advance(Moved::on(flow));
+                let replaced = self.resting.insert(&Ends::of(flow), entry);
+                Some(Progress {
+                    replaces: replaced.map(|replaced| replaced.tag),
+                    ..progress
+                })
             }
             Change::Closed | Change::Lost => {
-                let mut entry = self.table.remove(&flow.id)?;
-                if self.table.is_empty() && self.table.capacity() > SMALL {
-                    self.table = Table::default();
-                }
-                let mut progress = entry.advance(flow);
+                let known = self.remove(flow.id);
+                let mut entry = known.or_else(|| self.resting.wake(&Ends::of(flow)))?;
+                let mut progress = entry.advance(Moved::on(flow));
                 if flow.change == Change::Lost {
                     (progress.sent, progress.received, progress.retransmits) = (0, 0, 0);
                 }
@@ -93,6 +157,15 @@ impl Open {
         }
     }
 
+    /// Takes a connection out of the table, which does not stay much larger than what is in it.
+    fn remove(&mut self, id: ConnectionId) -> Option<Entry> {
+        let entry = self.table.remove(&id)?;
+        if self.table.capacity() > SMALL && self.table.len() < self.table.capacity() / SPARSE {
+            self.table.shrink_to(self.table.len() * 2);
+        }
+        Some(entry)
+    }
+
     fn begins(&mut self, flow: &Flow, tag: u32) -> Progress {
         // Of one that is not remembered, its end tells all.
         let mut entry = Entry {
@@ -101,7 +174,7 @@ impl Open {
             retransmits: 0,
             tag,
         };
-        if self.table.len() >= self.limit {
+        if self.len() >= self.limit {
             self.forgotten += u64::from(flow.change != Change::Alive);
             return Progress {
                 begins: flow.change != Change::Alive,
@@ -109,7 +182,7 @@ impl Open {
                 ..Progress::default()
             };
         }
-        let mut progress = entry.advance(flow);
+        let mut progress = entry.advance(Moved::on(flow));
         if flow.change == Change::Existing {
             // What it moved before fathom came nobody saw.
             (progress.sent, progress.received, progress.retransmits) = (0, 0, 0);
@@ -134,40 +207,65 @@ impl Open {
             received: whole(flow.bytes_received),
             retransmits: whole(flow.retransmits.into()),
             tag,
+            ..Progress::default()
         }
     }
 
-    /// All that are remembered and whose ids are of records, in no order: not those that were listed.
+    /// All that are remembered but those at rest, and whose ids are of records, in no order: not those that were listed.
     pub fn ids(&self) -> impl Iterator<Item = ConnectionId> {
         self.table.keys().copied().filter(|id| id.born_ns != 0)
     }
 
-    /// How many are remembered.
+    /// A look at the kernel's sockets, the one with this number, has found one: if it is of a connection at rest, what has moved on it without a call of the process
+    /// that has it.
+    pub fn stands(&mut self, look: u8, ends: &Ends, moved: Moved) -> Option<Progress> {
+        self.resting.stands(look, ends, moved)
+    }
+
+    /// The connections at rest that a look has not found, though an earlier one did.
+    pub fn missing(&self, look: u8) -> Vec<Missing> {
+        self.resting.missing(look)
+    }
+
+    /// One that was missing is over, if it is still at rest now; gives back its tag.
+    pub fn lose(&mut self, missing: Missing) -> Option<u32> {
+        self.resting.lose(missing)
+    }
+
+    /// How many are remembered, at rest or not.
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.table.len() + self.resting.len()
     }
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.len() == 0
+    }
+
+    /// How many are at rest.
+    pub fn resting(&self) -> usize {
+        self.resting.len()
     }
 }
 
-/// A table of so many is kept when it is empty.
+/// A table with room for so many is kept when it is empty.
 const SMALL: usize = 4096;
 
+/// A larger one of which no more than this part is in use is made smaller.
+const SPARSE: usize = 8;
+
 impl Entry {
-    fn advance(&mut self, flow: &Flow) -> Progress {
+    fn advance(&mut self, moved: Moved) -> Progress {
         let progress = Progress {
-            sent: flow.bytes_sent.saturating_sub(self.sent),
-            received: flow.bytes_received.saturating_sub(self.received),
-            retransmits: flow.retransmits.saturating_sub(self.retransmits).into(),
+            sent: moved.sent.saturating_sub(self.sent),
+            received: moved.received.saturating_sub(self.received),
+            retransmits: moved.retransmits.saturating_sub(self.retransmits).into(),
             tag: self.tag,
             ..Progress::default()
         };
-        self.sent = self.sent.max(flow.bytes_sent);
-        self.received = self.received.max(flow.bytes_received);
-        self.retransmits = self.retransmits.max(flow.retransmits);
+        self.sent = self.sent.max(moved.sent);
+        self.received = self.received.max(moved.received);
+        self.retransmits = self.retransmits.max(moved.retransmits);
         progress
     }
 }

@@ -16,7 +16,7 @@ use aya::{
 };
 use fathom_abi::{
     ConnectionId,
-    flow::{ANYWAY, REPORTED},
+    flow::{ANYWAY, MAY_REST, REPORTED},
     message::PLAIN_TEXT,
 };
 
@@ -120,6 +120,8 @@ pub struct Net {
 pub enum Wanted {
     /// Those on which a segment has moved since the record before.
     Moved,
+    /// The same; others may go to rest, with a record that says so.
+    MovedOrResting,
     /// All.
     All,
 }
@@ -307,6 +309,7 @@ impl Net {
             for (argument, id) in options.args.iter_mut().zip(ids) {
                 *argument = match wanted {
                     Wanted::Moved => id.sock,
+                    Wanted::MovedOrResting => id.sock | MAY_REST,
                     Wanted::All => id.sock | ANYWAY,
                 };
             }

@@ -15,7 +15,11 @@ use self::series::Series;
 use super::metric::{Metric, Source};
 use crate::{
     identity::{Peer, Process},
-    net::{Flow, Open, flows::Change, open::Progress},
+    net::{
+        Ends, Flow, Open,
+        flows::Change,
+        open::{Missing, Moved, Progress},
+    },
 };
 
 /// The service that stands for those beyond [`Limits::services`].
@@ -80,6 +84,10 @@ pub struct TcpCounts {
     /// Connections that the table of open ones had no room for: `fathom.tcp.connections.active` counts each of them until one of them
     /// closes, whichever it is, and their bytes are counted at their end.
     pub forgotten: u64,
+    /// How often a connection went to rest.
+    pub rested: u64,
+    /// How often a connection at rest went on, or ended.
+    pub woken: u64,
 }
 
 impl Tcp {
@@ -115,10 +123,19 @@ impl Tcp {
     pub fn advance(&self, flow: &Flow) -> Option<Peer> {
         let mut inner = self.lock();
         let inner = &mut *inner;
+        let resting = inner.open.resting();
         let progress = inner.open.take_known(flow)?;
         inner.counts.flows += 1;
+        if flow.change == Change::Resting {
+            inner.counts.rested += 1;
+        } else {
+            inner.counts.woken += u64::from(inner.open.resting() < resting);
+        }
         let number = progress.tag;
         inner.count(flow, number, &progress);
+        if let Some(replaced) = progress.replaces {
+            inner.lost(replaced);
+        }
         let series = inner.series.get(number as usize)?;
         Some(series.peer.clone())
     }
@@ -126,6 +143,37 @@ impl Tcp {
     /// The connections that are open, for whoever asks the kernel where they stand.
     pub fn open(&self) -> Vec<ConnectionId> {
         self.lock().open.ids().collect()
+    }
+
+    /// A look at the kernel's sockets, the one with this number, has found one. If it is of a connection at rest, what has moved on it is counted.
+    pub fn stands(&self, look: u8, ends: &Ends, moved: Moved, srtt_us: Option<u32>) {
+        let mut inner = self.lock();
+        let Some(progress) = inner.open.stands(look, ends, moved) else {
+            return;
+        };
+        if let Some(series) = inner.series.get_mut(progress.tag as usize) {
+            series.add_moved(srtt_us, &progress);
+        }
+    }
+
+    /// How many connections are at rest.
+    pub fn resting(&self) -> usize {
+        self.lock().open.resting()
+    }
+
+    /// The connections at rest that a look has not found, though an earlier one did.
+    pub fn missing(&self, look: u8) -> Vec<Missing> {
+        self.lock().open.missing(look)
+    }
+
+    /// Those that were missing are over, and their end was not seen, but for what records have told of meanwhile.
+    pub fn lose(&self, missing: &[Missing]) {
+        let mut inner = self.lock();
+        for &missing in missing {
+            if let Some(tag) = inner.open.lose(missing) {
+                inner.lost(tag);
+            }
+        }
     }
 
     /// What came of the flows so far.
@@ -156,11 +204,19 @@ impl Inner {
                 series.established(flow);
             }
         }
-        series.add_moved(flow, progress);
+        series.add_moved(flow.srtt_us, progress);
         match flow.change {
             Change::Closed | Change::Lost => series.ended(flow),
             Change::ConnectFailed => series.failed(flow),
-            Change::Established | Change::Existing | Change::Alive => {}
+            Change::Established | Change::Existing | Change::Alive | Change::Resting => {}
+        }
+    }
+
+    /// A connection that began in this series is over, and its end was not seen.
+    fn lost(&mut self, number: u32) {
+        if let Some(series) = self.series.get_mut(number as usize) {
+            series.active = series.active.saturating_sub(1);
+            series.lost();
         }
     }
 

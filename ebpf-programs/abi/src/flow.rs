@@ -20,6 +20,8 @@ impl FlowKind {
     pub const ALIVE: Self = Self(5);
     /// It has ended, and the kernel kept its end from the programs. Only on request, in the place of `ALIVE`.
     pub const LOST: Self = Self(6);
+    /// It is open and at rest: this is where it stands, and the programs know it no more until something happens on it. Only on request: see [`MAY_REST`].
+    pub const RESTING: Self = Self(7);
 }
 
 /// Connections that one run of the program `flow_report` reads: it takes their socks as arguments, of which a raw tracepoint has
@@ -29,6 +31,10 @@ pub const REPORTED: usize = 12;
 /// Set in a sock that `flow_report` is given: a record is wanted also where no segment has moved since the one before. A sock lies at a multiple
 /// of more than sixteen.
 pub const ANYWAY: u64 = 1;
+
+/// Set in a sock that `flow_report` is given: where no segment has moved since the last two times that it was asked about, and none of its messages is known, it
+/// is to rest. Whoever asks so keeps what its records have said: when something happens on it, it is one of which nothing is known.
+pub const MAY_REST: u64 = 2;
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

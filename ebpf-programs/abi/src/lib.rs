@@ -18,7 +18,7 @@ pub mod udp;
 pub mod unwind;
 
 /// The version of everything in this crate.
-pub const VERSION: u32 = 13;
+pub const VERSION: u32 = 14;
 
 /// A connection's two ends. IPv4 addresses are held as IPv4-mapped IPv6 addresses (RFC 4291
 /// section 2.5.5.2); ports are in host byte order.

@@ -274,6 +274,8 @@ pub struct ConnectionState {
     pub exit: crate::flow::Exit,
     /// Resets that were seen.
     pub resets: crate::flow::Resets,
+    /// 1 from the report that found it at rest until a call or a change of state; see [`crate::flow::MAY_REST`].
+    pub resting: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
 }

@@ -245,6 +245,7 @@ fn connected(changed: &Changed) {
 /// The process that runs now has closed it.
 #[inline(always)]
 fn left(state: &mut ConnectionState) {
+    state.resting = 0;
     let tgid = connection::current_tgid();
     connection::own(state, tgid, Owner::CLOSER);
     if connection::is_own(tgid) {

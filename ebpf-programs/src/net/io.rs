@@ -173,6 +173,7 @@ pub fn on_io(
             Protocol::Other => return false,
         },
     };
+    state.resting = 0;
     let taken = &mut state.taken[usize::from(direction == Direction::SENT)];
     if turn != Turn::Later {
         *taken = pid_tgid as u32;

@@ -3,8 +3,8 @@
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::raw_tracepoint, programs::RawTracePointContext};
 use fathom_abi::{
     ConnectionId, Role,
-    flow::{ANYWAY, FlowEvent, FlowKind},
-    message::{ConnectionState, Told},
+    flow::{ANYWAY, FlowEvent, FlowKind, MAY_REST, Resets},
+    message::{ConnectionState, Gear, Overtaken, Told},
 };
 
 use crate::{connection, flow, kernel::Memory, layer, record, sock};
@@ -120,7 +120,11 @@ pub fn say(key: u64, sock: impl Memory, state: &ConnectionState, said: &Said) ->
     let born_ns = born(state);
     record::flow(|event| {
         fill(event, key, sock, state, said);
-        connection::find(key).is_some_and(|now| born(now) == born_ns && !is_over(now))
+        connection::find(key).is_some_and(|now| {
+            born(now) == born_ns
+                && !is_over(now)
+                && (said.kind != FlowKind::RESTING || is_resting(now))
+        })
     })
 }
 
@@ -145,6 +149,13 @@ fn born(state: &ConnectionState) -> u64 {
 fn is_over(state: &ConnectionState) -> bool {
     // SAFETY: as in `born`.
     unsafe { (&raw const state.told).read_volatile() == Told::OVER }
+}
+
+/// Whether nothing has happened on it since a report found it at rest.
+#[inline(always)]
+fn is_resting(state: &ConnectionState) -> bool {
+    // SAFETY: as in `born`.
+    unsafe { (&raw const state.resting).read_volatile() == 1 }
 }
 
 #[inline(always)]
@@ -210,7 +221,7 @@ fn after(since: u64, us: u32) -> u64 {
 }
 
 /// Never attached: user space runs it (`BPF_PROG_TEST_RUN`, 5.10) with the socks of connections that it wants to know of, 0 for none. One on
-/// which nothing has moved since it was last reported is passed over, unless it is asked for with [`ANYWAY`].
+/// which nothing has moved since it was last reported is passed over, unless it is asked for with [`ANYWAY`], or with [`MAY_REST`] and does.
 ///
 /// Reading a connection this way costs a fraction of what sock_diag takes, which walks the kernel's whole table.
 #[raw_tracepoint]
@@ -234,7 +245,7 @@ pub fn flow_report(ctx: RawTracePointContext) -> i32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn report_connection(asked: u64) -> u32 {
-    let sock = asked & !ANYWAY;
+    let sock = asked & !(ANYWAY | MAY_REST);
     if sock == 0 {
         return 0;
     }
@@ -262,12 +273,15 @@ pub extern "C" fn report_connection(asked: u64) -> u32 {
     // Nothing that a record says of an open connection changes without a segment.
     let [received, sent] = sock::segments(sock);
     let moved = received.wrapping_add(sent);
-    if is_open && moved == state.reported && asked & ANYWAY == 0 {
+    let is_at_rest = is_open && moved == state.reported && asked & ANYWAY == 0;
+    if is_at_rest && (asked & MAY_REST == 0 || !goes_to_rest(state, now_is)) {
         return 0;
     }
     // SAFETY: has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    let (kind, old) = if is_open {
+    let (kind, old) = if is_at_rest {
+        (FlowKind::RESTING, now_is)
+    } else if is_open {
         (FlowKind::ALIVE, now_is)
     } else {
         (FlowKind::LOST, flow::CLOSE)
@@ -275,12 +289,33 @@ pub extern "C" fn report_connection(asked: u64) -> u32 {
     if !say(sock, sock, state, &Said::of(kind, old, now)) {
         return 0;
     }
-    if is_open {
+    if kind == FlowKind::ALIVE {
         state.reported = moved;
+        state.resting = 0;
         return 0;
     }
     forget(sock, state);
     0
+}
+
+/// Whether a connection on which no segment has moved is to leave the table. The first time that this is asked it is noted only: a call that is at work on it then is
+/// over by the next time, and what has come since has taken the note away.
+#[inline(always)]
+fn goes_to_rest(state: &mut ConnectionState, now_is: u64) -> bool {
+    // What was learned of messages can't be learned again in their midst.
+    let is_plain = state.message == 0
+        && (state.gear == Gear::UNKNOWN || state.gear == Gear::COUNT)
+        && state.has_plain_text == 0
+        && state.overtaken == Overtaken::NONE
+        && state.turning == 0;
+    if !is_plain || now_is != flow::ESTABLISHED || state.resets != Resets(0) {
+        return false;
+    }
+    if state.resting == 0 {
+        state.resting = 1;
+        return false;
+    }
+    true
 }
 
 #[inline(always)]

@@ -48,7 +48,7 @@ pub fn known_tap(name: &str) -> Result<&'static str> {
 }
 
 /// Every scenario, in the order in which they are run.
-pub const ALL: [Entry; 22] = [
+pub const ALL: [Entry; 23] = [
     Entry {
         name: "http-exact",
         shows: "requests in the RED metrics equal nginx's access log, and every record is accounted for",
@@ -72,6 +72,12 @@ pub const ALL: [Entry; 22] = [
         shows: "connections that end while the agent stands still and their ring is full: none stays open, and each end that was lost is counted as that",
         taps: Taps::Auto,
         place: Place::Native,
+    },
+    Entry {
+        name: "flows-resting",
+        shows: "connections on which nothing moves are forgotten by the kernel programs and not by the agent: active, with each byte and request, until they end",
+        taps: Taps::Auto,
+        place: Place::Everywhere,
     },
     Entry {
         name: "existing",

@@ -72,8 +72,8 @@ fn load(echo: &Echo, seconds: u32, agent: Option<&Agent>) -> Result<Sample> {
     })
 }
 
-/// Outcomes of `fathom.events` that say what came: of events, of questions to conntrack, and of DNS messages.
-const NO_LOSS: [&str; 8] = [
+/// Outcomes of `fathom.events` that say what came: of events, of questions to conntrack, of DNS messages, and of connections at rest.
+const NO_LOSS: [&str; 10] = [
     "answer",
     "cached",
     "delivered",
@@ -81,7 +81,9 @@ const NO_LOSS: [&str; 8] = [
     "off",
     "plain",
     "query",
+    "rested",
     "unbound",
+    "woken",
 ];
 
 /// What the agent took besides `cpu`.

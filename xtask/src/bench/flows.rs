@@ -3,7 +3,7 @@
 //! - `churn`: connections of a byte each way, one after the other, as fast as two processes make them, in pairs of runs as in `bench overhead`. Both
 //!   ends are watched, and share the cores with the agent. One row is for programs that do nothing on the same events: what is left to save.
 //! - `million`: memory while a million such connections come and go.
-//! - `idle`: memory and CPU time while 100,000 ends of connections are open, do nothing, and are reported every ten seconds.
+//! - `idle`: memory and CPU time while 100,000 ends of connections are open, do nothing, and are reported every ten seconds; in the agent they rest by then.
 
 mod churn;
 mod empty;
@@ -35,9 +35,15 @@ pub struct Options {
     /// Ends of connections that are idle; half of them are clients'
     #[arg(long, default_value_t = 100_000)]
     ends: u32,
+    /// How many of them are opened in a second at most; with 0, as many as can be
+    #[arg(long, default_value_t = 2000)]
+    ends_per_second: u32,
     /// For how many seconds they are looked at
     #[arg(long, default_value_t = 60)]
     idle_seconds: u32,
+    /// The agent's memory limit, instead of its own default
+    #[arg(long, value_name = "SIZE")]
+    memory_limit: Option<String>,
     /// The agent's loopback port
     #[arg(long, default_value_t = 25_200)]
     port: u16,
@@ -82,6 +88,9 @@ impl Options {
     /// What the agent is started with: connections alone.
     fn arguments(&self) -> Vec<&str> {
         let tap = self.tap.iter().flat_map(|tap| ["--tap", tap]);
-        ["--capabilities", "net"].into_iter().chain(tap).collect()
+        let limit = self.memory_limit.iter();
+        let limit = limit.flat_map(|limit| ["--memory-limit", limit]);
+        let net = ["--capabilities", "net"].into_iter();
+        net.chain(tap).chain(limit).collect()
     }
 }

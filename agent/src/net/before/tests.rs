@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use super::*;
 use crate::net::{existing::Search, flows::testing::flow, sockets::diag::Family};
 

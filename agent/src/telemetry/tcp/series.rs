@@ -93,15 +93,20 @@ impl Series {
     }
 
     /// Adds what has moved since the last record.
-    pub(super) fn add_moved(&mut self, flow: &Flow, progress: &Progress) {
+    pub(super) fn add_moved(&mut self, srtt_us: Option<u32>, progress: &Progress) {
         self.sent += progress.sent;
         self.received += progress.received;
         self.retransmits += progress.retransmits;
         // Of one at rest the time is an old one.
         let is_news = progress.sent > 0 || progress.received > 0;
-        if let Some(srtt_us) = flow.srtt_us.filter(|_| is_news || progress.ends) {
+        if let Some(srtt_us) = srtt_us.filter(|_| is_news || progress.ends) {
             self.rtt.add(f64::from(srtt_us) / 1e6);
         }
+    }
+
+    /// A connection is over whose end was not seen.
+    pub(super) fn lost(&mut self) {
+        self.ended[Outcome::ALL.len()] += 1;
     }
 
     /// A connection is over.

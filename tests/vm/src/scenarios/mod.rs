@@ -38,6 +38,7 @@ fn code(name: &str) -> Option<fn(&mut Context) -> Result<()>> {
         "flows" => flows::run,
         "flows-asked" => flows::asked::run,
         "flows-overflow" => flows::overflow::run,
+        "flows-resting" => flows::resting::run,
         "existing" => existing::run,
         "flows-peers" => flows::beside::run,
         "profile-shares" => profile_shares::run,

@@ -1,6 +1,13 @@
 //! Connections that are open and do nothing: what they cost the agent, and `fathom flows`, which writes a line for each of them every ten seconds.
 
-use std::{path::PathBuf, process::Stdio, thread, time::Duration};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::PathBuf,
+    process::Stdio,
+    thread,
+    time::Duration,
+};
 
 use anyhow::Result;
 use fathom_scenarios::{bpf::Objects, process};
@@ -17,6 +24,9 @@ use crate::shell;
 
 /// How long what watches is left alone before it is looked at: attached, everything put away.
 const REST: Duration = Duration::from_secs(12);
+
+/// How long the agent is: three report intervals, after which connections on which nothing moves rest.
+const AGENT_REST: Duration = Duration::from_secs(30);
 
 const MEBIBYTE: f64 = 1_048_576.0;
 
@@ -38,16 +48,34 @@ impl Taken {
     }
 }
 
+/// What watches the connections.
+struct Watch {
+    name: &'static str,
+    pid: u32,
+    rest: Duration,
+}
+
 pub fn run(options: &Options, binary: &PathBuf) -> Result<()> {
     let seconds = options.idle_seconds;
+    let opened = match options.ends_per_second {
+        0 => "as fast as can be".to_owned(),
+        rate => format!("at most {rate} a second"),
+    };
+    let limit = options.memory_limit.as_deref().unwrap_or("its default");
     println!(
-        "\n{} ends of connections over loopback on which nothing happens, reported every 10 s, for {seconds} s. Resident memory is without rings.\n\n\
-         | what | ends | resident (MiB) | maps (MiB) | growth (bytes an end) | CPU (% of a core) |\n|---|---|---|---|---|---|",
+        "\n{} ends of connections over loopback, opened {opened}, on which nothing happens, reported every 10 s, for {seconds} s. The agent's memory limit is {limit}. Resident memory is without rings.\n\n\
+         | what | ends | resident (MiB) | maps (MiB) | all (MiB) | growth (bytes an end) | CPU (% of a core) |\n|---|---|---|---|---|---|---|",
         options.ends
     );
     let agent = Agent::start(binary, options.port, &options.arguments())?;
-    watch("agent", agent.pid(), options)?;
+    let of_agent = Watch {
+        name: "agent",
+        pid: agent.pid(),
+        rest: AGENT_REST,
+    };
+    of_agent.watch(options)?;
     let untracked = agent.untracked()?;
+    let rested = rested(options.port)?;
     agent.stop()?;
     let mut command = shell::command(binary);
     command.args(["flows", "--json", "--interval", "10"]);
@@ -55,8 +83,16 @@ pub fn run(options: &Options, binary: &PathBuf) -> Result<()> {
         command.args(["--tap", tap]);
     }
     let mut flows = Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
-    watch("flows --json", flows.pid(), options)?;
+    let of_flows = Watch {
+        name: "flows --json",
+        pid: flows.pid(),
+        rest: REST,
+    };
+    of_flows.watch(options)?;
     flows.stop("INT")?;
+    if let Some(rested) = rested {
+        println!("\nIn the agent, ends went to rest {rested} times.");
+    }
     if let Some(untracked) = untracked {
         println!(
             "\nThe agent's table of connections, whose size is a share of the memory limit, was full {untracked:.0} times (`connections_full`; an end that connects is counted up to twice)."
@@ -65,40 +101,58 @@ pub fn run(options: &Options, binary: &PathBuf) -> Result<()> {
     Ok(())
 }
 
-/// Looks at a process without connections, then with them.
-fn watch(name: &str, pid: u32, options: &Options) -> Result<()> {
-    let without = look(name, pid, 0, None, options)?;
-    let crowd = Crowd::open(Kind::Silent, options.ends / 2)?;
-    look(name, pid, options.ends, Some(without), options)?;
-    drop(crowd);
-    Ok(())
+impl Watch {
+    /// Looks at it without connections, then with them.
+    fn watch(&self, options: &Options) -> Result<()> {
+        let without = self.look(0, None, options)?;
+        let (kind, connections) = (Kind::Silent, options.ends / 2);
+        let crowd = match options.ends_per_second {
+            0 => Crowd::open(kind, connections)?,
+            rate => Crowd::open_at(kind, connections, (rate / 2).max(1))?,
+        };
+        self.look(options.ends, Some(without), options)?;
+        drop(crowd);
+        Ok(())
+    }
+
+    fn look(&self, ends: u32, before: Option<Taken>, options: &Options) -> Result<Taken> {
+        thread::sleep(self.rest);
+        let start = Taken::of(self.pid)?;
+        thread::sleep(Duration::from_secs(options.idle_seconds.into()));
+        let end = Taken::of(self.pid)?;
+        let all = |taken: Taken| bytes(taken.resident + taken.maps);
+        let growth = before.map_or_else(
+            || "-".to_owned(),
+            |before| format!("{:.0}", (all(end) - all(before)) / f64::from(ends.max(1))),
+        );
+        println!(
+            "| {} | {ends} | {:.1} | {:.1} | {:.1} | {growth} | {:.2} |",
+            self.name,
+            bytes(end.resident) / MEBIBYTE,
+            bytes(end.maps) / MEBIBYTE,
+            all(end) / MEBIBYTE,
+            (end.cpu - start.cpu) / f64::from(options.idle_seconds) * 100.0
+        );
+        Ok(end)
+    }
 }
 
-fn look(
-    name: &str,
-    pid: u32,
-    ends: u32,
-    before: Option<Taken>,
-    options: &Options,
-) -> Result<Taken> {
-    thread::sleep(REST);
-    let start = Taken::of(pid)?;
-    thread::sleep(Duration::from_secs(options.idle_seconds.into()));
-    let end = Taken::of(pid)?;
-    let growth = before.map_or_else(
-        || "-".to_owned(),
-        |before| {
-            let all = |taken: Taken| bytes(taken.resident + taken.maps);
-            format!("{:.0}", (all(end) - all(before)) / f64::from(ends.max(1)))
-        },
-    );
-    println!(
-        "| {name} | {ends} | {:.1} | {:.1} | {growth} | {:.2} |",
-        bytes(end.resident) / MEBIBYTE,
-        bytes(end.maps) / MEBIBYTE,
-        (end.cpu - start.cpu) / f64::from(options.idle_seconds) * 100.0
-    );
-    Ok(end)
+/// How often ends of connections went to rest, by the agent's metrics; `None` where they do not say.
+fn rested(port: u16) -> Result<Option<u64>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(
+        stream,
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut page = Vec::new();
+    stream.read_to_end(&mut page)?;
+    let page = String::from_utf8_lossy(&page);
+    let mut counts = page.lines().filter(|line| {
+        line.starts_with("fathom_events_total{") && line.contains("outcome=\"rested\"")
+    });
+    let count = counts.next().and_then(|line| line.rsplit_once("} "));
+    Ok(count.and_then(|(_, count)| count.trim().parse().ok()))
 }
 
 /// Bytes that the kernel charges for the BPF maps that a process has open.

@@ -4,6 +4,7 @@ mod counts;
 mod datagrams;
 mod listeners;
 mod out;
+mod resting;
 mod trace_contexts;
 
 use std::{
@@ -23,6 +24,7 @@ use self::{
     counts::{Read, register_taps},
     datagrams::Datagrams,
     out::{Hearer, Out, PROC, Traces},
+    resting::Resting,
     trace_contexts::Threads,
 };
 use super::Watch;
@@ -161,6 +163,8 @@ impl Watch {
                 let counts = counted.counts();
                 give("overflow_peer", counts.without_peer);
                 give("overflow_open", counts.forgotten);
+                give("rested", counts.rested);
+                give("woken", counts.woken);
             });
         let counted = Arc::clone(&red);
         // Parts of exchanges that were delivered: not to be added to the above.
@@ -214,6 +218,7 @@ impl Watch {
             flows,
             taken: Vec::new(),
             reports: Reports::new(config.flow_interval),
+            resting: Resting::new(&tcp, config.flow_interval),
             gone: Gone::default(),
             full: 0,
             datagrams,
@@ -267,6 +272,7 @@ struct Pipeline {
     /// What a turn takes out of their ring.
     taken: Vec<Flow>,
     reports: Reports,
+    resting: Resting,
     gone: Gone,
     /// How often the kernel's table of connections was full.
     full: u64,
@@ -409,11 +415,12 @@ impl Pipeline {
     fn report(&mut self) {
         self.out.lost(self.gone.take(), Clock::monotonic_ns());
         self.gone.add(self.out.before.gone());
-        // Metrics need what has moved; who wants records has each connection's in each interval.
+        self.resting.turn();
+        // Metrics need what has moved; who wants records has each connection's in each interval, and all that is known of it.
         let wanted = if self.out.logs.is_some() {
             Wanted::All
         } else {
-            Wanted::Moved
+            Wanted::MovedOrResting
         };
         let (out, gone, net) = (&mut self.out, &mut self.gone, &self.net);
         let mut begins = false;

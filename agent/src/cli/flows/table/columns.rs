@@ -112,7 +112,7 @@ impl Column {
                 Change::Closed => "closed",
                 Change::ConnectFailed => "failed",
                 Change::Lost => "lost",
-                Change::Established | Change::Existing | Change::Alive => "open",
+                Change::Established | Change::Existing | Change::Alive | Change::Resting => "open",
             }
             .to_owned(),
             Self::Role => show::role(flow.role).to_owned(),

@@ -12,6 +12,7 @@ pub mod line;
 mod note;
 pub mod overflow;
 mod peers;
+pub mod resting;
 mod ss;
 pub mod watcher;
 

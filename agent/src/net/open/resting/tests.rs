@@ -1,0 +1,174 @@
+use std::net::SocketAddr;
+
+use fathom_abi::ConnectionId;
+
+use super::*;
+use crate::net::{
+    Flow, Open,
+    flows::{Change, testing::flow},
+};
+
+/// A record of connection `number`, on which so much was sent; as it is after the programs have made its entry anew so many times.
+fn record(number: u16, births: u64, change: Change, sent: u64) -> Flow {
+    let flow = flow(number.into(), change);
+    Flow {
+        id: ConnectionId {
+            born_ns: flow.id.born_ns + births,
+            ..flow.id
+        },
+        established_ns: flow.established_ns.filter(|_| births == 0),
+        local: SocketAddr::new(flow.local.ip(), number),
+        bytes_sent: sent,
+        bytes_received: 2 * sent,
+        retransmits: 0,
+        ..flow
+    }
+}
+
+fn ends(number: u16) -> Ends {
+    Ends::of(&record(number, 0, Change::Alive, 0))
+}
+
+fn moved(sent: u64) -> Moved {
+    Moved {
+        sent,
+        received: 2 * sent,
+        retransmits: 0,
+    }
+}
+
+/// One that has begun with tag 7, sent a hundred bytes, and rests.
+fn at_rest(open: &mut Open, number: u16) {
+    open.take(&record(number, 0, Change::Established, 0), 7);
+    let rests = open.take(&record(number, 0, Change::Resting, 100), 8);
+    assert_eq!((rests.begins, rests.ends, rests.sent), (false, false, 100));
+}
+
+#[test]
+fn one_at_rest_is_remembered_and_not_asked_about() {
+    let mut open = Open::new(10);
+    at_rest(&mut open, 1);
+    assert_eq!((open.len(), open.resting()), (1, 1));
+    assert_eq!(open.ids().count(), 0);
+}
+
+#[test]
+fn what_comes_next_goes_on_where_it_stood_whatever_its_id_is() {
+    for change in [Change::Existing, Change::Alive] {
+        let mut open = Open::new(10);
+        at_rest(&mut open, 1);
+        let goes_on = open.take(&record(1, 1, change, 130), 8);
+        assert_eq!(
+            (goes_on.begins, goes_on.sent, goes_on.received, goes_on.tag),
+            (false, 30, 60, 7)
+        );
+        assert_eq!((open.len(), open.resting()), (1, 0));
+        let id = record(1, 1, change, 0).id;
+        assert_eq!(open.ids().collect::<Vec<_>>(), [id]);
+        let ends = open.take(&record(1, 1, Change::Closed, 140), 8);
+        assert_eq!((ends.ends, ends.sent, ends.tag), (true, 10, 7));
+        assert!(open.is_empty());
+    }
+}
+
+#[test]
+fn one_that_ends_at_rest_ends_once() {
+    // A report may have found it at rest while it ended: then its last record has its first id.
+    for births in [0, 1] {
+        let mut open = Open::new(10);
+        at_rest(&mut open, 1);
+        let ends = open.take(&record(1, births, Change::Closed, 101), 8);
+        assert_eq!(
+            (ends.begins, ends.ends, ends.sent, ends.tag),
+            (false, true, 1, 7)
+        );
+        assert!(open.is_empty());
+    }
+}
+
+#[test]
+fn it_rests_again() {
+    let mut open = Open::new(10);
+    at_rest(&mut open, 1);
+    open.take(&record(1, 1, Change::Existing, 130), 8);
+    let rests = open.take(&record(1, 1, Change::Resting, 150), 8);
+    assert_eq!((rests.sent, rests.tag), (20, 7));
+    assert_eq!((open.len(), open.resting()), (1, 1));
+}
+
+#[test]
+fn one_that_begins_with_the_same_ends_is_another() {
+    let mut open = Open::new(10);
+    at_rest(&mut open, 1);
+    let begins = open.take(&record(1, 2, Change::Established, 0), 9);
+    assert_eq!((begins.begins, begins.tag), (true, 9));
+    assert_eq!((open.len(), open.resting()), (2, 1));
+    let rests = open.take(&record(1, 2, Change::Resting, 10), 9);
+    assert_eq!((rests.tag, rests.replaces), (9, Some(7)));
+    assert_eq!(open.len(), 1);
+}
+
+#[test]
+fn those_at_rest_count_against_the_limit() {
+    let mut open = Open::new(2);
+    at_rest(&mut open, 1);
+    at_rest(&mut open, 2);
+    open.take(&record(3, 0, Change::Established, 0), 7);
+    assert_eq!(open.len(), 2);
+    assert_eq!(open.ids().count(), 0);
+}
+
+#[test]
+fn a_look_tells_what_has_moved_once() {
+    let mut open = Open::new(10);
+    at_rest(&mut open, 1);
+    let found = open.stands(1, &ends(1), moved(120)).expect("it rests");
+    assert_eq!((found.sent, found.received, found.tag), (20, 40, 7));
+    let again = open.stands(2, &ends(1), moved(120)).expect("it rests");
+    assert_eq!((again.sent, again.received), (0, 0));
+    assert_eq!(open.stands(2, &ends(2), moved(1)), None);
+    let ends = open.take(&record(1, 1, Change::Closed, 125), 8);
+    assert_eq!((ends.sent, ends.tag), (5, 7));
+}
+
+#[test]
+fn one_that_was_found_and_is_not_any_more_has_ended() {
+    let mut open = Open::new(10);
+    for number in [1, 2, 3] {
+        at_rest(&mut open, number);
+    }
+    // Of one that no look has found, its namespace may be out of reach.
+    open.stands(1, &ends(1), moved(100));
+    open.stands(1, &ends(2), moved(100));
+    assert_eq!(open.missing(1), []);
+    open.stands(2, &ends(2), moved(100));
+    let missing = open.missing(2);
+    assert_eq!(missing.len(), 1);
+    assert_eq!(open.lose(missing[0]), Some(7));
+    assert_eq!(open.lose(missing[0]), None);
+    assert_eq!(open.resting(), 2);
+    let woken = open.take(&record(1, 1, Change::Existing, 200), 8);
+    assert!(woken.begins, "it is over");
+}
+
+#[test]
+fn one_of_which_a_record_tells_meanwhile_is_not_missing() {
+    let mut open = Open::new(10);
+    at_rest(&mut open, 1);
+    open.stands(1, &ends(1), moved(100));
+    let missing = open.missing(2);
+    assert_eq!(missing.len(), 1);
+    open.take(&record(1, 1, Change::Existing, 110), 8);
+    assert_eq!(open.lose(missing[0]), None);
+    open.take(&record(1, 1, Change::Resting, 110), 8);
+    assert_eq!(open.lose(missing[0]), None);
+    assert_eq!(open.resting(), 1);
+}
+
+#[test]
+fn both_ways_to_show_an_end_are_one() {
+    let end = |text: &str| -> SocketAddr { text.parse().expect("an end") };
+    let to = |text: &str| Ends::new(1, end(text), end("10.0.0.2:1"));
+    assert_eq!(to("[::ffff:10.0.0.1]:80"), to("10.0.0.1:80"));
+    assert_ne!(to("10.0.0.1:80"), to("10.0.0.1:81"));
+}

@@ -1,10 +1,10 @@
 /*
  * Many connections that do next to nothing: a server and a client over loopback, each a process of its own.
  *
- *     cc -O1 -o crowd crowd.c && ./crowd CONNECTIONS http|other|silent
+ *     cc -O1 -o crowd crowd.c && ./crowd CONNECTIONS http|other|silent PER_SECOND
  *
- * The client opens the connections, makes one exchange on each (HTTP/1.1, or Redis's PING; none if silent) and prints `open` with their number. With each line on
- * standard input it makes one more on each and prints `round`. It ends with standard input.
+ * The client opens the connections, at most PER_SECOND of them in a second if that is not 0, makes one exchange on each (HTTP/1.1, or Redis's PING; none if silent) and
+ * prints `open` with their number. With each line on standard input it makes one more on each and prints `round`. It ends with standard input.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -16,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A client's address has some 28,000 ports for each of these. */
@@ -76,12 +77,21 @@ static void round_of(const int *fds, int count, const char *question, const char
     }
 }
 
+/* Waits as long as `count` connections are to take. */
+static void pace(int count, int per_second)
+{
+    long long nanoseconds = 1000000000LL * count / per_second;
+    struct timespec wait = {.tv_sec = nanoseconds / 1000000000, .tv_nsec = nanoseconds % 1000000000};
+    nanosleep(&wait, NULL);
+}
+
 int main(int words, char **word)
 {
-    int count = words == 3 ? atoi(word[1]) : 0;
-    int kind = words == 3 ? !strcmp(word[2], "http") ? 0 : !strcmp(word[2], "other") ? 1 : !strcmp(word[2], "silent") ? 2 : -1 : -1;
-    if (count < 1 || kind < 0) {
-        fprintf(stderr, "usage: crowd CONNECTIONS http|other|silent\n");
+    int count = words == 4 ? atoi(word[1]) : 0;
+    int kind = words == 4 ? !strcmp(word[2], "http") ? 0 : !strcmp(word[2], "other") ? 1 : !strcmp(word[2], "silent") ? 2 : -1 : -1;
+    int per_second = words == 4 ? atoi(word[3]) : -1;
+    if (count < 1 || kind < 0 || per_second < 0) {
+        fprintf(stderr, "usage: crowd CONNECTIONS http|other|silent PER_SECOND\n");
         return 2;
     }
     struct rlimit limit;
@@ -116,6 +126,8 @@ int main(int words, char **word)
         fds[at] = socket(AF_INET, SOCK_STREAM, 0);
         if (fds[at] < 0 || connect(fds[at], (struct sockaddr *)&addresses[at % PORTS], sizeof addresses[0]))
             fail("connect");
+        if (per_second && at % BATCH == BATCH - 1)
+            pace(BATCH, per_second);
     }
     if (kind < 2)
         round_of(fds, count, QUESTIONS[kind], ANSWERS[kind]);

@@ -182,6 +182,10 @@ impl Open {
                 ..Progress::default()
             };
         }
+        let replaced = match flow.change {
+            Change::Established => self.resting.wake(&Ends::of(flow)),
+            _ => None,
+        };
         let mut progress = entry.advance(Moved::on(flow));
         if flow.change == Change::Existing {
             // What it moved before fathom came nobody saw.
@@ -190,6 +194,7 @@ impl Open {
         self.table.insert(flow.id, entry);
         Progress {
             begins: true,
+            replaces: replaced.map(|replaced| replaced.tag),
             ..progress
         }
     }

@@ -38,6 +38,8 @@ pub struct Listed {
     pub denied: u64,
     /// Namespaces whose list broke off or could not be had, among them those that were left out for want of time.
     pub incomplete: u64,
+    /// How long it took.
+    pub took: Duration,
 }
 
 /// One connection of a list.
@@ -70,7 +72,8 @@ pub fn list<T: Send + 'static>(
     thread::Builder::new()
         .name("fathom-sockets".to_owned())
         .spawn(move || {
-            let until = Instant::now() + limit;
+            let begun = Instant::now();
+            let until = begun + limit;
             let mut listed = Listed::default();
             let Visited {
                 entered,
@@ -98,6 +101,7 @@ pub fn list<T: Send + 'static>(
             listed.namespaces = entered;
             listed.denied = denied;
             listed.incomplete += left_out;
+            listed.took = begun.elapsed();
             (into, listed)
         })
 }

@@ -133,9 +133,6 @@ impl Tcp {
         }
         let number = progress.tag;
         inner.count(flow, number, &progress);
-        if let Some(replaced) = progress.replaces {
-            inner.lost(replaced);
-        }
         let series = inner.series.get(number as usize)?;
         Some(series.peer.clone())
     }
@@ -189,6 +186,9 @@ impl Tcp {
 impl Inner {
     /// Counts what is new where the connection is: how many there are in the series in which it began, all else in the one that it has now.
     fn count(&mut self, flow: &Flow, number: u32, progress: &Progress) {
+        if let Some(replaced) = progress.replaces {
+            self.lost(replaced);
+        }
         if progress.ends
             && !progress.begins
             && let Some(series) = self.series.get_mut(progress.tag as usize)

@@ -96,6 +96,14 @@ impl Agent {
         }))
     }
 
+    /// How often ends of connections went to rest.
+    pub fn rested(&self) -> Result<Option<f64>> {
+        let metrics = Metrics(get(self.port, "/metrics")?);
+        Ok(metrics.sum("fathom_events_total", |labels| {
+            labels.contains("outcome=\"rested\"")
+        }))
+    }
+
     /// Ends of connections that it saw come to be.
     pub fn connections(&self) -> Result<Option<f64>> {
         Ok(Metrics(get(self.port, "/metrics")?).connections())
@@ -120,14 +128,15 @@ impl Agent {
 struct Metrics(String);
 
 /// Stages' signals whose outcomes say of what kind something is, and not that it was lost: a file that holds no TLS functions, a reset that is no connection's,
-/// a query beside an answer, a destination on this node, a span without a parent.
-const SORTED: [[&str; 2]; 6] = [
+/// a query beside an answer, a destination on this node, a span without a parent, a connection at rest.
+const SORTED: [[&str; 2]; 7] = [
     ["tap", "tls_files"],
     ["tap", "resets"],
     ["tap", "existing"],
     ["decoder", "dns"],
     ["correlator", "destinations"],
     ["correlator", "client_parents"],
+    ["aggregator", "connections"],
 ];
 
 impl Metrics {

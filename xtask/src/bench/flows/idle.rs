@@ -1,13 +1,6 @@
 //! Connections that are open and do nothing: what they cost the agent, and `fathom flows`, which writes a line for each of them every ten seconds.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
-    path::PathBuf,
-    process::Stdio,
-    thread,
-    time::Duration,
-};
+use std::{path::PathBuf, process::Stdio, thread, time::Duration};
 
 use anyhow::Result;
 use fathom_scenarios::{bpf::Objects, process};
@@ -75,7 +68,7 @@ pub fn run(options: &Options, binary: &PathBuf) -> Result<()> {
     };
     of_agent.watch(options)?;
     let untracked = agent.untracked()?;
-    let rested = rested(options.port)?;
+    let rested = agent.rested()?;
     agent.stop()?;
     let mut command = shell::command(binary);
     command.args(["flows", "--json", "--interval", "10"]);
@@ -91,7 +84,7 @@ pub fn run(options: &Options, binary: &PathBuf) -> Result<()> {
     of_flows.watch(options)?;
     flows.stop("INT")?;
     if let Some(rested) = rested {
-        println!("\nIn the agent, ends went to rest {rested} times.");
+        println!("\nIn the agent, ends went to rest {rested:.0} times.");
     }
     if let Some(untracked) = untracked {
         println!(
@@ -105,11 +98,8 @@ impl Watch {
     /// Looks at it without connections, then with them.
     fn watch(&self, options: &Options) -> Result<()> {
         let without = self.look(0, None, options)?;
-        let (kind, connections) = (Kind::Silent, options.ends / 2);
-        let crowd = match options.ends_per_second {
-            0 => Crowd::open(kind, connections)?,
-            rate => Crowd::open_at(kind, connections, (rate / 2).max(1))?,
-        };
+        let per_second = options.ends_per_second.div_ceil(2);
+        let crowd = Crowd::open_at(Kind::Silent, options.ends / 2, per_second)?;
         self.look(options.ends, Some(without), options)?;
         drop(crowd);
         Ok(())
@@ -135,24 +125,6 @@ impl Watch {
         );
         Ok(end)
     }
-}
-
-/// How often ends of connections went to rest, by the agent's metrics; `None` where they do not say.
-fn rested(port: u16) -> Result<Option<u64>> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(
-        stream,
-        "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut page = Vec::new();
-    stream.read_to_end(&mut page)?;
-    let page = String::from_utf8_lossy(&page);
-    let mut counts = page.lines().filter(|line| {
-        line.starts_with("fathom_events_total{") && line.contains("outcome=\"rested\"")
-    });
-    let count = counts.next().and_then(|line| line.rsplit_once("} "));
-    Ok(count.and_then(|(_, count)| count.trim().parse().ok()))
 }
 
 /// Bytes that the kernel charges for the BPF maps that a process has open.

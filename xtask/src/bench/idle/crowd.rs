@@ -4,8 +4,6 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -15,9 +13,6 @@ use crate::shell;
 
 /// Connections of one process: many systems let one have twice as many open files.
 const MOST: u32 = 8_000;
-
-/// How often in a second a process more is started, where they are opened at a rate.
-const STARTS: u32 = 4;
 
 /// What the connections speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,28 +59,18 @@ struct Part {
 impl Crowd {
     /// Opens so many, as fast as it goes.
     pub fn open(kind: Kind, connections: u32) -> Result<Self> {
-        Self::in_parts(kind, connections, MOST, Duration::ZERO)
+        Self::open_at(kind, connections, 0)
     }
 
-    /// Opens so many, at most `per_second` in a second: a process for each quarter's.
+    /// Opens so many, at most `per_second` in a second; with 0, as [`Crowd::open`].
     pub fn open_at(kind: Kind, connections: u32, per_second: u32) -> Result<Self> {
-        let most = (per_second / STARTS).clamp(1, MOST);
-        let apart = Duration::from_secs(1) * most / per_second.max(1);
-        Self::in_parts(kind, connections, most, apart)
-    }
-
-    /// Opens so many, at most `most` in a process, the processes so long after each other at least.
-    fn in_parts(kind: Kind, connections: u32, most: u32, apart: Duration) -> Result<Self> {
         let program = process::compile("crowd")?;
         let mut left = connections;
         let mut crowd = Self(Vec::new());
-        let mut due = Instant::now();
         while left > 0 {
-            thread::sleep(due.saturating_duration_since(Instant::now()));
-            due = Instant::now() + apart;
-            let count = left.min(most);
+            let count = left.min(MOST);
             left -= count;
-            crowd.0.push(Part::open(&program, kind, count)?);
+            crowd.0.push(Part::open(&program, kind, count, per_second)?);
         }
         Ok(crowd)
     }
@@ -102,9 +87,9 @@ impl Crowd {
 
 impl Part {
     /// Starts a process and waits for its connections.
-    fn open(program: &Path, kind: Kind, count: u32) -> Result<Self> {
+    fn open(program: &Path, kind: Kind, count: u32, per_second: u32) -> Result<Self> {
         let mut child = shell::command(program)
-            .args([&count.to_string(), kind.word()])
+            .args([&count.to_string(), kind.word(), &per_second.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -163,6 +163,13 @@ impl Watch {
                 let counts = counted.counts();
                 give("overflow_peer", counts.without_peer);
                 give("overflow_open", counts.forgotten);
+            });
+        let counted = Arc::clone(&tcp);
+        // What connections did, and no loss.
+        shared
+            .events
+            .register(Stage::Aggregator, "connections", move |give| {
+                let counts = counted.counts();
                 give("rested", counts.rested);
                 give("woken", counts.woken);
             });

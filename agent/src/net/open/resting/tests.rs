@@ -101,11 +101,19 @@ fn one_that_begins_with_the_same_ends_is_another() {
     let mut open = Open::new(10);
     at_rest(&mut open, 1);
     let begins = open.take(&record(1, 2, Change::Established, 0), 9);
-    assert_eq!((begins.begins, begins.tag), (true, 9));
-    assert_eq!((open.len(), open.resting()), (2, 1));
-    let rests = open.take(&record(1, 2, Change::Resting, 10), 9);
+    assert_eq!(
+        (begins.begins, begins.tag, begins.replaces),
+        (true, 9, Some(7))
+    );
+    assert_eq!((open.len(), open.resting()), (1, 0));
+    // Nor is one whose begin was not seen, and that rests.
+    at_rest(&mut open, 2);
+    let mut unseen = record(2, 2, Change::Alive, 0);
+    unseen.local = record(3, 0, Change::Alive, 0).local;
+    open.take(&unseen, 9);
+    let rests = open.take(&record(2, 2, Change::Resting, 10), 9);
     assert_eq!((rests.tag, rests.replaces), (9, Some(7)));
-    assert_eq!(open.len(), 1);
+    assert_eq!((open.len(), open.resting()), (2, 1));
 }
 
 #[test]

@@ -170,7 +170,7 @@ impl Scene {
 
 /// How often ends of connections went to rest, or woke.
 fn parts(metrics: &Metrics, outcome: &str) -> u64 {
-    accounting::of(metrics, "aggregator", "flow_parts", Some(outcome))
+    accounting::of(metrics, "aggregator", "connections", Some(outcome))
 }
 
 /// Whether nothing was lost, and nothing found no room.

@@ -233,7 +233,7 @@ impl Watch {
         };
         drain(live);
         let mut refused = None;
-        let turn = self.reports.turn(Instant::now(), || {
+        let turn = self.reports.turn(Instant::now(), false, || {
             gone.begin(live.counter(NetCounter::FlowRingFull));
             open.ids().chain(before.ids()).collect()
         });

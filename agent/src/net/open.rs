@@ -247,6 +247,11 @@ impl Open {
         self.len() == 0
     }
 
+    /// How many are open and not at rest.
+    pub fn awake(&self) -> usize {
+        self.table.len()
+    }
+
     /// How many are at rest.
     pub fn resting(&self) -> usize {
         self.resting.len()

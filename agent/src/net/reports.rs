@@ -10,6 +10,9 @@ const TURNS: usize = 50;
 /// Connections that are asked about at a time, at most: their records find room in the smallest ring.
 pub const AT_A_TIME: usize = 256;
 
+/// How much sooner the next interval begins where room is scarce: what is asked about may go to rest, and make room.
+const SOONER: u32 = 4;
+
 /// The plan of the periodic reports.
 #[derive(Debug)]
 pub struct Reports {
@@ -30,15 +33,20 @@ impl Reports {
         }
     }
 
-    /// Those whose turn it is; `open` is asked for all that are open when an interval begins. Until all had their turn no new interval begins. To be
-    /// called some fifty times in an interval or more often.
+    /// Those whose turn it is; `open` is asked for all that are open when an interval begins, which is sooner where room `is_scarce`. Until all had their turn no new
+    /// interval begins. To be called some fifty times in an interval or more often.
     pub fn turn(
         &mut self,
         now: Instant,
+        is_scarce: bool,
         open: impl FnOnce() -> Vec<ConnectionId>,
     ) -> Vec<ConnectionId> {
         if self.left.is_empty() {
-            if now.duration_since(self.begun) < self.interval {
+            let interval = match is_scarce {
+                true => self.interval / SOONER,
+                false => self.interval,
+            };
+            if now.duration_since(self.begun) < interval {
                 return Vec::new();
             }
             self.begun = now;
@@ -65,15 +73,19 @@ mod tests {
             .map(|sock| ConnectionId { sock, born_ns: 1 })
             .collect();
         let mut asked = Vec::new();
-        let early = reports.turn(begin, || panic!("the interval has not passed"));
+        let early = reports.turn(begin, false, || panic!("the interval has not passed"));
         assert!(early.is_empty());
         for turn in 0..TURNS {
-            let some = reports.turn(begin + interval, || ids.clone());
+            let some = reports.turn(begin + interval, false, || ids.clone());
             assert_eq!(some.len(), 2000, "turn {turn}");
             asked.extend(some);
         }
-        let early = reports.turn(begin + interval, || panic!("the next has not begun"));
+        let early = reports.turn(begin + interval, false, || panic!("the next has not begun"));
         assert!(early.is_empty());
+        let scarce = begin + interval + interval / 4;
+        let early = reports.turn(scarce, false, || panic!("there is room"));
+        assert!(early.is_empty());
+        assert_eq!(reports.turn(scarce, true, || ids.clone()).len(), 2000);
         asked.sort_unstable_by_key(|id| id.sock);
         assert_eq!(asked, ids);
     }

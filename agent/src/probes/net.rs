@@ -209,21 +209,23 @@ impl Net {
             of(of_tap(Kind::First).map(Attachment::name).collect()),
         );
         let map_bytes = map_bytes(&ebpf, &[]);
+        let sizes = NetSizes::within(options.map_budget);
         let mut net = Self {
             tap,
             taps: Vec::new(),
             socket_calls,
             messages: ring(OBJECT, &mut ebpf, "MESSAGES")?,
             flows: ring(OBJECT, &mut ebpf, "FLOWS")?,
-            connections: Connections(
-                HashMap::try_from(take(OBJECT, &mut ebpf, "CONNECTIONS")?)
+            connections: Connections {
+                map: HashMap::try_from(take(OBJECT, &mut ebpf, "CONNECTIONS")?)
                     .map_err(map_error("CONNECTIONS"))?,
-            ),
+                capacity: sizes.connections,
+            },
             dns: ring(OBJECT, &mut ebpf, "DNS")?,
             udp: UdpFlows {
                 map: HashMap::try_from(take(OBJECT, &mut ebpf, "UDP_FLOWS")?)
                     .map_err(map_error("UDP_FLOWS"))?,
-                capacity: NetSizes::within(options.map_budget).udp_flows,
+                capacity: sizes.udp_flows,
             },
             go_processes: match options.track_active {
                 true => Some(GoProcesses(

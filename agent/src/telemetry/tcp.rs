@@ -158,6 +158,11 @@ impl Tcp {
         self.lock().open.resting()
     }
 
+    /// How many are open and not at rest.
+    pub fn awake(&self) -> usize {
+        self.lock().open.awake()
+    }
+
     /// The connections at rest that a look has not found, though an earlier one did.
     pub fn missing(&self, look: u8) -> Vec<Missing> {
         self.lock().open.missing(look)

@@ -14,7 +14,10 @@ use crate::probes::sizes::FRAMINGS_SIZE;
 
 /// The kernel's memory of each connection.
 #[derive(Debug)]
-pub struct Connections(pub(super) HashMap<MapData, u64, ConnectionRecord>);
+pub struct Connections {
+    pub(super) map: HashMap<MapData, u64, ConnectionRecord>,
+    pub(super) capacity: u32,
+}
 
 /// A value of `FRAMINGS`, which is the kernel programs' alone.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +36,11 @@ pub(super) struct ConnectionRecord(ConnectionState);
 unsafe impl aya::Pod for ConnectionRecord {}
 
 impl Connections {
+    /// How many they can know.
+    pub fn capacity(&self) -> usize {
+        self.capacity as usize
+    }
+
     /// Whether the kernel's programs know a connection.
     pub fn has(&self, id: ConnectionId) -> bool {
         self.get(id.sock)
@@ -41,7 +49,7 @@ impl Connections {
 
     /// Connections that are over, and of which the process took what was left. The whole table is read.
     pub fn over(&self) -> Vec<ConnectionId> {
-        let entries = self.0.iter().filter_map(Result::ok);
+        let entries = self.map.iter().filter_map(Result::ok);
         entries
             .filter(|(_, record)| record.0.told == Told::OVER)
             .map(|(sock, record)| ConnectionId {
@@ -53,7 +61,7 @@ impl Connections {
 
     /// What the kernel knows of a sock; `None` when it is gone.
     pub fn get(&self, sock: u64) -> Option<ConnectionState> {
-        self.0.get(&sock, 0).ok().map(|record| record.0)
+        self.map.get(&sock, 0).ok().map(|record| record.0)
     }
 }
 

@@ -431,7 +431,8 @@ impl Pipeline {
         };
         let (out, gone, net) = (&mut self.out, &mut self.gone, &self.net);
         let mut begins = false;
-        let turn = self.reports.turn(Instant::now(), || {
+        let is_scarce = out.tcp.awake() > net.connections.capacity() / 2;
+        let turn = self.reports.turn(Instant::now(), is_scarce, || {
             begins = true;
             gone.begin(net.counters.get(NetCounter::FlowRingFull) + net.misses.flows());
             if gone.is_due()

@@ -145,10 +145,13 @@ impl Decoder {
 
     /// Takes one record, and says what it tells, the exchanges that it completes among it.
     pub fn record(&mut self, bytes: &[u8], listener: &mut impl Listener) {
-        let Some(record) = Record::decode(bytes) else {
+        let Some(mut record) = Record::decode(bytes) else {
             self.counts.record(RecordOutcome::Malformed);
             return;
         };
+        if record.event.role == Role::UNKNOWN {
+            record.event.role = listener.role(record.event.id);
+        }
         let counts = Arc::clone(&self.counts);
         let mut out = Out {
             counts: &counts,

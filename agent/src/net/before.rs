@@ -294,6 +294,11 @@ impl Before {
         Some(told)
     }
 
+    /// Whether a connection that was listed is open, and its records have this id.
+    pub fn has(&self, id: ConnectionId) -> bool {
+        self.known.contains_key(&id)
+    }
+
     /// The ids that records have of those among the listed ones that are open, and of which a record has told.
     pub fn ids(&self) -> impl Iterator<Item = ConnectionId> {
         self.known.keys().copied()

@@ -24,6 +24,11 @@ impl Ends {
         }
     }
 
+    /// The namespace's inode.
+    pub fn netns(&self) -> u32 {
+        self.netns
+    }
+
     /// Those of a flow. Of one whose end was not seen, they say nothing.
     pub fn of(flow: &Flow) -> Self {
         Self::new(flow.netns, flow.local, flow.remote)

@@ -2,6 +2,8 @@
 
 mod resting;
 
+use std::collections::HashSet;
+
 use fathom_abi::ConnectionId;
 
 pub use self::resting::Missing;
@@ -29,7 +31,29 @@ struct Entry {
     sent: u64,
     received: u64,
     retransmits: u32,
-    tag: u32,
+    /// The note is 1 where it was at rest.
+    tag: Tag,
+}
+
+/// A taker's tag of 24 bits, and a note of eight beside it: there are many.
+#[derive(Clone, Copy, Debug)]
+struct Tag(u32);
+
+impl Tag {
+    const BITS: u32 = 24;
+    const MASK: u32 = (1 << Self::BITS) - 1;
+
+    fn new(tag: u32, note: u8) -> Self {
+        Self(tag & Self::MASK | u32::from(note) << Self::BITS)
+    }
+
+    fn tag(self) -> u32 {
+        self.0 & Self::MASK
+    }
+
+    fn note(self) -> u8 {
+        (self.0 >> Self::BITS) as u8
+    }
 }
 
 /// What has moved on a connection since it began.
@@ -80,6 +104,8 @@ pub struct Progress {
     pub retransmits: u64,
     /// What the taker's first record was tagged with.
     pub tag: u32,
+    /// Its records have had another id, until it rested.
+    pub was_at_rest: bool,
     /// The tag of one that had the same two ends: it is over, and its end was not seen.
     pub replaces: Option<u32>,
 }
@@ -138,7 +164,7 @@ impl Open {
                 let progress = entry.advance(Moved::on(flow));
                 let replaced = self.resting.insert(&Ends::of(flow), entry);
                 Some(Progress {
-                    replaces: replaced.map(|replaced| replaced.tag),
+                    replaces: replaced.map(|replaced| replaced.tag.tag()),
                     ..progress
                 })
             }
@@ -172,7 +198,7 @@ impl Open {
             sent: 0,
             received: 0,
             retransmits: 0,
-            tag,
+            tag: Tag::new(tag, 0),
         };
         if self.len() >= self.limit {
             self.forgotten += u64::from(flow.change != Change::Alive);
@@ -194,7 +220,7 @@ impl Open {
         self.table.insert(flow.id, entry);
         Progress {
             begins: true,
-            replaces: replaced.map(|replaced| replaced.tag),
+            replaces: replaced.map(|replaced| replaced.tag.tag()),
             ..progress
         }
     }
@@ -221,15 +247,31 @@ impl Open {
         self.table.keys().copied().filter(|id| id.born_ns != 0)
     }
 
-    /// A look at the kernel's sockets, the one with this number, has found one: if it is of a connection at rest, what has moved on it without a call of the process
-    /// that has it.
-    pub fn stands(&mut self, look: u8, ends: &Ends, moved: Moved) -> Option<Progress> {
-        self.resting.stands(look, ends, moved)
+    /// A look at the kernel's sockets begins. There is one at a time.
+    pub fn look_begins(&mut self) {
+        self.resting.look_begins();
     }
 
-    /// The connections at rest that a look has not found, though an earlier one did.
-    pub fn missing(&self, look: u8) -> Vec<Missing> {
-        self.resting.missing(look)
+    /// The look has found a socket: if it is of a connection at rest, what has moved on that without a call of the process that has it.
+    pub fn stands(&mut self, ends: &Ends, moved: Moved) -> Option<Progress> {
+        self.resting.stands(ends, moved)
+    }
+
+    /// The look is done, and has seen all sockets of these network namespaces, or of more. Gives back the connections at rest that it has not found, and that an earlier
+    /// one did, or would have.
+    pub fn look_is_done(&mut self, seen: HashSet<u32>) -> Vec<Missing> {
+        self.resting.look_is_done(seen)
+    }
+
+    /// The tag of a connection that is open and was at rest before it got this id.
+    pub fn tag_before_rest(&self, id: ConnectionId) -> Option<u32> {
+        let tag = self.table.get(&id)?.tag;
+        (tag.note() != 0).then(|| tag.tag())
+    }
+
+    /// Whether a connection is known by this id.
+    pub fn has(&self, id: ConnectionId) -> bool {
+        self.table.contains_key(&id)
     }
 
     /// One that was missing is over, if it is still at rest now; gives back its tag.
@@ -270,7 +312,8 @@ impl Entry {
             sent: moved.sent.saturating_sub(self.sent),
             received: moved.received.saturating_sub(self.received),
             retransmits: moved.retransmits.saturating_sub(self.retransmits).into(),
-            tag: self.tag,
+            tag: self.tag.tag(),
+            was_at_rest: self.tag.note() != 0,
             ..Progress::default()
         };
         self.sent = self.sent.max(moved.sent);

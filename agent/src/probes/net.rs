@@ -325,11 +325,7 @@ impl Net {
     /// # Errors
     /// As [`Net::report`].
     pub fn forget(&self, ids: &[ConnectionId]) -> Result<(), ProgramError> {
-        let without_layer = |id: &ConnectionId| ConnectionId {
-            sock: id.sock & !PLAIN_TEXT,
-            ..*id
-        };
-        let ids: Vec<_> = ids.iter().map(without_layer).collect();
+        let ids: Vec<_> = ids.iter().map(|&id| connection_of(id)).collect();
         self.report(&ids, Wanted::Moved)
     }
 
@@ -377,6 +373,14 @@ impl Net {
     /// Bytes of them that are in this process's address space.
     pub fn mapped_bytes(&self) -> u64 {
         self.messages.mapped_bytes() + self.flows.mapped_bytes() + self.dns.mapped_bytes()
+    }
+}
+
+/// The connection that a layer of plain text lies over, or that this is.
+pub fn connection_of(id: ConnectionId) -> ConnectionId {
+    ConnectionId {
+        sock: id.sock & !PLAIN_TEXT,
+        ..id
     }
 }
 

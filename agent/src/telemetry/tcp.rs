@@ -4,7 +4,7 @@ mod errno;
 mod series;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -72,6 +72,17 @@ struct Key {
     peer: Peer,
 }
 
+/// What is known of a connection that is open.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Whose the other end is.
+    pub peer: Peer,
+    /// Who opened it.
+    pub role: Role,
+    /// Whether its records had another id, until it rested.
+    pub was_at_rest: bool,
+}
+
 /// What came of the flows that [`Tcp`] took in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TcpCounts {
@@ -119,8 +130,8 @@ impl Tcp {
     }
 
     /// Takes a flow of a connection that is known to be open, and counts it where the connection began: whose the two ends are need not be looked up
-    /// again. Gives back whose the other end is; `None` for any other flow, which is to be recorded.
-    pub fn advance(&self, flow: &Flow) -> Option<Peer> {
+    /// again. Gives back what is known of it; `None` for any other flow, which is to be recorded.
+    pub fn advance(&self, flow: &Flow) -> Option<Known> {
         let mut inner = self.lock();
         let inner = &mut *inner;
         let resting = inner.open.resting();
@@ -134,7 +145,23 @@ impl Tcp {
         let number = progress.tag;
         inner.count(flow, number, &progress);
         let series = inner.series.get(number as usize)?;
-        Some(series.peer.clone())
+        Some(Known {
+            peer: series.peer.clone(),
+            role: series.role,
+            was_at_rest: progress.was_at_rest,
+        })
+    }
+
+    /// Who opened a connection that was at rest, and whose records do not say it any more: by the id that it has since then.
+    pub fn role_before_rest(&self, id: ConnectionId) -> Option<Role> {
+        let inner = self.lock();
+        let tag = inner.open.tag_before_rest(id)?;
+        Some(inner.series.get(tag as usize)?.role)
+    }
+
+    /// Whether a connection is open and known by this id.
+    pub fn has(&self, id: ConnectionId) -> bool {
+        self.lock().open.has(id)
     }
 
     /// The connections that are open, for whoever asks the kernel where they stand.
@@ -142,15 +169,25 @@ impl Tcp {
         self.lock().open.ids().collect()
     }
 
-    /// A look at the kernel's sockets, the one with this number, has found one. If it is of a connection at rest, what has moved on it is counted.
-    pub fn stands(&self, look: u8, ends: &Ends, moved: Moved, srtt_us: Option<u32>) {
+    /// A look at the kernel's sockets begins. There is one at a time.
+    pub fn look_begins(&self) {
+        self.lock().open.look_begins();
+    }
+
+    /// The look has found a socket. If it is of a connection at rest, what has moved on that is counted.
+    pub fn stands(&self, ends: &Ends, moved: Moved, srtt_us: Option<u32>) {
         let mut inner = self.lock();
-        let Some(progress) = inner.open.stands(look, ends, moved) else {
+        let Some(progress) = inner.open.stands(ends, moved) else {
             return;
         };
         if let Some(series) = inner.series.get_mut(progress.tag as usize) {
             series.add_moved(srtt_us, &progress);
         }
+    }
+
+    /// The look is done; see [`Open::look_is_done`].
+    pub fn look_is_done(&self, seen: HashSet<u32>) -> Vec<Missing> {
+        self.lock().open.look_is_done(seen)
     }
 
     /// How many connections are at rest.
@@ -161,11 +198,6 @@ impl Tcp {
     /// How many are open and not at rest.
     pub fn awake(&self) -> usize {
         self.lock().open.awake()
-    }
-
-    /// The connections at rest that a look has not found, though an earlier one did.
-    pub fn missing(&self, look: u8) -> Vec<Missing> {
-        self.lock().open.missing(look)
     }
 
     /// Those that were missing are over, and their end was not seen, but for what records have told of meanwhile.

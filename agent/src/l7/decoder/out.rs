@@ -1,6 +1,6 @@
 //! What comes of records, and who is told.
 
-use fathom_abi::{ConnectionId, Endpoints, message::Direction};
+use fathom_abi::{ConnectionId, Endpoints, Role, message::Direction};
 
 use crate::{
     l7::{
@@ -20,6 +20,11 @@ pub trait Listener {
 
     /// An exchange is over.
     fn exchange(&mut self, exchange: Exchange);
+
+    /// Who opened a connection whose records don't say: it was at rest, or it was open before fathom, and then nobody knows.
+    fn role(&mut self, _id: ConnectionId) -> Role {
+        Role::UNKNOWN
+    }
 }
 
 impl<F: FnMut(Exchange)> Listener for F {

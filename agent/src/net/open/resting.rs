@@ -1,9 +1,12 @@
 //! Connections at rest: nothing has moved on them for a while, and the kernel programs have forgotten them. What they make anew when something happens has another
 //! id, and the same two ends.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher as _, RandomState},
+};
 
-use super::{Entry, Moved, Progress};
+use super::{Entry, Moved, Progress, Tag};
 use crate::net::Ends;
 
 /// Those at rest, at 33 bytes each: by a number that their two ends are folded into. That two pairs of ends have the same is as unlikely as one in 2^64, as nobody knows
@@ -12,6 +15,10 @@ use crate::net::Ends;
 pub(super) struct Resting {
     fold: RandomState,
     table: foldhash::HashMap<u64, Rest>,
+    /// The number of the look that has begun last, 0 for none.
+    look: u8,
+    /// The network namespaces that the last look which is done has seen.
+    seen: HashSet<u32>,
 }
 
 /// What is kept of one.
@@ -20,12 +27,9 @@ struct Rest {
     sent: u64,
     received: u64,
     retransmits: u32,
-    /// The tag, and in the upper byte the number of the look that has found its socket last, 0 for none.
-    tag_and_look: u32,
+    /// The note is the number of the look that has found its socket last, or would have; 0 for none.
+    tag: Tag,
 }
-
-/// Bits of a tag.
-const TAG_BITS: u32 = 24;
 
 /// One that a look has not found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +46,17 @@ impl Resting {
     /// One goes to rest. Gives back one that had the same two ends.
     pub(super) fn insert(&mut self, ends: &Ends, entry: Entry) -> Option<Entry> {
         let folded = self.folded(ends);
-        let replaced = self.table.insert(folded, Rest::of(entry))?;
+        // The look under way may be past its socket. In a namespace that can't be entered none would find it.
+        let look = match self.seen.contains(&ends.netns()) {
+            true => self.look,
+            false => 0,
+        };
+        let replaced = self.table.insert(folded, Rest::of(entry, look))?;
         Some(replaced.entry())
+    }
+
+    pub(super) fn look_begins(&mut self) {
+        self.look = self.look.checked_add(1).unwrap_or(1);
     }
 
     /// Something happens on a connection, which is at rest no more if it was.
@@ -56,20 +69,20 @@ impl Resting {
         Some(rest.entry())
     }
 
-    pub(super) fn stands(&mut self, look: u8, ends: &Ends, moved: Moved) -> Option<Progress> {
+    pub(super) fn stands(&mut self, ends: &Ends, moved: Moved) -> Option<Progress> {
         let folded = self.folded(ends);
         let rest = self.table.get_mut(&folded)?;
         let mut entry = rest.entry();
         let progress = entry.advance(moved);
-        *rest = Rest::of(entry);
-        rest.tag_and_look |= u32::from(look) << TAG_BITS;
+        *rest = Rest::of(entry, self.look);
         Some(progress)
     }
 
-    pub(super) fn missing(&self, look: u8) -> Vec<Missing> {
+    pub(super) fn look_is_done(&mut self, seen: HashSet<u32>) -> Vec<Missing> {
+        self.seen = seen;
         let missing = |(&folded, rest): (&u64, &Rest)| {
-            let found = rest.look();
-            (found != 0 && found != look).then_some(Missing {
+            let found = rest.tag.note();
+            (found != 0 && found != self.look).then_some(Missing {
                 folded,
                 look: found,
             })
@@ -78,11 +91,11 @@ impl Resting {
     }
 
     pub(super) fn lose(&mut self, missing: Missing) -> Option<u32> {
-        // One that woke meanwhile and rests again was not seen by any look since.
-        let is_same = self.table.get(&missing.folded)?.look() == missing.look;
+        // One that woke meanwhile and rests again has the last look's number.
+        let is_same = self.table.get(&missing.folded)?.tag.note() == missing.look;
         let lost = is_same.then(|| self.table.remove(&missing.folded))??;
         self.shrink();
-        Some(lost.entry().tag)
+        Some(lost.tag.tag())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -99,12 +112,12 @@ impl Resting {
 }
 
 impl Rest {
-    fn of(entry: Entry) -> Self {
+    fn of(entry: Entry, look: u8) -> Self {
         Self {
             sent: entry.sent,
             received: entry.received,
             retransmits: entry.retransmits,
-            tag_and_look: entry.tag & ((1 << TAG_BITS) - 1),
+            tag: Tag::new(entry.tag.tag(), look),
         }
     }
 
@@ -113,12 +126,8 @@ impl Rest {
             sent: self.sent,
             received: self.received,
             retransmits: self.retransmits,
-            tag: self.tag_and_look & ((1 << TAG_BITS) - 1),
+            tag: Tag::new(self.tag.tag(), 1),
         }
-    }
-
-    fn look(&self) -> u8 {
-        (self.tag_and_look >> TAG_BITS) as u8
     }
 }
 

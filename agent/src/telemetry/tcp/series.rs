@@ -22,7 +22,7 @@ const BOUNDS: [f64; 16] = [
 /// One series of each metric.
 pub(super) struct Series {
     service: Arc<str>,
-    role: Role,
+    pub(super) role: Role,
     pub(super) peer: Peer,
     overflow: bool,
     established: u64,

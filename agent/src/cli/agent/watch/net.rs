@@ -2,12 +2,14 @@
 
 mod counts;
 mod datagrams;
+mod flow_reader;
 mod listeners;
 mod out;
 mod resting;
 mod trace_contexts;
 
 use std::{
+    collections::HashMap,
     num::NonZeroUsize,
     sync::{
         Arc,
@@ -23,6 +25,7 @@ use tracing::{info, warn};
 use self::{
     counts::{Read, register_taps},
     datagrams::Datagrams,
+    flow_reader::{FlowReader, FlowTurns, TURN},
     out::{Hearer, Out, PROC, Traces},
     resting::Resting,
     trace_contexts::Threads,
@@ -33,7 +36,7 @@ use crate::{
     export::otlp::queue::Queue,
     identity::{FarEnds, Identity},
     l7::{self, Decoder},
-    net::{AT_A_TIME, Before, Flow, Flows, Gone, Reports, existing::Search},
+    net::{AT_A_TIME, Before, Flows, Gone, Reports, existing::Search},
     probes::{
         self,
         finder::{Finder, Found},
@@ -66,12 +69,6 @@ const SPARES_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the search for connections from before may take. 100,000 took half of it in a build without optimization, on two busy CPUs.
 const SEARCH_LIMIT: Duration = Duration::from_secs(2);
-
-/// Records that are taken out of one ring before the other has its turn.
-const TURN: usize = 4096;
-
-/// Flows that room is kept for between turns.
-const KEPT: usize = 256;
 
 /// Turns that the flows have at the end: more than their ring holds.
 const LAST_TURNS: usize = 64;
@@ -222,8 +219,7 @@ impl Watch {
             net,
             found,
             decoder,
-            flows,
-            taken: Vec::new(),
+            flows: FlowTurns::new(flows, Arc::clone(&read)),
             reports: Reports::new(config.flow_interval),
             resting: Resting::new(&tcp, config.flow_interval),
             gone: Gone::default(),
@@ -246,6 +242,7 @@ impl Watch {
                 }),
                 logs,
                 shared,
+                ended: HashMap::new(),
                 nameless: Vec::new(),
             },
         };
@@ -275,9 +272,7 @@ struct Pipeline {
     /// Files that TLS goes through, as they are mapped.
     found: Option<Receiver<Found>>,
     decoder: Decoder,
-    flows: Flows,
-    /// What a turn takes out of their ring.
-    taken: Vec<Flow>,
+    flows: FlowTurns,
     reports: Reports,
     resting: Resting,
     gone: Gone,
@@ -376,6 +371,10 @@ impl Pipeline {
             let decoder = &mut self.decoder;
             let mut hearer = Hearer {
                 out: &mut self.out,
+                flows: FlowReader {
+                    ring: &mut self.net.flows,
+                    flows: &mut self.flows,
+                },
                 now_ns,
             };
             let messages = self.net.messages.drain(TURN, |record| {
@@ -386,6 +385,10 @@ impl Pipeline {
                 .fetch_add(messages as u64, Ordering::Relaxed);
             for connection in self.decoder.take_given_up() {
                 self.net.give_up(connection);
+            }
+            if messages < TURN {
+                // All that came before the ends that are known was taken out.
+                self.out.ended.clear();
             }
             all += messages + flow_records + lookups;
             if messages < TURN && flow_records < TURN && lookups < TURN {
@@ -402,16 +405,11 @@ impl Pipeline {
 
     /// Takes flows out of their ring, at most a turn's; returns how many there were.
     fn drain_flows(&mut self, now_ns: u64) -> usize {
-        let (flows, taken) = (&mut self.flows, &mut self.taken);
-        let records = self.net.flows.drain(TURN, |record| {
-            flows.record(record, &mut |flow| taken.push(flow));
-        });
-        self.out.flows(taken, now_ns);
-        if records < KEPT {
-            // Not in between: memory that is given back and taken again is as much work as the flows.
-            taken.shrink_to(KEPT);
-        }
-        self.read.flows.fetch_add(records as u64, Ordering::Relaxed);
+        let mut reader = FlowReader {
+            ring: &mut self.net.flows,
+            flows: &mut self.flows,
+        };
+        let records = reader.drain(&mut self.out, now_ns);
         if records < TURN || self.out.nameless.len() >= TURN {
             self.out.deliver_nameless(now_ns);
         }
@@ -470,6 +468,10 @@ impl Pipeline {
         let connections = &self.net.connections;
         let mut hearer = Hearer {
             out: &mut self.out,
+            flows: FlowReader {
+                ring: &mut self.net.flows,
+                flows: &mut self.flows,
+            },
             now_ns,
         };
         self.decoder

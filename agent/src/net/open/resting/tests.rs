@@ -130,13 +130,23 @@ fn those_at_rest_count_against_the_limit() {
 fn a_look_tells_what_has_moved_once() {
     let mut open = Open::new(10);
     at_rest(&mut open, 1);
-    let found = open.stands(1, &ends(1), moved(120)).expect("it rests");
+    open.look_begins();
+    let found = open.stands(&ends(1), moved(120)).expect("it rests");
     assert_eq!((found.sent, found.received, found.tag), (20, 40, 7));
-    let again = open.stands(2, &ends(1), moved(120)).expect("it rests");
+    let again = open.stands(&ends(1), moved(120)).expect("it rests");
     assert_eq!((again.sent, again.received), (0, 0));
-    assert_eq!(open.stands(2, &ends(2), moved(1)), None);
+    assert_eq!(open.stands(&ends(2), moved(1)), None);
     let ends = open.take(&record(1, 1, Change::Closed, 125), 8);
     assert_eq!((ends.sent, ends.tag), (5, 7));
+}
+
+/// A look that finds these, in the namespace that all of them are in.
+fn look(open: &mut Open, found: &[u16]) -> Vec<Missing> {
+    open.look_begins();
+    for &number in found {
+        open.stands(&ends(number), moved(100));
+    }
+    open.look_is_done([ends(1).netns()].into())
 }
 
 #[test]
@@ -145,12 +155,9 @@ fn one_that_was_found_and_is_not_any_more_has_ended() {
     for number in [1, 2, 3] {
         at_rest(&mut open, number);
     }
-    // Of one that no look has found, its namespace may be out of reach.
-    open.stands(1, &ends(1), moved(100));
-    open.stands(1, &ends(2), moved(100));
-    assert_eq!(open.missing(1), []);
-    open.stands(2, &ends(2), moved(100));
-    let missing = open.missing(2);
+    // One that no look has found may be in a namespace that is out of reach.
+    assert_eq!(look(&mut open, &[1, 2]), []);
+    let missing = look(&mut open, &[2]);
     assert_eq!(missing.len(), 1);
     assert_eq!(open.lose(missing[0]), Some(7));
     assert_eq!(open.lose(missing[0]), None);
@@ -160,11 +167,35 @@ fn one_that_was_found_and_is_not_any_more_has_ended() {
 }
 
 #[test]
+fn one_that_ends_before_it_was_looked_for_is_missing_where_looks_see_its_namespace() {
+    let mut open = Open::new(10);
+    look(&mut open, &[]);
+    at_rest(&mut open, 1);
+    let mut elsewhere = record(2, 0, Change::Established, 0);
+    elsewhere.netns = 2;
+    open.take(&elsewhere, 7);
+    elsewhere.change = Change::Resting;
+    open.take(&elsewhere, 7);
+    assert_eq!(look(&mut open, &[]).len(), 1);
+}
+
+#[test]
+fn one_that_rests_behind_a_looks_back_is_not_missing_in_it() {
+    let mut open = Open::new(10);
+    look(&mut open, &[]);
+    open.look_begins();
+    at_rest(&mut open, 1);
+    assert_eq!(open.look_is_done([ends(1).netns()].into()), []);
+    assert_eq!(look(&mut open, &[1]), []);
+    assert_eq!(look(&mut open, &[]).len(), 1);
+}
+
+#[test]
 fn one_of_which_a_record_tells_meanwhile_is_not_missing() {
     let mut open = Open::new(10);
     at_rest(&mut open, 1);
-    open.stands(1, &ends(1), moved(100));
-    let missing = open.missing(2);
+    look(&mut open, &[1]);
+    let missing = look(&mut open, &[]);
     assert_eq!(missing.len(), 1);
     open.take(&record(1, 1, Change::Existing, 110), 8);
     assert_eq!(open.lose(missing[0]), None);

@@ -70,6 +70,7 @@ pub fn run(context: &mut Context) -> Result<()> {
     }
 
     scene.go_to_rest()?;
+    let recognized = recognized(&scene.agent.metrics()?);
     // Only the ends that write have to wake.
     scene.wake(&[Fate::IsLeftUnread], 1, |connection, truth| {
         connection.ask(UNREAD, truth)
@@ -89,6 +90,12 @@ pub fn run(context: &mut Context) -> Result<()> {
     context.fact("connections", scene.all.len());
     context.fact("rested", parts(&metrics, "rested"));
     context.fact("woken", parts(&metrics, "woken"));
+    let from_before = self::recognized(&metrics);
+    ensure!(
+        from_before == recognized,
+        "{} that woke are taken for connections from before",
+        from_before - recognized
+    );
     scene.end()
 }
 
@@ -171,6 +178,14 @@ impl Scene {
 /// How often ends of connections went to rest, or woke.
 fn parts(metrics: &Metrics, outcome: &str) -> u64 {
     accounting::of(metrics, "aggregator", "connections", Some(outcome))
+}
+
+/// Connections from before the agent that speak what it reads: none of these is one.
+fn recognized(metrics: &Metrics) -> u64 {
+    metrics.count(
+        "fathom_connections_recognized_total",
+        &[("origin", "existing")],
+    )
 }
 
 /// Whether nothing was lost, and nothing found no room.

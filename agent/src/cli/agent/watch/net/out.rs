@@ -1,9 +1,10 @@
 //! What takes exchanges and flows: metrics, and spans with their parents.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use super::trace_contexts::Threads;
 use fathom_abi::{ConnectionId, Role, counters::NetCounter};
+
+use super::{flow_reader::FlowReader, trace_contexts::Threads};
 
 use crate::{
     cli::agent::watch::Shared,
@@ -14,7 +15,7 @@ use crate::{
         exchange::{Exchange, Side, Started, Step},
     },
     net::{Before, Existing, Flow},
-    probes::net::Counters,
+    probes::net::{Counters, connection_of},
     telemetry::{
         Clock, FlowLogs, Goroutines, Parents, Red, Spans, Tcp,
         flow_logs::FlowLog,
@@ -55,6 +56,8 @@ pub(super) struct Out {
     /// Records of flows and where they go, where rules ask for them.
     pub(super) logs: Option<(FlowLogs, Arc<Queue<FlowLog>>)>,
     pub(super) shared: Shared,
+    /// Connections that were at rest and have ended, of which there may be messages that were not taken out yet, and who opened them.
+    pub(super) ended: HashMap<ConnectionId, Role>,
     /// Exchanges of processes that are gone and have no name yet.
     pub(super) nameless: Vec<(Exchange, SpanContext)>,
 }
@@ -92,6 +95,7 @@ impl Traces {
 /// Hears what the decoder finds in the records that are taken out at this time.
 pub(super) struct Hearer<'a> {
     pub(super) out: &'a mut Out,
+    pub(super) flows: FlowReader<'a>,
     pub(super) now_ns: u64,
 }
 
@@ -128,9 +132,29 @@ impl Listener for Hearer<'_> {
     fn exchange(&mut self, exchange: Exchange) {
         self.out.exchange(exchange, self.now_ns);
     }
+
+    fn role(&mut self, id: ConnectionId) -> Role {
+        let id = connection_of(id);
+        if !self.out.knows(id) {
+            // Its flow's record came before this one, into the other ring.
+            self.flows.drain(self.out, self.now_ns);
+        }
+        self.out.role_before_rest(id)
+    }
 }
 
 impl Out {
+    fn knows(&self, id: ConnectionId) -> bool {
+        self.tcp.has(id) || self.before.has(id) || self.ended.contains_key(&id)
+    }
+
+    /// Who opened a connection that was at rest.
+    fn role_before_rest(&self, id: ConnectionId) -> Role {
+        let open = self.tcp.role_before_rest(id);
+        let role = open.or_else(|| self.ended.get(&id).copied());
+        role.unwrap_or_default()
+    }
+
     pub(super) fn exchange(&mut self, exchange: Exchange, now_ns: u64) {
         if let Some(threads) = &mut self.threads {
             threads.ended(&self.shared.ids, &exchange);
@@ -213,6 +237,12 @@ impl Out {
 
     fn tell(&mut self, mut flow: Flow, now_ns: u64) {
         let known = self.tcp.advance(&flow);
+        if let Some(known) = &known
+            && known.was_at_rest
+            && flow.change.is_end()
+        {
+            self.ended.insert(flow.id, known.role);
+        }
         if known.is_some() && self.logs.is_none() {
             return;
         }
@@ -223,8 +253,8 @@ impl Out {
             flow.role = self.existing.role(flow.local, flow.remote);
         }
         let far = match known {
-            Some(peer) => FarEnd {
-                peer,
+            Some(known) => FarEnd {
+                peer: known.peer,
                 destination: None,
             },
             None => {

@@ -2,6 +2,7 @@
 //! them, and which of them have ended unseen.
 
 use std::{
+    collections::HashSet,
     io,
     sync::Arc,
     thread::JoinHandle,
@@ -23,6 +24,9 @@ use crate::{
 /// A look takes no more than this part of the time from one to the next: with 100,000 connections, which take 0.15 s, there is one in half a minute.
 const PART: u32 = 200;
 
+/// One under way: the network namespaces in which it has seen sockets, and what it came to.
+type Look = JoinHandle<(HashSet<u32>, Listed)>;
+
 /// The looks, one in each interval while there are connections at rest, or less often where a look takes long.
 pub(super) struct Resting {
     tcp: Arc<Tcp>,
@@ -30,10 +34,10 @@ pub(super) struct Resting {
     begun: Instant,
     /// How long after that the next one begins.
     wait: Duration,
-    /// The number of the last one; 0 is none's.
-    number: u8,
+    /// Whether none has begun: the first tells which namespaces can be seen, before anything rests.
+    is_first: bool,
     /// The one under way.
-    look: Option<JoinHandle<((), Listed)>>,
+    look: Option<Look>,
     /// Those that the last one did not find.
     missing: Vec<Missing>,
 }
@@ -45,7 +49,7 @@ impl Resting {
             interval,
             begun: Instant::now(),
             wait: interval,
-            number: 0,
+            is_first: true,
             look: None,
             missing: Vec::new(),
         }
@@ -56,40 +60,42 @@ impl Resting {
     pub(super) fn turn(&mut self) {
         self.tcp.lose(&std::mem::take(&mut self.missing));
         if let Some(look) = self.look.take_if(|look| look.is_finished()) {
-            let ((), listed) = look.join().unwrap_or_default();
+            let (seen, listed) = look.join().unwrap_or_default();
             self.wait = self.interval.max(listed.took * PART);
             // One that broke off, or panicked, has not seen all.
             if listed.namespaces > 0 && listed.incomplete == 0 {
-                self.missing = self.tcp.missing(self.number);
+                self.missing = self.tcp.look_is_done(seen);
             }
         }
-        if self.look.is_some() || self.begun.elapsed() < self.wait || self.tcp.resting() == 0 {
+        let is_wanted = self.is_first || self.tcp.resting() > 0;
+        if self.look.is_some() || self.begun.elapsed() < self.wait || !is_wanted {
             return;
         }
         self.begun = Instant::now();
-        self.number = self.number.checked_add(1).unwrap_or(1);
-        match look(&self.tcp, self.number) {
+        self.is_first = false;
+        match look(&self.tcp) {
             Ok(look) => self.look = Some(look),
             Err(error) => warn!("connections at rest are not looked at: {error}"),
         }
     }
 }
 
-fn look(tcp: &Arc<Tcp>, number: u8) -> io::Result<JoinHandle<((), Listed)>> {
+fn look(tcp: &Arc<Tcp>) -> io::Result<Look> {
     let tcp = Arc::clone(tcp);
+    tcp.look_begins();
     sockets::list(
         SEARCH_LIMIT,
         Extensions::TCP_INFO,
-        (),
-        move |(), found: &Found<'_>| {
-            let Some(info) = found.details.tcp_info() else {
-                return;
-            };
-            let socket = found.socket;
+        HashSet::new(),
+        move |seen: &mut HashSet<u32>, found: &Found<'_>| {
             let netns = u32::try_from(found.namespace).unwrap_or_default();
-            let ends = Ends::new(netns, socket.local, socket.remote);
-            let moved = Moved::by(&info, socket.state);
-            tcp.stands(number, &ends, moved, info.rtt_us);
+            seen.insert(netns);
+            if let Some(info) = found.details.tcp_info() {
+                let socket = found.socket;
+                let ends = Ends::new(netns, socket.local, socket.remote);
+                let moved = Moved::by(&info, socket.state);
+                tcp.stands(&ends, moved, info.rtt_us);
+            }
         },
     )
 }

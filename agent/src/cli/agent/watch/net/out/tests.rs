@@ -22,6 +22,7 @@ fn out() -> Out {
         tcp: Arc::new(Tcp::new(tcp::Limits::default())),
         existing: Arc::default(),
         before: Before::default(),
+        ended: HashMap::new(),
         spans: None,
         threads: None,
         goroutines: None,
@@ -57,7 +58,9 @@ fn the_first_connection_to_a_service_of_the_node_knows_whose_it_is() {
     let service = Arc::clone(&out.identity.process(client.tgid, 0).service);
     for number in [1, 2] {
         assert_eq!(
-            out.tcp.advance(&flow(number, Change::Alive)),
+            out.tcp
+                .advance(&flow(number, Change::Alive))
+                .map(|known| known.peer),
             Some(Peer::Service(Arc::clone(&service))),
             "{number}"
         );

@@ -109,7 +109,7 @@ pub fn is_bare(flow: &Flow) -> bool {
 }
 
 /// A list of sockets that is being made.
-type Listing = JoinHandle<(Vec<Listed>, sockets::Listed)>;
+type Listing = JoinHandle<sockets::List<Vec<Listed>>>;
 
 /// What was told of a connection when it was listed.
 #[derive(Clone, Copy, Debug)]
@@ -173,8 +173,8 @@ impl Before {
     /// a look that takes longer finds comes later.
     pub fn resting(&mut self, interval: Duration, limit: Duration, now_ns: u64) -> Vec<Flow> {
         if let Some(look) = self.look.take_if(|look| look.is_finished()) {
-            let (found, _) = look.join().unwrap_or_default();
-            return self.stand(&found, now_ns);
+            let list = look.join().unwrap_or_default();
+            return self.stand(&list.into, now_ns);
         }
         let is_due = self.looked.is_none_or(|at| at.elapsed() >= interval);
         if is_due && self.look.is_none() && !self.resting.is_empty() {
@@ -223,7 +223,8 @@ impl Before {
         let Some(search) = self.search.take_if(|search| search.is_finished()) else {
             return Vec::new();
         };
-        let (found, listed) = search.join().unwrap_or_default();
+        let list = search.join().unwrap_or_default();
+        let (found, listed) = (list.into, list.listed);
         // One that broke off, or panicked, has not seen all.
         if listed.namespaces == 0 || listed.incomplete > 0 || found.len() >= LISTED {
             return Vec::new();
@@ -300,7 +301,7 @@ impl Before {
     }
 
     /// The ids that records have of those among the listed ones that are open, and of which a record has told.
-    pub fn ids(&self) -> impl Iterator<Item = ConnectionId> {
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = ConnectionId> {
         self.known.keys().copied()
     }
 }

@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::{
     before,
-    sockets::{self, Extensions, Listed, Socket},
+    sockets::{self, Extensions, List, Listed, Socket},
 };
 
 /// Connections whose role is remembered; of more, it is unknown. They take 1 MiB.
@@ -43,7 +43,7 @@ pub struct Counts {
 }
 
 /// The search for them, under way.
-pub struct Search(JoinHandle<((Table, Vec<before::Listed>), Listed)>);
+pub struct Search(JoinHandle<List<(Table, Vec<before::Listed>)>>);
 
 /// The connections that were open when fathom came.
 #[derive(Debug, Default)]
@@ -83,10 +83,14 @@ impl Search {
 
     /// Waits for its end: what is to be known of all of them, and the first [`before::LISTED`] one by one.
     pub fn finish(self) -> (Existing, Vec<before::Listed>) {
-        let Ok(((table, list), listed)) = self.0.join() else {
+        let Ok(all) = self.0.join() else {
             warn!("the search for connections of before had panicked");
             return Default::default();
         };
+        let ((table, list), listed) = (all.into, all.listed);
+        if let Some(error) = all.broke_off {
+            warn!("connections that were open before are not all known: {error}");
+        }
         if listed.denied > 0 {
             warn!(
                 "{} network namespaces, or processes that may be in others, could not be entered: of connections there that were open before, the role is not known (it takes CAP_SYS_ADMIN and CAP_SYS_PTRACE)",

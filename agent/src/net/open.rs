@@ -14,12 +14,14 @@ use super::{
     sockets::{diag::State, info::TcpInfo},
 };
 
-/// The open connections, at 41 bytes each (a table's size is a power of two), those at rest at 33.
+/// The open connections, at rest or not, at 41 bytes each (a table's size is a power of two).
 #[derive(Debug)]
 pub struct Open {
     limit: usize,
     table: Table,
     resting: Resting,
+    /// Those of the table that were listed, and have no id of records.
+    listed: usize,
     forgotten: u64,
 }
 
@@ -31,7 +33,7 @@ struct Entry {
     sent: u64,
     received: u64,
     retransmits: u32,
-    /// The note is 1 where it was at rest.
+    /// The note is 1 where it was at rest before a byte had moved on it.
     tag: Tag,
 }
 
@@ -104,7 +106,9 @@ pub struct Progress {
     pub retransmits: u64,
     /// What the taker's first record was tagged with.
     pub tag: u32,
-    /// Its records have had another id, until it rested.
+    /// It begins, and there was no room for it.
+    pub is_forgotten: bool,
+    /// It was at rest before a byte had moved on it, and its records had another id then.
     pub was_at_rest: bool,
     /// The tag of one that had the same two ends: it is over, and its end was not seen.
     pub replaces: Option<u32>,
@@ -117,6 +121,7 @@ impl Open {
             limit,
             table: Table::default(),
             resting: Resting::default(),
+            listed: 0,
             forgotten: 0,
         }
     }
@@ -156,7 +161,7 @@ impl Open {
                 }
                 let mut entry = self.resting.wake(&Ends::of(flow))?;
                 let progress = entry.advance(Moved::on(flow));
-                self.table.insert(flow.id, entry);
+                self.insert(flow.id, entry);
                 Some(progress)
             }
             Change::Resting => {
@@ -183,9 +188,15 @@ impl Open {
         }
     }
 
+    fn insert(&mut self, id: ConnectionId, entry: Entry) {
+        let is_new = self.table.insert(id, entry).is_none();
+        self.listed += usize::from(is_new && is_listed(id));
+    }
+
     /// Takes a connection out of the table, which does not stay much larger than what is in it.
     fn remove(&mut self, id: ConnectionId) -> Option<Entry> {
         let entry = self.table.remove(&id)?;
+        self.listed -= usize::from(is_listed(id));
         if self.table.capacity() > SMALL && self.table.len() < self.table.capacity() / SPARSE {
             self.table.shrink_to(self.table.len() * 2);
         }
@@ -200,27 +211,30 @@ impl Open {
             retransmits: 0,
             tag: Tag::new(tag, 0),
         };
+        let replaced = match flow.change {
+            Change::Established => self.resting.wake(&Ends::of(flow)),
+            _ => None,
+        };
+        let replaces = replaced.map(|replaced| replaced.tag.tag());
         if self.len() >= self.limit {
             self.forgotten += u64::from(flow.change != Change::Alive);
             return Progress {
                 begins: flow.change != Change::Alive,
                 tag,
+                is_forgotten: flow.change != Change::Alive,
+                replaces,
                 ..Progress::default()
             };
         }
-        let replaced = match flow.change {
-            Change::Established => self.resting.wake(&Ends::of(flow)),
-            _ => None,
-        };
         let mut progress = entry.advance(Moved::on(flow));
         if flow.change == Change::Existing {
             // What it moved before fathom came nobody saw.
             (progress.sent, progress.received, progress.retransmits) = (0, 0, 0);
         }
-        self.table.insert(flow.id, entry);
+        self.insert(flow.id, entry);
         Progress {
             begins: true,
-            replaces: replaced.map(|replaced| replaced.tag.tag()),
+            replaces,
             ..progress
         }
     }
@@ -244,7 +258,7 @@ impl Open {
 
     /// All that are remembered but those at rest, and whose ids are of records, in no order: not those that were listed.
     pub fn ids(&self) -> impl Iterator<Item = ConnectionId> {
-        self.table.keys().copied().filter(|id| id.born_ns != 0)
+        self.table.keys().copied().filter(|&id| !is_listed(id))
     }
 
     /// A look at the kernel's sockets begins. There is one at a time.
@@ -257,13 +271,12 @@ impl Open {
         self.resting.stands(ends, moved)
     }
 
-    /// The look is done, and has seen all sockets of these network namespaces, or of more. Gives back the connections at rest that it has not found, and that an earlier
-    /// one did, or would have.
-    pub fn look_is_done(&mut self, seen: HashSet<u32>) -> Vec<Missing> {
+    /// The look is done, and has seen all sockets of these network namespaces. Gives back the connections at rest in them that neither it nor the one before has found.
+    pub fn look_is_done(&self, seen: &HashSet<u32>) -> Vec<Missing> {
         self.resting.look_is_done(seen)
     }
 
-    /// The tag of a connection that is open and was at rest before it got this id.
+    /// The tag of a connection that is open, and was at rest before a byte had moved on it and it got this id.
     pub fn tag_before_rest(&self, id: ConnectionId) -> Option<u32> {
         let tag = self.table.get(&id)?.tag;
         (tag.note() != 0).then(|| tag.tag())
@@ -289,15 +302,20 @@ impl Open {
         self.len() == 0
     }
 
-    /// How many are open and not at rest.
-    pub fn awake(&self) -> usize {
-        self.table.len()
+    /// How many [`Open::ids`] are.
+    pub fn asked(&self) -> usize {
+        self.table.len() - self.listed
     }
 
     /// How many are at rest.
     pub fn resting(&self) -> usize {
         self.resting.len()
     }
+}
+
+/// Whether the id is a list's and not of records.
+const fn is_listed(id: ConnectionId) -> bool {
+    id.born_ns == 0
 }
 
 /// A table with room for so many is kept when it is empty.

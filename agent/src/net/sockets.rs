@@ -9,13 +9,11 @@ pub mod owners;
 pub mod roles;
 
 use std::{
+    collections::HashSet,
     fs, io,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
-
-use fathom_abi::Role;
-use tracing::warn;
 
 pub use self::diag::{Details, Extensions, Socket};
 use self::{
@@ -24,6 +22,7 @@ use self::{
     namespaces::Visited,
     roles::Roles,
 };
+use fathom_abi::Role;
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
@@ -40,6 +39,19 @@ pub struct Listed {
     pub incomplete: u64,
     /// How long it took.
     pub took: Duration,
+}
+
+/// A list that was made.
+#[derive(Debug, Default)]
+pub struct List<T> {
+    /// What the connections that were handed on were put into.
+    pub into: T,
+    /// What it came to.
+    pub listed: Listed,
+    /// The namespaces, by inode, of which all connections are among them.
+    pub whole: HashSet<u32>,
+    /// Why one broke off, the first that did.
+    pub broke_off: Option<dump::Error>,
 }
 
 /// One connection of a list.
@@ -68,13 +80,14 @@ pub fn list<T: Send + 'static>(
     extensions: Extensions,
     mut into: T,
     mut f: impl FnMut(&mut T, &Found<'_>) + Send + 'static,
-) -> io::Result<JoinHandle<(T, Listed)>> {
+) -> io::Result<JoinHandle<List<T>>> {
     thread::Builder::new()
         .name("fathom-sockets".to_owned())
         .spawn(move || {
             let begun = Instant::now();
             let until = begun + limit;
             let mut listed = Listed::default();
+            let (mut whole, mut broke_off) = (HashSet::new(), None);
             let Visited {
                 entered,
                 denied,
@@ -90,19 +103,26 @@ pub fn list<T: Send + 'static>(
                     };
                     f(&mut into, &found);
                 });
-                if let Err(error) = list {
-                    // What one namespace lacks all do: once is enough.
-                    if listed.incomplete == 0 {
-                        warn!("connections that were open before are not all known: {error}");
+                match list {
+                    Ok(()) => {
+                        whole.insert(u32::try_from(namespace).unwrap_or_default());
                     }
-                    listed.incomplete += 1;
+                    Err(error) => {
+                        listed.incomplete += 1;
+                        broke_off.get_or_insert(error);
+                    }
                 }
             });
             listed.namespaces = entered;
             listed.denied = denied;
             listed.incomplete += left_out;
             listed.took = begun.elapsed();
-            (into, listed)
+            List {
+                into,
+                listed,
+                whole,
+                broke_off,
+            }
         })
 }
 

@@ -49,6 +49,21 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Bytes of memory for which one open connection is remembered, at most: each takes some 80 of them.
+    const MEMORY: u64 = 256;
+
+    /// As [`Limits::default`], but for what an agent with so many bytes of memory has no room for.
+    pub fn within(memory: u64) -> Self {
+        let limits = Self::default();
+        let connections = usize::try_from(memory / Self::MEMORY).unwrap_or(usize::MAX);
+        Self {
+            connections: limits.connections.min(connections),
+            ..limits
+        }
+    }
+}
+
 /// The flow metrics of this node.
 pub struct Tcp {
     limits: Limits,
@@ -79,7 +94,7 @@ pub struct Known {
     pub peer: Peer,
     /// Who opened it.
     pub role: Role,
-    /// Whether its records had another id, until it rested.
+    /// Whether it was at rest before a byte had moved on it, and its records had another id then.
     pub was_at_rest: bool,
 }
 
@@ -122,10 +137,8 @@ impl Tcp {
         let inner = &mut *inner;
         inner.counts.flows += 1;
         let number = inner.series_of(&process.service, flow.role, peer, &self.limits);
-        let remembered = inner.open.len();
         let progress = inner.open.take(flow, number);
-        inner.counts.forgotten +=
-            u64::from(progress.begins && !progress.ends && inner.open.len() == remembered);
+        inner.counts.forgotten += u64::from(progress.is_forgotten);
         inner.count(flow, number, &progress);
     }
 
@@ -152,7 +165,8 @@ impl Tcp {
         })
     }
 
-    /// Who opened a connection that was at rest, and whose records do not say it any more: by the id that it has since then.
+    /// Who opened a connection that was at rest, and whose records do not say it any more: by the id that it has since then. None where bytes had moved on it before: what
+    /// comes may be in the midst of something.
     pub fn role_before_rest(&self, id: ConnectionId) -> Option<Role> {
         let inner = self.lock();
         let tag = inner.open.tag_before_rest(id)?;
@@ -186,7 +200,7 @@ impl Tcp {
     }
 
     /// The look is done; see [`Open::look_is_done`].
-    pub fn look_is_done(&self, seen: HashSet<u32>) -> Vec<Missing> {
+    pub fn look_is_done(&self, seen: &HashSet<u32>) -> Vec<Missing> {
         self.lock().open.look_is_done(seen)
     }
 
@@ -195,9 +209,9 @@ impl Tcp {
         self.lock().open.resting()
     }
 
-    /// How many are open and not at rest.
-    pub fn awake(&self) -> usize {
-        self.lock().open.awake()
+    /// How many the kernel is asked about.
+    pub fn asked(&self) -> usize {
+        self.lock().open.asked()
     }
 
     /// Those that were missing are over, and their end was not seen, but for what records have told of meanwhile.

@@ -153,9 +153,12 @@ fn take(changed: &Changed) {
         // FIN_WAIT1 and LAST_ACK: close(2) or shutdown(2), in the process that calls it. Of one that was open before and at rest the end is seen all
         // the same.
         _ => {
-            let state = connection::find(key).or_else(|| connection::make(key, Role::UNKNOWN));
-            if let Some(state) = state {
+            if let Some(state) = connection::find(key) {
                 left(state);
+            } else if let Some(state) = connection::make(key, Role::UNKNOWN) {
+                left(state);
+                // Its end may be far: who keeps where it stood is told that it goes on.
+                announce(key, state);
             }
         }
     }

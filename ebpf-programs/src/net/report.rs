@@ -7,7 +7,7 @@ use fathom_abi::{
     message::{ConnectionState, Gear, Overtaken, Told},
 };
 
-use crate::{connection, flow, kernel::Memory, layer, record, sock};
+use crate::{connection, flow, kernel::Memory, layer, record, sock, turns};
 
 /// Says that it was established, once; of one that was open before, that it is there.
 #[inline(always)]
@@ -279,6 +279,7 @@ pub extern "C" fn report_connection(asked: u64) -> u32 {
     }
     // SAFETY: has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
+    let born_ns = born(state);
     let (kind, old) = if is_at_rest {
         (FlowKind::RESTING, now_is)
     } else if is_open {
@@ -294,7 +295,10 @@ pub extern "C" fn report_connection(asked: u64) -> u32 {
         state.resting = 0;
         return 0;
     }
-    forget(sock, state);
+    // A connection that has taken the sock since has an entry of its own.
+    if connection::find(sock).is_some_and(|now| born(now) == born_ns) {
+        forget(sock, state);
+    }
     0
 }
 
@@ -304,7 +308,7 @@ pub extern "C" fn report_connection(asked: u64) -> u32 {
 fn goes_to_rest(state: &mut ConnectionState, now_is: u64) -> bool {
     // What was learned of messages can't be learned again in their midst.
     let is_plain = state.message == 0
-        && (state.gear == Gear::UNKNOWN || state.gear == Gear::COUNT)
+        && (state.gear == Gear::UNKNOWN || turns::is_given_up(state))
         && state.has_plain_text == 0
         && state.overtaken == Overtaken::NONE
         && state.turning == 0;

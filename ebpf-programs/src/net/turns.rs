@@ -532,6 +532,12 @@ pub extern "C" fn long_head(entry: u32) -> u8 {
     0
 }
 
+/// Whether only bytes are counted, as nothing that was known came.
+#[inline(always)]
+pub fn is_given_up(state: &ConnectionState) -> bool {
+    state.gear == Gear::COUNT && state.strangers >= MAX_STRANGERS
+}
+
 /// A message that looks like nothing known, on a connection that has not shown anything known yet.
 #[inline(always)]
 fn stranger(state: &mut ConnectionState, call: &Call, look: Look) {

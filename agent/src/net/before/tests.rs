@@ -249,3 +249,22 @@ fn of_those_that_rest_the_ones_are_gone_that_are_not_found_again() {
         (1, vec![])
     );
 }
+
+#[test]
+fn one_that_goes_to_rest_is_met_again_by_its_ends() {
+    let mut before = Before::default();
+    let shown = one(3, flow(9, Change::Alive).local).flow(5);
+    before.remember(&shown);
+    before.resume(&mut flow(9, Change::Existing));
+    let mut rests = flow(9, Change::Resting);
+    before.resume(&mut rests);
+    assert_eq!((rests.id, rests.change), (shown.id, Change::Alive));
+    assert_eq!(before.ids().count(), 0);
+    // The programs have made an entry anew.
+    let mut woken = flow(9, Change::Existing);
+    woken.id.born_ns += 1;
+    let id = woken.id;
+    before.resume(&mut woken);
+    assert_eq!((woken.id, woken.change), (shown.id, Change::Alive));
+    assert!(before.has(id));
+}

@@ -9,16 +9,14 @@ use std::{
 use super::{Entry, Moved, Progress, Tag};
 use crate::net::Ends;
 
-/// Those at rest, at 33 bytes each: by a number that their two ends are folded into. That two pairs of ends have the same is as unlikely as one in 2^64, as nobody knows
+/// Those at rest, at 41 bytes each: by a number that their two ends are folded into. That two pairs of ends have the same is as unlikely as one in 2^64, as nobody knows
 /// the key.
 #[derive(Debug, Default)]
 pub(super) struct Resting {
     fold: RandomState,
     table: foldhash::HashMap<u64, Rest>,
-    /// The number of the look that has begun last, 0 for none.
-    look: u8,
-    /// The network namespaces that the last look which is done has seen.
-    seen: HashSet<u32>,
+    /// The numbers of the look that has begun last, and of the one before; 0 before any.
+    looks: [u8; 2],
 }
 
 /// What is kept of one.
@@ -27,8 +25,9 @@ struct Rest {
     sent: u64,
     received: u64,
     retransmits: u32,
-    /// The note is the number of the look that has found its socket last, or would have; 0 for none.
+    /// The note is the number of the look that has found its socket last, or that had begun last when it went to rest.
     tag: Tag,
+    netns: u32,
 }
 
 /// One that a look has not found.
@@ -46,17 +45,13 @@ impl Resting {
     /// One goes to rest. Gives back one that had the same two ends.
     pub(super) fn insert(&mut self, ends: &Ends, entry: Entry) -> Option<Entry> {
         let folded = self.folded(ends);
-        // The look under way may be past its socket. In a namespace that can't be entered none would find it.
-        let look = match self.seen.contains(&ends.netns()) {
-            true => self.look,
-            false => 0,
-        };
-        let replaced = self.table.insert(folded, Rest::of(entry, look))?;
+        let rest = Rest::of(entry, ends.netns(), self.looks[0]);
+        let replaced = self.table.insert(folded, rest)?;
         Some(replaced.entry())
     }
 
     pub(super) fn look_begins(&mut self) {
-        self.look = self.look.checked_add(1).unwrap_or(1);
+        self.looks = [self.looks[0].checked_add(1).unwrap_or(1), self.looks[0]];
     }
 
     /// Something happens on a connection, which is at rest no more if it was.
@@ -74,20 +69,21 @@ impl Resting {
         let rest = self.table.get_mut(&folded)?;
         let mut entry = rest.entry();
         let progress = entry.advance(moved);
-        *rest = Rest::of(entry, self.look);
+        *rest = Rest::of(entry, rest.netns, self.looks[0]);
         Some(progress)
     }
 
-    pub(super) fn look_is_done(&mut self, seen: HashSet<u32>) -> Vec<Missing> {
-        self.seen = seen;
-        let missing = |(&folded, rest): (&u64, &Rest)| {
-            let found = rest.tag.note();
-            (found != 0 && found != self.look).then_some(Missing {
+    pub(super) fn look_is_done(&self, seen: &HashSet<u32>) -> Vec<Missing> {
+        // A list of sockets that is read while one of them goes may pass over its neighbour: once is not enough.
+        let is_missing =
+            |rest: &Rest| !self.looks.contains(&rest.tag.note()) && seen.contains(&rest.netns);
+        let missing = self.table.iter().filter(|(_, rest)| is_missing(rest));
+        missing
+            .map(|(&folded, rest)| Missing {
                 folded,
-                look: found,
+                look: rest.tag.note(),
             })
-        };
-        self.table.iter().filter_map(missing).collect()
+            .collect()
     }
 
     pub(super) fn lose(&mut self, missing: Missing) -> Option<u32> {
@@ -112,12 +108,13 @@ impl Resting {
 }
 
 impl Rest {
-    fn of(entry: Entry, look: u8) -> Self {
+    fn of(entry: Entry, netns: u32, look: u8) -> Self {
         Self {
             sent: entry.sent,
             received: entry.received,
             retransmits: entry.retransmits,
             tag: Tag::new(entry.tag.tag(), look),
+            netns,
         }
     }
 
@@ -126,7 +123,10 @@ impl Rest {
             sent: self.sent,
             received: self.received,
             retransmits: self.retransmits,
-            tag: Tag::new(self.tag.tag(), 1),
+            tag: Tag::new(
+                self.tag.tag(),
+                u8::from(self.sent == 0 && self.received == 0),
+            ),
         }
     }
 }

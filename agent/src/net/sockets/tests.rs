@@ -117,7 +117,8 @@ fn connections_in_another_namespace_are_listed_and_this_thread_stays() {
         |all: &mut Vec<_>, found: &Found<'_>| all.push((found.socket.local, found.role)),
     )
     .expect("a thread");
-    let (found, listed) = search.join().expect("an end");
+    let list = search.join().expect("an end");
+    let (found, listed) = (list.into, list.listed);
     let server: SocketAddr = "127.0.0.1:4711".parse().expect("an address");
     assert!(found.contains(&(server, Role::SERVER)), "{found:?}");
     assert!(listed.namespaces >= 2, "{listed:?}");

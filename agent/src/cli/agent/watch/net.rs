@@ -121,7 +121,7 @@ impl Watch {
         let red = Red::new(red::Limits::default(), Arc::clone(&shared.clock))
             .with_routes(Arc::clone(&config.routes));
         let red = Arc::new(red);
-        let tcp = Arc::new(Tcp::new(tcp::Limits::default()));
+        let tcp = Arc::new(Tcp::new(tcp::Limits::within(config.memory_limit)));
         self.show(Arc::clone(&red) as _);
         self.show(Arc::clone(&tcp) as _);
         // The taps are attached: what they did not see opening is there to be found. It is, while probes are put on TLS libraries.
@@ -365,7 +365,7 @@ impl Pipeline {
             // Answers of DNS servers before all: they name what flows lead to.
             let lookups = self
                 .datagrams
-                .drain(&mut self.net, &mut self.out.identity, now_ns);
+                .drain(&mut self.net.dns, &mut self.out.identity, now_ns);
             // Flows first: they name processes that may be gone by now. What comes after them waits for the next turn.
             let flow_records = self.drain_flows(now_ns);
             let decoder = &mut self.decoder;
@@ -374,6 +374,8 @@ impl Pipeline {
                 flows: FlowReader {
                     ring: &mut self.net.flows,
                     flows: &mut self.flows,
+                    dns: &mut self.net.dns,
+                    datagrams: &mut self.datagrams,
                 },
                 now_ns,
             };
@@ -408,6 +410,8 @@ impl Pipeline {
         let mut reader = FlowReader {
             ring: &mut self.net.flows,
             flows: &mut self.flows,
+            dns: &mut self.net.dns,
+            datagrams: &mut self.datagrams,
         };
         let records = reader.drain(&mut self.out, now_ns);
         if records < TURN || self.out.nameless.len() >= TURN {
@@ -429,7 +433,9 @@ impl Pipeline {
         };
         let (out, gone, net) = (&mut self.out, &mut self.gone, &self.net);
         let mut begins = false;
-        let is_scarce = out.tcp.awake() > net.connections.capacity() / 2;
+        // Where none may rest it makes no room to ask.
+        let is_scarce = wanted == Wanted::MovedOrResting
+            && out.tcp.asked() + out.before.ids().len() > net.connections.capacity() / 2;
         let turn = self.reports.turn(Instant::now(), is_scarce, || {
             begins = true;
             gone.begin(net.counters.get(NetCounter::FlowRingFull) + net.misses.flows());
@@ -471,6 +477,8 @@ impl Pipeline {
             flows: FlowReader {
                 ring: &mut self.net.flows,
                 flows: &mut self.flows,
+                dns: &mut self.net.dns,
+                datagrams: &mut self.datagrams,
             },
             now_ns,
         };

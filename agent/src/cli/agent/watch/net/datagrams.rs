@@ -15,7 +15,7 @@ use crate::{
     identity::Identity,
     l7::dns::{Lookup, Lookups},
     net::{Names, names, udp},
-    probes::net::Net,
+    probes::{net::Net, ring::RingReader},
     telemetry::{
         Dns, Events, Udp, dns,
         events::Stage,
@@ -124,10 +124,15 @@ impl Datagrams {
     }
 
     /// Empties the ring of DNS messages; returns how many there were.
-    pub(super) fn drain(&mut self, net: &mut Net, identity: &mut Identity, now_ns: u64) -> usize {
+    pub(super) fn drain(
+        &mut self,
+        ring: &mut RingReader,
+        identity: &mut Identity,
+        now_ns: u64,
+    ) -> usize {
         let (lookups, names, dns) = (&mut self.lookups, &self.names, &self.dns);
         let mut emit = |lookup: Lookup| take(&lookup, names, dns, identity, now_ns);
-        let records = net.dns.drain(TURN, |record| {
+        let records = ring.drain(TURN, |record| {
             lookups.record(record, &mut emit);
         });
         self.read.fetch_add(records as u64, Relaxed);

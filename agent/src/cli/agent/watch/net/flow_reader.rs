@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::{counts::Read, out::Out};
+use super::{counts::Read, datagrams::Datagrams, out::Out};
 use crate::{
     net::{Flow, Flows},
     probes::ring::RingReader,
@@ -32,13 +32,30 @@ impl FlowTurns {
     }
 }
 
-/// The same, with the ring.
+/// The same, with the ring, and with what comes before flows.
 pub(super) struct FlowReader<'a> {
     pub(super) ring: &'a mut RingReader,
     pub(super) flows: &'a mut FlowTurns,
+    pub(super) dns: &'a mut RingReader,
+    pub(super) datagrams: &'a mut Datagrams,
 }
 
+/// Turns that catching up takes at most: the rings have no room for more.
+const TURNS: usize = 64;
+
 impl FlowReader<'_> {
+    /// Takes out all that is there.
+    pub(super) fn catch_up(&mut self, out: &mut Out, now_ns: u64) {
+        for _ in 0..TURNS {
+            // Answers of DNS servers before all: they name what flows lead to.
+            let lookups = self.datagrams.drain(self.dns, &mut out.identity, now_ns);
+            let flows = self.drain(out, now_ns);
+            if lookups < TURN && flows < TURN {
+                return;
+            }
+        }
+    }
+
     /// Takes flows out of their ring, at most a turn's; returns how many there were.
     pub(super) fn drain(&mut self, out: &mut Out, now_ns: u64) -> usize {
         let FlowTurns { flows, taken, read } = self.flows;

@@ -137,7 +137,7 @@ impl Listener for Hearer<'_> {
         let id = connection_of(id);
         if !self.out.knows(id) {
             // Its flow's record came before this one, into the other ring.
-            self.flows.drain(self.out, self.now_ns);
+            self.flows.catch_up(self.out, self.now_ns);
         }
         self.out.role_before_rest(id)
     }

@@ -2,7 +2,6 @@
 //! them, and which of them have ended unseen.
 
 use std::{
-    collections::HashSet,
     io,
     sync::Arc,
     thread::JoinHandle,
@@ -16,7 +15,7 @@ use crate::{
     net::{
         Ends,
         open::{Missing, Moved},
-        sockets::{self, Extensions, Found, Listed},
+        sockets::{self, Extensions, Found, List},
     },
     telemetry::Tcp,
 };
@@ -24,8 +23,8 @@ use crate::{
 /// A look takes no more than this part of the time from one to the next: with 100,000 connections, which take 0.15 s, there is one in half a minute.
 const PART: u32 = 200;
 
-/// One under way: the network namespaces in which it has seen sockets, and what it came to.
-type Look = JoinHandle<(HashSet<u32>, Listed)>;
+/// One under way.
+type Look = JoinHandle<List<()>>;
 
 /// The looks, one in each interval while there are connections at rest, or less often where a look takes long.
 pub(super) struct Resting {
@@ -34,12 +33,11 @@ pub(super) struct Resting {
     begun: Instant,
     /// How long after that the next one begins.
     wait: Duration,
-    /// Whether none has begun: the first tells which namespaces can be seen, before anything rests.
-    is_first: bool,
     /// The one under way.
     look: Option<Look>,
-    /// Those that the last one did not find.
+    /// Those that neither the last one nor the one before did find.
     missing: Vec<Missing>,
+    has_warned: bool,
 }
 
 impl Resting {
@@ -49,9 +47,9 @@ impl Resting {
             interval,
             begun: Instant::now(),
             wait: interval,
-            is_first: true,
             look: None,
             missing: Vec::new(),
+            has_warned: false,
         }
     }
 
@@ -60,19 +58,19 @@ impl Resting {
     pub(super) fn turn(&mut self) {
         self.tcp.lose(&std::mem::take(&mut self.missing));
         if let Some(look) = self.look.take_if(|look| look.is_finished()) {
-            let (seen, listed) = look.join().unwrap_or_default();
-            self.wait = self.interval.max(listed.took * PART);
-            // One that broke off, or panicked, has not seen all.
-            if listed.namespaces > 0 && listed.incomplete == 0 {
-                self.missing = self.tcp.look_is_done(seen);
+            let list = look.join().unwrap_or_default();
+            self.wait = self.interval.max(list.listed.took * PART);
+            self.missing = self.tcp.look_is_done(&list.whole);
+            if let Some(error) = list.broke_off
+                && !std::mem::replace(&mut self.has_warned, true)
+            {
+                warn!("of connections at rest it is not known where all stand: {error}");
             }
         }
-        let is_wanted = self.is_first || self.tcp.resting() > 0;
-        if self.look.is_some() || self.begun.elapsed() < self.wait || !is_wanted {
+        if self.look.is_some() || self.begun.elapsed() < self.wait || self.tcp.resting() == 0 {
             return;
         }
         self.begun = Instant::now();
-        self.is_first = false;
         match look(&self.tcp) {
             Ok(look) => self.look = Some(look),
             Err(error) => warn!("connections at rest are not looked at: {error}"),
@@ -86,10 +84,9 @@ fn look(tcp: &Arc<Tcp>) -> io::Result<Look> {
     sockets::list(
         SEARCH_LIMIT,
         Extensions::TCP_INFO,
-        HashSet::new(),
-        move |seen: &mut HashSet<u32>, found: &Found<'_>| {
+        (),
+        move |(), found: &Found<'_>| {
             let netns = u32::try_from(found.namespace).unwrap_or_default();
-            seen.insert(netns);
             if let Some(info) = found.details.tcp_info() {
                 let socket = found.socket;
                 let ends = Ends::new(netns, socket.local, socket.remote);

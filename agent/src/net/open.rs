@@ -1,13 +1,14 @@
 //! The connections that are open, and what was told of each already.
 
 mod resting;
+mod table;
 
 use std::collections::HashSet;
 
 use fathom_abi::ConnectionId;
 
 pub use self::resting::Missing;
-use self::resting::Resting;
+use self::{resting::Resting, table::Table};
 use super::{
     Ends,
     flows::{Change, Flow},
@@ -18,15 +19,12 @@ use super::{
 #[derive(Debug)]
 pub struct Open {
     limit: usize,
-    table: Table,
+    table: Table<ConnectionId, Entry>,
     resting: Resting,
     /// Those of the table that were listed, and have no id of records.
     listed: usize,
     forgotten: u64,
 }
-
-/// Its keys are the kernel's addresses and times: nobody chooses them, so that a quick hash will do.
-type Table = foldhash::HashMap<ConnectionId, Entry>;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -193,13 +191,9 @@ impl Open {
         self.listed += usize::from(is_new && is_listed(id));
     }
 
-    /// Takes a connection out of the table, which does not stay much larger than what is in it.
     fn remove(&mut self, id: ConnectionId) -> Option<Entry> {
         let entry = self.table.remove(&id)?;
         self.listed -= usize::from(is_listed(id));
-        if self.table.capacity() > SMALL && self.table.len() < self.table.capacity() / SPARSE {
-            self.table.shrink_to(self.table.len() * 2);
-        }
         Some(entry)
     }
 
@@ -258,7 +252,10 @@ impl Open {
 
     /// All that are remembered but those at rest, and whose ids are of records, in no order: not those that were listed.
     pub fn ids(&self) -> impl Iterator<Item = ConnectionId> {
-        self.table.keys().copied().filter(|&id| !is_listed(id))
+        self.table
+            .iter()
+            .map(|(&id, _)| id)
+            .filter(|&id| !is_listed(id))
     }
 
     /// A look at the kernel's sockets begins. There is one at a time.
@@ -284,7 +281,7 @@ impl Open {
 
     /// Whether a connection is known by this id.
     pub fn has(&self, id: ConnectionId) -> bool {
-        self.table.contains_key(&id)
+        self.table.get(&id).is_some()
     }
 
     /// One that was missing is over, if it is still at rest now; gives back its tag.
@@ -317,12 +314,6 @@ impl Open {
 const fn is_listed(id: ConnectionId) -> bool {
     id.born_ns == 0
 }
-
-/// A table with room for so many is kept when it is empty.
-const SMALL: usize = 4096;
-
-/// A larger one of which no more than this part is in use is made smaller.
-const SPARSE: usize = 8;
 
 impl Entry {
     fn advance(&mut self, moved: Moved) -> Progress {

@@ -6,7 +6,7 @@ use std::{
     hash::{BuildHasher as _, RandomState},
 };
 
-use super::{Entry, Moved, Progress, Tag};
+use super::{Entry, Moved, Progress, Tag, table::Table};
 use crate::net::Ends;
 
 /// Those at rest, at 41 bytes each: by a number that their two ends are folded into. That two pairs of ends have the same is as unlikely as one in 2^64, as nobody knows
@@ -14,7 +14,7 @@ use crate::net::Ends;
 #[derive(Debug, Default)]
 pub(super) struct Resting {
     fold: RandomState,
-    table: foldhash::HashMap<u64, Rest>,
+    table: Table<u64, Rest>,
     /// The numbers of the look that has begun last, and of the one before; 0 before any.
     looks: [u8; 2],
 }
@@ -56,11 +56,10 @@ impl Resting {
 
     /// Something happens on a connection, which is at rest no more if it was.
     pub(super) fn wake(&mut self, ends: &Ends) -> Option<Entry> {
-        if self.table.is_empty() {
+        if self.table.len() == 0 {
             return None;
         }
         let rest = self.table.remove(&self.folded(ends))?;
-        self.shrink();
         Some(rest.entry())
     }
 
@@ -90,20 +89,11 @@ impl Resting {
         // One that woke meanwhile and rests again has the last look's number.
         let is_same = self.table.get(&missing.folded)?.tag.note() == missing.look;
         let lost = is_same.then(|| self.table.remove(&missing.folded))??;
-        self.shrink();
         Some(lost.tag.tag())
     }
 
     pub(super) fn len(&self) -> usize {
         self.table.len()
-    }
-
-    fn shrink(&mut self) {
-        if self.table.capacity() > super::SMALL
-            && self.table.len() < self.table.capacity() / super::SPARSE
-        {
-            self.table.shrink_to(self.table.len() * 2);
-        }
     }
 }
 

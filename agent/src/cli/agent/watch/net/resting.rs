@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::SEARCH_LIMIT;
 use crate::{
+    cli::agent::memory,
     net::{
         Ends,
         open::{Missing, Moved},
@@ -61,6 +62,8 @@ impl Resting {
             let list = look.join().unwrap_or_default();
             self.wait = self.interval.max(list.listed.took * PART);
             self.missing = self.tcp.look_is_done(&list.whole);
+            // What connections took that rest now, in pieces.
+            memory::give_back();
             if let Some(error) = list.broke_off
                 && !std::mem::replace(&mut self.has_warned, true)
             {

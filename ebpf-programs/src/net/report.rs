@@ -39,11 +39,12 @@ pub fn announce_established(key: u64, sock: impl Memory, state: &mut ConnectionS
     }
     state.told = Told::BEGUN;
     say(key, sock, state, &Said::established(state));
-    // A report would say no more while nothing but this has moved: at the connecting end the handshake's last segment is yet to go.
-    let [received, sent] = sock::segments(sock);
-    state.reported = received
-        .wrapping_add(sent)
-        .wrapping_add(u32::from(state.role == Role::CLIENT));
+    // While nothing but the handshake has moved a report would say no more. At the connecting end its last segment is yet to go.
+    if sock::bytes_received(sock) == 0 && sock::bytes_sent(sock) == 0 {
+        let [received, sent] = sock::segments(sock);
+        let left = u32::from(state.role == Role::CLIENT);
+        state.reported = received.wrapping_add(sent).wrapping_add(left);
+    }
 }
 
 /// Sends a record of a connection that is in the table.

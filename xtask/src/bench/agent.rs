@@ -90,18 +90,19 @@ impl Agent {
 
     /// Connections that it had no room for.
     pub fn untracked(&self) -> Result<Option<f64>> {
-        let metrics = Metrics(get(self.port, "/metrics")?);
-        Ok(metrics.sum("fathom_events_total", |labels| {
-            labels.contains("outcome=\"connections_full\"")
-        }))
+        self.events("connections_full")
     }
 
     /// How often ends of connections went to rest.
     pub fn rested(&self) -> Result<Option<f64>> {
+        self.events("rested")
+    }
+
+    /// Events that some stage told of with this outcome.
+    fn events(&self, outcome: &str) -> Result<Option<f64>> {
         let metrics = Metrics(get(self.port, "/metrics")?);
-        Ok(metrics.sum("fathom_events_total", |labels| {
-            labels.contains("outcome=\"rested\"")
-        }))
+        let outcome = format!("outcome=\"{outcome}\"");
+        Ok(metrics.sum("fathom_events_total", |labels| labels.contains(&outcome)))
     }
 
     /// Ends of connections that it saw come to be.

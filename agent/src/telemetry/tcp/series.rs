@@ -111,11 +111,10 @@ impl Series {
 
     /// A connection is over.
     pub(super) fn ended(&mut self, flow: &Flow) {
-        let number = match flow.outcome {
-            Some(outcome) => outcome as usize,
-            None => Outcome::ALL.len(),
-        };
-        self.ended[number] += 1;
+        match flow.outcome {
+            Some(outcome) => self.ended[outcome as usize] += 1,
+            None => self.lost(),
+        }
         self.resets_sent += u64::from(flow.reset_sent);
         self.resets_received += u64::from(flow.reset_received);
     }

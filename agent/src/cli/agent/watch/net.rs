@@ -25,7 +25,7 @@ use tracing::{info, warn};
 use self::{
     counts::{Read, register_taps},
     datagrams::Datagrams,
-    flow_reader::{FlowReader, FlowTurns, TURN},
+    flow_reader::{FlowTurns, TURN},
     out::{Hearer, Out, PROC, Traces},
     resting::Resting,
     trace_contexts::Threads,
@@ -371,12 +371,11 @@ impl Pipeline {
             let decoder = &mut self.decoder;
             let mut hearer = Hearer {
                 out: &mut self.out,
-                flows: FlowReader {
-                    ring: &mut self.net.flows,
-                    flows: &mut self.flows,
-                    dns: &mut self.net.dns,
-                    datagrams: &mut self.datagrams,
-                },
+                flows: self.flows.reader(
+                    &mut self.net.flows,
+                    &mut self.net.dns,
+                    &mut self.datagrams,
+                ),
                 now_ns,
             };
             let messages = self.net.messages.drain(TURN, |record| {
@@ -407,12 +406,9 @@ impl Pipeline {
 
     /// Takes flows out of their ring, at most a turn's; returns how many there were.
     fn drain_flows(&mut self, now_ns: u64) -> usize {
-        let mut reader = FlowReader {
-            ring: &mut self.net.flows,
-            flows: &mut self.flows,
-            dns: &mut self.net.dns,
-            datagrams: &mut self.datagrams,
-        };
+        let mut reader =
+            self.flows
+                .reader(&mut self.net.flows, &mut self.net.dns, &mut self.datagrams);
         let records = reader.drain(&mut self.out, now_ns);
         if records < TURN || self.out.nameless.len() >= TURN {
             self.out.deliver_nameless(now_ns);
@@ -474,12 +470,9 @@ impl Pipeline {
         let connections = &self.net.connections;
         let mut hearer = Hearer {
             out: &mut self.out,
-            flows: FlowReader {
-                ring: &mut self.net.flows,
-                flows: &mut self.flows,
-                dns: &mut self.net.dns,
-                datagrams: &mut self.datagrams,
-            },
+            flows: self
+                .flows
+                .reader(&mut self.net.flows, &mut self.net.dns, &mut self.datagrams),
             now_ns,
         };
         self.decoder

@@ -30,14 +30,29 @@ impl FlowTurns {
             read,
         }
     }
+
+    /// The same, with the ring of flows, and with what comes before them.
+    pub(super) fn reader<'a>(
+        &'a mut self,
+        ring: &'a mut RingReader,
+        dns: &'a mut RingReader,
+        datagrams: &'a mut Datagrams,
+    ) -> FlowReader<'a> {
+        FlowReader {
+            ring,
+            flows: self,
+            dns,
+            datagrams,
+        }
+    }
 }
 
-/// The same, with the ring, and with what comes before flows.
+/// See [`FlowTurns::reader`].
 pub(super) struct FlowReader<'a> {
-    pub(super) ring: &'a mut RingReader,
-    pub(super) flows: &'a mut FlowTurns,
-    pub(super) dns: &'a mut RingReader,
-    pub(super) datagrams: &'a mut Datagrams,
+    ring: &'a mut RingReader,
+    flows: &'a mut FlowTurns,
+    dns: &'a mut RingReader,
+    datagrams: &'a mut Datagrams,
 }
 
 /// Turns that catching up takes at most: the rings have no room for more.
